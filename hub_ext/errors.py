@@ -1,0 +1,35 @@
+"""Errors of the domain. service/errors turns them into HTTP statuses, spawner.py into SpawnException."""
+
+from __future__ import annotations
+
+
+class GpucampError(Exception):
+    """Base of all; the message is for people and says what to do."""
+
+
+class BadRequest(GpucampError):
+    """A request is out of bounds; the message says what is allowed."""
+
+
+class NotFound(GpucampError):
+    """No such user, server, lease or operation."""
+
+
+class Conflict(GpucampError):
+    """The thing is in a state that does not allow it (a reset under way, nothing to undo)."""
+
+
+class LedgerInUse(GpucampError):
+    """Another hub holds this ledger."""
+
+
+class LedgerUnavailable(GpucampError):
+    """The ledger cannot be read or written; nothing is leased on a guess."""
+
+
+class EngineUnavailable(GpucampError):
+    """The Docker Engine did not answer, so nothing is known about containers."""
+
+
+class QueueTimeout(GpucampError):
+    """No device became free within the limit."""
