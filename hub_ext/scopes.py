@@ -1,6 +1,28 @@
-"""Custom scopes of gpucamp, for `c.JupyterHub.custom_scopes` and for roles."""
+"""Scopes of gpucamp: what each party may do, and nothing more.
+
+For jupyterhub_config.py:
+
+    c.JupyterHub.custom_scopes = scopes.CUSTOM_SCOPES
+    c.JupyterHub.extra_user_scopes = set(scopes.USER_SCOPES)
+    c.Spawner.server_token_scopes = list(scopes.SERVER_TOKEN_SCOPES)
+    c.JupyterHub.services = [{"name": scopes.SERVICE_NAME, ...,
+        "oauth_client_allowed_scopes": list(scopes.OAUTH_CLIENT_ALLOWED_SCOPES)}]
+    c.JupyterHub.load_roles = [
+        {"name": "gpucamp-service", "scopes": list(scopes.SERVICE_SCOPES),
+         "services": [scopes.SERVICE_NAME]},
+        {"name": "gpucamp-instructor", "scopes": list(scopes.INSTRUCTOR_SCOPES),
+         "groups": ["instructors"]},
+        {"name": "gpucamp-admin", "scopes": list(scopes.ADMIN_SCOPES), "users": [...]},
+    ]
+
+Custom scopes are part of neither `self` nor the `admin` role, so admins need a role of their own
+(redefining `admin` would replace its list). A scope may carry JupyterHub's filters: `!user=`,
+`!server=user/name` and `!group=`.
+"""
 
 from __future__ import annotations
+
+SERVICE_NAME = "gpucamp"
 
 ENVIRONMENT_READ = "custom:gpucamp:environment:read"
 ENVIRONMENT_RESET = "custom:gpucamp:environment:reset"
@@ -13,3 +35,53 @@ CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     DEVICES_READ: {"description": "See all GPUs and who holds them."},
     LEASES_READ: {"description": "See all GPU leases."},
 }
+
+# Without it JupyterHub lets nobody near the service.
+ACCESS_SERVICE = f"access:services!service={SERVICE_NAME}"
+
+# Added to the default role `user` (c.JupyterHub.extra_user_scopes): everyone, for themselves.
+USER_SCOPES: tuple[str, ...] = (
+    ACCESS_SERVICE,
+    f"{ENVIRONMENT_READ}!user",
+    f"{ENVIRONMENT_RESET}!user",
+)
+
+# JUPYTERHUB_API_TOKEN of a user's server. Any code in a notebook can read it, so it can neither
+# start nor stop servers (`servers` would accept arbitrary user_options): it asks the service for a
+# reset of that one server. Naming scopes replaces JupyterHub's default list, so that comes first.
+SERVER_TOKEN_SCOPES: tuple[str, ...] = (
+    "users:activity!user",
+    "access:servers!server",
+    ACCESS_SERVICE,
+    f"{ENVIRONMENT_READ}!server",
+    f"{ENVIRONMENT_RESET}!server",
+)
+
+# What a visitor's browser session at the service may carry, of what the visitor holds.
+OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
+    ENVIRONMENT_READ,
+    ENVIRONMENT_RESET,
+    DEVICES_READ,
+    LEASES_READ,
+)
+
+# The service's own token: it stops and starts servers (reset), reads their user_options, and
+# resolves `!group=` filters of those who ask. It cannot read auth state or change users.
+SERVICE_SCOPES: tuple[str, ...] = (
+    "servers",
+    "read:users:name",
+    "read:users:groups",
+)
+
+# An instructor of the whole event. For the instructor of one class, end the two environment
+# scopes with `!group=<class>`.
+INSTRUCTOR_SCOPES: tuple[str, ...] = (
+    ACCESS_SERVICE,
+    ENVIRONMENT_READ,
+    ENVIRONMENT_RESET,
+    DEVICES_READ,
+    LEASES_READ,
+)
+
+# What JupyterHub's own role `admin` lacks.
+ADMIN_SCOPES: tuple[str, ...] = INSTRUCTOR_SCOPES
