@@ -1,4 +1,7 @@
-"""Errors of the domain. service/errors turns them into HTTP statuses, spawner.py into SpawnException."""
+"""Errors of the domain.
+
+service/http_errors.py turns them into HTTP statuses, spawner.py into SpawnException.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,14 @@ class LedgerUnavailable(GpucampError):
 
 class EngineUnavailable(GpucampError):
     """The Docker Engine did not answer, so nothing is known about containers."""
+
+
+class HubUnavailable(GpucampError):
+    """JupyterHub did not answer, or only with a passing error; ask again later."""
+
+
+class HubRefused(GpucampError):
+    """JupyterHub answered no; the message carries its reason. Asking again will not help."""
 
 
 class QueueTimeout(GpucampError):
