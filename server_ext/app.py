@@ -1,0 +1,30 @@
+"""The server extension: registers handlers and closes what they started. Decides nothing itself."""
+
+from __future__ import annotations
+
+from jupyter_server.extension.application import ExtensionApp
+
+from . import status
+from .ddp import handlers as ddp
+from .doctor import handlers as doctor
+from .reset import handlers as reset
+
+
+class GpucampApp(ExtensionApp):
+    """gpucamp's actions over REST, under `<base_url>/gpucamp/`."""
+
+    name = "gpucamp"
+    extension_url = "/gpucamp/status"
+    load_other_extensions = True
+
+    def initialize_handlers(self) -> None:
+        """Every part exports `handlers`, a list of (pattern, handler class)."""
+        for part in (status, doctor, ddp, reset):
+            self.handlers.extend(part.handlers)
+
+    async def stop_extension(self) -> None:
+        """Ends what is still running for a reader: parts that start processes export `async stop(settings)`."""
+        for part in (doctor, ddp, reset):
+            stop = getattr(part, "stop", None)
+            if stop is not None:
+                await stop(self.settings)
