@@ -1,4 +1,4 @@
-"""What passes between the modules of hub_ext: frozen dataclasses, no behaviour beyond derived values.
+"""What passes between the modules of hub_ext: frozen dataclasses without behaviour of their own.
 
 Words are those of docs/contributor.md: device, lease, ledger, request, environment, generation.
 Every time is an aware UTC datetime; every size is in bytes; a device is named by its UUID.
@@ -91,6 +91,7 @@ class Lease:
     hold_until: datetime | None = None
     ended_at: datetime | None = None
     end_reason: str = ""
+    gone_at: datetime | None = None  # while HELD: since when its container is known to be gone
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,150 @@
+"""Generations of environments.
+
+Guarantees: `newest` only grows, so a volume's name is never used for a second environment; a reset
+or an undo deletes nothing; a generation becomes deletable only when it is not in use, cannot be
+undone to, and at least two others were left after it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, update
+
+from ..errors import Conflict
+from ..models import Environment
+from .tables import environment, left_generation
+
+KEPT = 2
+
+
+def read(connection: Connection, user: str, server: str) -> Environment:
+    """A server's environment; generation 1 if it was never reset."""
+    row = connection.execute(
+        select(environment).where(*_is(environment, user, server))
+    ).one_or_none()
+    if row is None:
+        return Environment(user=user, server=server)
+    history = connection.execute(
+        select(left_generation.c.generation)
+        .where(*_is(left_generation, user, server), left_generation.c.undo_place.is_not(None))
+        .order_by(left_generation.c.undo_place)
+    ).scalars()
+    return Environment(
+        user=user,
+        server=server,
+        generation=row.generation,
+        newest=row.newest,
+        history=tuple(history),
+    )
+
+
+def reset(connection: Connection, user: str, server: str, now: datetime) -> Environment:
+    """Go to a generation that was never used; the one left can be undone to."""
+    before = read(connection, user, server)
+    history = (*before.history, before.generation)[-KEPT:]
+    return _switch(connection, before, before.newest + 1, history, now)
+
+
+def undo(connection: Connection, user: str, server: str, now: datetime) -> Environment:
+    """Go back to the generation left last. Raises Conflict if there is none."""
+    before = read(connection, user, server)
+    require_undo(before)
+    return _switch(connection, before, before.history[-1], before.history[:-1], now)
+
+
+def require_undo(found: Environment) -> None:
+    """Raises Conflict if there is no generation to go back to."""
+    if not found.history:
+        raise Conflict("There is no reset to undo.")
+
+
+def expired(connection: Connection, user: str, server: str) -> tuple[int, ...]:
+    """Generations whose volumes may be deleted, oldest first."""
+    kept = set(read(connection, user, server).history)
+    left = connection.execute(
+        select(left_generation.c.generation)
+        .where(*_is(left_generation, user, server))
+        .order_by(left_generation.c.left_change.desc())
+    ).scalars()
+    return tuple(sorted(set(list(left)[KEPT:]) - kept))
+
+
+def forget(connection: Connection, user: str, server: str, generation: int) -> None:
+    """The volume of an expired generation was deleted. Raises Conflict if it was not expired."""
+    if generation not in expired(connection, user, server):
+        raise Conflict(f"Generation {generation} of this environment is still kept.")
+    connection.execute(
+        delete(left_generation).where(
+            *_is(left_generation, user, server), left_generation.c.generation == generation
+        )
+    )
+
+
+def known(connection: Connection) -> tuple[tuple[str, str], ...]:
+    """The (user, server) of every environment that was ever reset."""
+    rows = connection.execute(
+        select(environment.c.user_name, environment.c.server_name).order_by(
+            environment.c.user_name, environment.c.server_name
+        )
+    )
+    return tuple((row.user_name, row.server_name) for row in rows)
+
+
+def _switch(
+    connection: Connection,
+    before: Environment,
+    generation: int,
+    history: tuple[int, ...],
+    now: datetime,
+) -> Environment:
+    user, server = before.user, before.server
+    changes = connection.execute(
+        select(environment.c.changes).where(*_is(environment, user, server))
+    ).scalar()
+    newest = max(before.newest, generation)
+    if changes is None:
+        changes = 0
+        connection.execute(
+            insert(environment).values(
+                user_name=user,
+                server_name=server,
+                generation=generation,
+                newest=newest,
+                changes=1,
+            )
+        )
+    else:
+        connection.execute(
+            update(environment)
+            .where(*_is(environment, user, server))
+            .values(generation=generation, newest=newest, changes=changes + 1)
+        )
+    connection.execute(
+        delete(left_generation).where(
+            *_is(left_generation, user, server), left_generation.c.generation == generation
+        )
+    )
+    connection.execute(
+        insert(left_generation).values(
+            user_name=user,
+            server_name=server,
+            generation=before.generation,
+            left_change=changes + 1,
+            left_at=now,
+        )
+    )
+    connection.execute(
+        update(left_generation).where(*_is(left_generation, user, server)).values(undo_place=None)
+    )
+    for place, kept in enumerate(history):
+        connection.execute(
+            update(left_generation)
+            .where(*_is(left_generation, user, server), left_generation.c.generation == kept)
+            .values(undo_place=place)
+        )
+    return read(connection, user, server)
+
+
+def _is(table: Table, user: str, server: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return table.c.user_name == user, table.c.server_name == server

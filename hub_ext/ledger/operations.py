@@ -1,0 +1,125 @@
+"""Resets and undos under way. One at a time per server; steps only go forward; final ones stay."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from ..errors import Conflict, NotFound
+from ..models import Operation, OperationKind, OperationStep
+from .tables import operation
+
+FINAL = (OperationStep.DONE, OperationStep.FAILED)
+_ORDER = tuple(OperationStep)
+_UNFINISHED = operation.c.step.not_in([step.value for step in FINAL])
+
+
+def begin(
+    connection: Connection,
+    kind: OperationKind,
+    user: str,
+    server: str,
+    *,
+    requested_by: str,
+    start_after: bool,
+    user_options: dict[str, object],
+    now: datetime,
+) -> Operation:
+    """Write down what was asked for. Raises Conflict if one is under way for this server."""
+    under_way = of_server(connection, user, server)
+    if under_way is not None and under_way.step not in FINAL:
+        raise Conflict(
+            f"A {under_way.kind.value} of this environment is under way ({under_way.step.value}). "
+            "Wait until it is done."
+        )
+    operation_id = uuid.uuid4().hex
+    connection.execute(
+        insert(operation).values(
+            id=operation_id,
+            kind=kind.value,
+            user_name=user,
+            server_name=server,
+            step=OperationStep.REQUESTED.value,
+            requested_by=requested_by,
+            requested_at=now,
+            updated_at=now,
+            start_after=start_after,
+            user_options=dict(user_options),
+            error="",
+        )
+    )
+    return one(connection, operation_id)
+
+
+def advance(
+    connection: Connection,
+    operation_id: str,
+    step: OperationStep,
+    now: datetime,
+    error: str = "",
+) -> Operation:
+    """Go on to a later step; the same step again only renews its time.
+
+    Raises Conflict for a step back or after a final one, NotFound.
+    """
+    found = one(connection, operation_id)
+    if found.step in FINAL and step is found.step:
+        return found
+    if found.step in FINAL or _ORDER.index(step) < _ORDER.index(found.step):
+        raise Conflict(
+            f"The {found.kind.value} {operation_id} is {found.step.value}, "
+            f"it cannot become {step.value}."
+        )
+    connection.execute(
+        update(operation)
+        .where(operation.c.id == operation_id)
+        .values(step=step.value, updated_at=now, error=error)
+    )
+    return one(connection, operation_id)
+
+
+def one(connection: Connection, operation_id: str) -> Operation:
+    """An operation by its id. Raises NotFound."""
+    row = connection.execute(select(operation).where(operation.c.id == operation_id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no operation {operation_id}.")
+    return _operation(row)
+
+
+def of_server(connection: Connection, user: str, server: str) -> Operation | None:
+    """The latest operation of a server, finished or not."""
+    row = connection.execute(
+        select(operation)
+        .where(operation.c.user_name == user, operation.c.server_name == server)
+        # an unfinished one is the latest even if a clock went back
+        .order_by(_UNFINISHED.desc(), operation.c.requested_at.desc(), operation.c.id)
+        .limit(1)
+    ).one_or_none()
+    return None if row is None else _operation(row)
+
+
+def unfinished(connection: Connection) -> tuple[Operation, ...]:
+    """All that are not final, oldest first."""
+    rows = connection.execute(
+        select(operation).where(_UNFINISHED).order_by(operation.c.requested_at, operation.c.id)
+    )
+    return tuple(_operation(row) for row in rows)
+
+
+def _operation(row: Row[Any]) -> Operation:
+    return Operation(
+        id=row.id,
+        kind=OperationKind(row.kind),
+        user=row.user_name,
+        server=row.server_name,
+        step=OperationStep(row.step),
+        requested_by=row.requested_by,
+        requested_at=row.requested_at,
+        updated_at=row.updated_at,
+        start_after=row.start_after,
+        user_options=dict(row.user_options),
+        error=row.error,
+    )
