@@ -42,5 +42,21 @@ class HubRefused(GpucampError):
     """JupyterHub answered no; the message carries its reason. Asking again will not help."""
 
 
+class EngineRefused(GpucampError):
+    """The Docker Engine answered with an error; `status` is its HTTP status."""
+
+    def __init__(self, message: str, status: int = 500) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NameTaken(EngineRefused):
+    """A container of this name exists."""
+
+
+class ImageMissing(EngineRefused):
+    """The image is neither on this host nor in a registry."""
+
+
 class QueueTimeout(GpucampError):
     """No device became free within the limit."""
