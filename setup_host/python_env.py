@@ -1,0 +1,126 @@
+"""The virtual environment of the hub and of the tests.
+
+Guarantees: exactly the locked packages, with their hashes checked; the stamp lies inside the
+environment, so it cannot outlive it; a broken or half-made environment is made anew.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from . import apt, preflight, stamps
+from .environment import tool_environ
+from .errors import SetupError
+from .progress import Progress
+from .settings import Settings
+
+_PROBE = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
+
+
+def lock_file(settings: Settings, name: str) -> Path:
+    """The lock of `hub` or `dev`."""
+    return settings.root / "requirements" / f"{name}.txt"
+
+
+def is_current(settings: Settings, *, dev: bool) -> bool:
+    """Whether the environment works and holds the locked packages (`dev`: the tests' as well)."""
+    stamp = stamps.read(settings.venv / ".gpucamp-lock")
+    names = ("dev",) if dev else ("hub", "dev")  # dev.txt is hub.txt and more
+    return stamp in [_digest(settings, name) for name in names] and _works(settings)
+
+
+def ensure(settings: Settings, progress: Progress, *, dev: bool = False) -> None:
+    """Make the environment, or bring it up to date. Raises SetupError."""
+    if not is_current(settings, dev=dev):
+        title = "Python packages of the hub" + (" and the tests" if dev else "")
+        with progress.step(f"{title} (about a minute)"):
+            _make(settings, progress)
+            _install(settings, progress, "dev" if dev else "hub")
+    _install_gpucamp(settings, progress)
+
+
+def _digest(settings: Settings, name: str) -> str:
+    version = "%d.%d" % sys.version_info[:2]
+    return stamps.digest(settings.root, [lock_file(settings, name)], version, str(settings.venv))
+
+
+def _works(settings: Settings) -> bool:
+    try:
+        result = subprocess.run(
+            [settings.python, "-c", _PROBE], capture_output=True, text=True, timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return result.returncode == 0 and result.stdout.strip() == "%d.%d" % sys.version_info[:2]
+
+
+def _make(settings: Settings, progress: Progress) -> None:
+    if _works(settings):
+        return
+    preflight.space(settings.tools, preflight.TOOLS_BYTES, "The Python and npm parts")
+    shutil.rmtree(settings.venv, ignore_errors=True)
+    settings.tools.mkdir(parents=True, exist_ok=True, mode=0o700)
+    ensurepip = subprocess.run(
+        [sys.executable, "-c", "import ensurepip, venv"], capture_output=True, timeout=60
+    )
+    if ensurepip.returncode != 0:
+        apt.install(settings, progress, ["python%d.%d-venv" % sys.version_info[:2]])
+    progress.run(
+        [sys.executable, "-m", "venv", settings.venv],
+        log=settings.logs / "python.log",
+        problem="The virtual environment cannot be made.",
+        remedy="on Debian install python3-venv; elsewhere the package with Python's `venv`.",
+    )
+
+
+def _install(settings: Settings, progress: Progress, name: str) -> None:
+    stamp = settings.venv / ".gpucamp-lock"
+    stamps.forget(stamp)
+    progress.run(
+        [
+            *(settings.python, "-m", "pip", "install", "--progress-bar", "off", "--no-deps"),
+            *("--require-hashes", "-r", lock_file(settings, name)),
+        ],
+        log=settings.logs / "python.log",
+        environ=tool_environ(settings, os.environ),
+        problem="The locked Python packages cannot be installed.",
+        remedy="see the log; `make clean` and a new start help where the environment is broken.",
+    )
+    stamps.write(stamp, _digest(settings, name))
+
+
+def _install_gpucamp(settings: Settings, progress: Progress) -> None:
+    """The checkout itself, editable; again when what it declares or ships has changed."""
+    root = settings.root
+    shipped = [
+        root / "pyproject.toml",
+        root / "server_ext" / "jupyter_server_config.json",
+        root / "labextension" / "install.json",
+        *stamps.files_below(root / "labextension" / "prebuilt"),
+    ]
+    stamp = settings.venv / ".gpucamp-editable"
+    digest = stamps.digest(root, shipped, str(root))
+    if stamps.read(stamp) == digest:
+        return
+    stamps.forget(stamp)
+    progress.run(
+        [
+            *(settings.python, "-m", "pip", "install", "--progress-bar", "off", "--no-deps"),
+            *("--no-build-isolation", "--no-index", "-e", root),
+        ],
+        log=settings.logs / "python.log",
+        environ=tool_environ(settings, os.environ),
+        problem="gpucamp cannot be installed into its own virtual environment.",
+        remedy="see the log: pyproject.toml or a file that it names is likely broken.",
+    )
+    stamps.write(stamp, digest)
+
+
+def require(settings: Settings) -> None:
+    """Raises SetupError where there is no environment yet."""
+    if not settings.python.exists():
+        raise SetupError("gpucamp is not set up here.", "run `make run` first.")
