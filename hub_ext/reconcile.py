@@ -3,12 +3,12 @@
 Guarantees:
 - An Engine that did not answer (`containers=None`) leads to no action at all: unknown is not gone.
 - A lease with a container, running or not, is never ended.
-- A lease whose server has a reset under way, or whose hold has not run out, is never ended.
-- A granted lease may lack a container only for a while (its spawner is between commit and
-  create); a running one only for a moment (two looks in a row must agree).
-- A container of this hub is removed only if no live lease names it and it is not brand new (its
-  lease may have been committed after the leases were read).
-- Applying a plan twice changes nothing more; planning again after it gives an empty plan.
+- A lease whose server has a reset under way, or that is held, is never ended here (the ledger
+  ends a hold that has run out, once the container is known to be gone).
+- A granted lease may lack a container for a while (its spawner is between commit and create), a
+  running one for a moment: each oddity must be seen at two looks that far apart.
+- A container of this hub is removed only if no live lease stood behind it at two such looks.
+- Applying a plan twice changes nothing more than applying it once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ class ContainerFact:
     user: str
     server: str
     running: bool
-    created_at: datetime
     generation: int = 0
     image: str = ""
 
@@ -43,8 +42,15 @@ class EndLease:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkGone:
+    """The container of this held lease is gone, so its hold may run out."""
+
+    lease_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class AdoptContainer:
-    """The hub died between starting this container and saying so: the lease is running."""
+    """This container runs under this lease, and nobody has said so: the lease is running."""
 
     lease_id: str
     container_id: str
@@ -56,10 +62,9 @@ class RemoveContainer:
 
     container_id: str
     lease_id: str
-    reason: str
 
 
-Action = EndLease | AdoptContainer | RemoveContainer
+Action = EndLease | MarkGone | AdoptContainer | RemoveContainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +72,24 @@ class Patience:
     """How long each oddity may last before it is acted upon."""
 
     granted_without_container: timedelta = timedelta(seconds=180)
+    granted_with_container: timedelta = timedelta(seconds=180)
     running_without_container: timedelta = timedelta(seconds=4)
     container_without_lease: timedelta = timedelta(seconds=60)
-    granted_with_container: timedelta = timedelta(seconds=180)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do now, and since when each lease has been odd (pass it to the next look)."""
+    """What to do now, and since when each oddity lasts (pass it to the next look)."""
 
     actions: tuple[Action, ...] = ()
     odd_since: Mapping[str, datetime] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Oddity:
+    name: str
+    patience: timedelta
+    action: Action
 
 
 def plan(
@@ -91,66 +103,81 @@ def plan(
 ) -> Plan:
     """Decide what to do about the differences between ledger and Engine.
 
-    `leases` are those not ended, read before `containers` were listed. `containers` are all of
-    this hub, stopped ones too, or None if the Engine did not answer. `odd_since` is that of the
-    last plan. `resetting` are the (user, server) pairs with an unfinished reset or undo.
+    `leases` are those that have not ended, read before `containers` were listed. `containers` are
+    all of this hub, stopped ones too, or None if the Engine did not answer. `odd_since` is that
+    of the last plan. `resetting` are the (user, server) with an unfinished reset or undo.
     """
     if containers is None:
         return Plan(odd_since=dict(odd_since))
     limits = patience or Patience()
+    live = [lease for lease in leases if lease.state is not LeaseState.ENDED]
     by_lease = {container.lease_id: container for container in containers if container.lease_id}
+    found = [
+        *(_odd_lease(lease, by_lease.get(lease.id), now, resetting, limits) for lease in live),
+        *_orphans(containers, {lease.id for lease in live}, limits),
+    ]
     actions: list[Action] = []
-    still_odd: dict[str, datetime] = {}
-    for lease in leases:
-        if lease.state is LeaseState.ENDED:
+    since: dict[str, datetime] = {}
+    for oddity in found:
+        if oddity is None:
             continue
-        container = by_lease.get(lease.id)
-        since = min(odd_since.get(_oddity(lease, container), now), now)
-        action, odd = _judge(lease, container, now, since, resetting, limits)
-        if action is not None:
-            actions.append(action)
-        if odd:
-            still_odd[_oddity(lease, container)] = since
-    live = {lease.id for lease in leases if lease.state is not LeaseState.ENDED}
-    for container in containers:
-        if not container.lease_id or container.lease_id in live:
-            continue
-        if now - container.created_at >= limits.container_without_lease:
-            reason = f"no live lease {container.lease_id}"
-            actions.append(RemoveContainer(container.id, container.lease_id, reason))
-    return Plan(tuple(actions), still_odd)
+        # min: a clock that went back must not make an oddity younger than now
+        began = min(odd_since.get(oddity.name, now), now)
+        since[oddity.name] = began
+        if now - began >= oddity.patience:
+            actions.append(oddity.action)
+    return Plan(tuple(actions), since)
 
 
-def _oddity(lease: Lease, container: ContainerFact | None) -> str:
-    """A lease that changed its state (a held one taken over) starts a new count."""
-    return f"{lease.id} {lease.state} {'with' if container else 'without'}"
-
-
-def _judge(
+def _odd_lease(
     lease: Lease,
     container: ContainerFact | None,
     now: datetime,
-    since: datetime,
     resetting: Collection[tuple[str, str]],
     limits: Patience,
-) -> tuple[Action | None, bool]:
-    """The action for one lease, and whether it is odd and worth remembering."""
-    if container is not None:
-        if lease.state is not LeaseState.GRANTED or not container.running:
-            return None, False
-        if now - since < limits.granted_with_container:
-            return None, True
-        return AdoptContainer(lease.id, container.id), True
+) -> _Oddity | None:
+    """What is odd about a live lease, if anything.
+
+    The state is part of the name: a held lease that was taken up starts a new count.
+    """
+    name = f"{lease.id} {lease.state.value}"
     if (lease.user, lease.server) in resetting:
-        return None, False
-    if lease.hold_until is not None and lease.hold_until > now:
-        return None, False
-    if lease.state is LeaseState.HELD:
-        return EndLease(lease.id, "the hold ran out"), True
+        return None
+    if container is None:
+        if lease.state is LeaseState.HELD:
+            if lease.gone_at is not None:
+                return None
+            return _Oddity(f"{name}, gone", timedelta(0), MarkGone(lease.id))
+        if lease.state is LeaseState.GRANTED:
+            return _Oddity(
+                f"{name}, no container",
+                limits.granted_without_container,
+                EndLease(lease.id, "no container was made for it"),
+            )
+        return _Oddity(
+            f"{name}, no container",
+            limits.running_without_container,
+            EndLease(lease.id, "its container is gone"),
+        )
+    if not container.running or lease.state is LeaseState.RUNNING:
+        return None
+    adopt = AdoptContainer(lease.id, container.id)
     if lease.state is LeaseState.GRANTED:
-        if now - since < limits.granted_without_container:
-            return None, True
-        return EndLease(lease.id, "no container was made for it"), True
-    if now - since < limits.running_without_container:
-        return None, True
-    return EndLease(lease.id, "its container is gone"), True
+        return _Oddity(f"{name}, container runs", limits.granted_with_container, adopt)
+    if lease.hold_until is not None and lease.hold_until > now:
+        return None
+    return _Oddity(f"{name}, hold over, container runs", timedelta(0), adopt)
+
+
+def _orphans(
+    containers: Sequence[ContainerFact], live: Collection[str], limits: Patience
+) -> list[_Oddity]:
+    return [
+        _Oddity(
+            f"container {container.id}",
+            limits.container_without_lease,
+            RemoveContainer(container.id, container.lease_id),
+        )
+        for container in containers
+        if container.lease_id and container.lease_id not in live
+    ]
