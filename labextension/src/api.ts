@@ -1,0 +1,193 @@
+/**
+ * Requests to the server extension.
+ *
+ * Guarantees: every request carries the page's authentication (token or XSRF) and language; a failure is an
+ * `ApiError` with its kind, or an `AbortError` when the caller ended it; a stream that is left early is closed, so
+ * that the server stops working for it.
+ */
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+
+import { ApiError, isAbort, kindOf } from './errors';
+import { NdjsonError, NdjsonParser } from './ndjson';
+import type {
+  ExaminationEvent,
+  LaunchDefaults,
+  LaunchPlan,
+  LaunchRequest,
+  LogEvent,
+  Report,
+  ResetPreview,
+  Run,
+  ServerStatus
+} from './wire';
+
+/** What the panels ask of the server; tests put another one in its place. */
+export interface IApi {
+  status(signal?: AbortSignal): Promise<ServerStatus>;
+  examine(kernel: string, signal: AbortSignal): AsyncGenerator<ExaminationEvent>;
+  lastReport(signal?: AbortSignal): Promise<Report>;
+  ddpDefaults(signal?: AbortSignal): Promise<LaunchDefaults>;
+  ddpPlan(request: LaunchRequest, signal?: AbortSignal): Promise<LaunchPlan>;
+  ddpRuns(signal?: AbortSignal): Promise<Run[]>;
+  ddpLaunch(request: LaunchRequest): Promise<Run>;
+  ddpRun(id: string, signal?: AbortSignal): Promise<Run>;
+  ddpLog(id: string, offset: number, signal: AbortSignal): AsyncGenerator<LogEvent>;
+  ddpStop(id: string): Promise<Run>;
+  resetPreview(signal?: AbortSignal): Promise<ResetPreview>;
+  reset(undo: boolean): Promise<{ progress_url: string }>;
+}
+
+export class Api implements IApi {
+  /**
+   * @param settings - the server and how to authenticate
+   * @param language - the page's language, e.g. "zh_CN", in which the server words its findings
+   */
+  constructor(
+    private readonly settings: ServerConnection.ISettings,
+    private readonly language: string
+  ) {}
+
+  status(signal?: AbortSignal): Promise<ServerStatus> {
+    return this._json('status', { signal });
+  }
+
+  examine(kernel: string, signal: AbortSignal): AsyncGenerator<ExaminationEvent> {
+    return this._stream('doctor/examinations', { method: 'POST', body: { kernel }, signal });
+  }
+
+  lastReport(signal?: AbortSignal): Promise<Report> {
+    return this._json('doctor/report', { signal });
+  }
+
+  ddpDefaults(signal?: AbortSignal): Promise<LaunchDefaults> {
+    return this._json('ddp/defaults', { signal });
+  }
+
+  ddpPlan(request: LaunchRequest, signal?: AbortSignal): Promise<LaunchPlan> {
+    return this._json('ddp/plan', { method: 'POST', body: request, signal });
+  }
+
+  async ddpRuns(signal?: AbortSignal): Promise<Run[]> {
+    return (await this._json<{ runs: Run[] }>('ddp/runs', { signal })).runs;
+  }
+
+  ddpLaunch(request: LaunchRequest): Promise<Run> {
+    return this._json('ddp/runs', { method: 'POST', body: request });
+  }
+
+  ddpRun(id: string, signal?: AbortSignal): Promise<Run> {
+    return this._json(`ddp/runs/${encodeURIComponent(id)}`, { signal });
+  }
+
+  ddpLog(id: string, offset: number, signal: AbortSignal): AsyncGenerator<LogEvent> {
+    return this._stream(`ddp/runs/${encodeURIComponent(id)}/log?offset=${offset}`, { signal });
+  }
+
+  ddpStop(id: string): Promise<Run> {
+    return this._json(`ddp/runs/${encodeURIComponent(id)}/stop`, { method: 'POST', body: {} });
+  }
+
+  resetPreview(signal?: AbortSignal): Promise<ResetPreview> {
+    return this._json('reset', { signal });
+  }
+
+  reset(undo: boolean): Promise<{ progress_url: string }> {
+    return this._json('reset', { method: 'POST', body: { undo } });
+  }
+
+  private async _json<T>(path: string, options: Api.IOptions): Promise<T> {
+    const response = await this._fetch(path, options);
+    try {
+      return (await response.json()) as T;
+    } catch (error) {
+      if (isAbort(error)) {
+        throw error;
+      }
+      throw new ApiError('fault', '', response.status);
+    }
+  }
+
+  private async *_stream<T>(path: string, options: Api.IOptions): AsyncGenerator<T> {
+    const response = await this._fetch(path, options);
+    if (!response.body) {
+      throw new ApiError('fault', '', response.status);
+    }
+    const reader = response.body.getReader();
+    const parser = new NdjsonParser();
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        const events = done ? parser.end() : parser.push(value);
+        for (const event of events) {
+          yield event as T;
+        }
+        if (done) {
+          return;
+        }
+      }
+    } catch (error) {
+      if (isAbort(error)) {
+        throw error;
+      }
+      if (error instanceof NdjsonError) {
+        throw new ApiError('fault', error.message, response.status);
+      }
+      throw new ApiError('network', '');
+    } finally {
+      // Also when the caller leaves early: the server sees it and stops.
+      await reader.cancel().catch(() => undefined);
+    }
+  }
+
+  private async _fetch(path: string, options: Api.IOptions): Promise<Response> {
+    const init: RequestInit = {
+      method: options.method ?? 'GET',
+      headers: { 'Accept-Language': this.language.replace('_', '-') }
+    };
+    if (options.body !== undefined) {
+      init.body = JSON.stringify(options.body);
+    }
+    if (options.signal) {
+      init.signal = options.signal;
+    }
+    let response: Response;
+    try {
+      response = await ServerConnection.makeRequest(
+        URLExt.join(this.settings.baseUrl, 'gpucamp') + `/${path}`,
+        init,
+        this.settings
+      );
+    } catch (error) {
+      if (isAbort(error) || options.signal?.aborted) {
+        throw new DOMException('The request was ended', 'AbortError');
+      }
+      throw new ApiError('network', '');
+    }
+    if (!response.ok) {
+      throw await refusal(response);
+    }
+    return response;
+  }
+}
+
+export namespace Api {
+  export interface IOptions {
+    method?: 'GET' | 'POST';
+    body?: unknown;
+    signal?: AbortSignal;
+  }
+}
+
+async function refusal(response: Response): Promise<ApiError> {
+  let message = '';
+  try {
+    const body = (await response.json()) as { message?: unknown };
+    if (typeof body.message === 'string') {
+      message = body.message;
+    }
+  } catch {
+    // Not our JSON (a proxy's page, say): the status alone tells.
+  }
+  return new ApiError(kindOf(response.status), message, response.status);
+}

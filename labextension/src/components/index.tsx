@@ -1,0 +1,102 @@
+/**
+ * Small parts that the panels share.
+ */
+import { Clipboard } from '@jupyterlab/apputils';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import * as React from 'react';
+
+import { describeError } from '../errors';
+
+/** A button of JupyterLab's look; `kind` says how much it asks for attention. */
+export function Button(
+  props: React.ButtonHTMLAttributes<HTMLButtonElement> & {
+    kind?: 'plain' | 'accept' | 'warn' | 'quiet';
+    testId?: string;
+  }
+): React.ReactElement {
+  const { kind = 'plain', testId, className, children, ...rest } = props;
+  const styles = {
+    plain: 'jp-mod-styled jp-mod-reject',
+    accept: 'jp-mod-styled jp-mod-accept',
+    warn: 'jp-mod-styled jp-mod-warn',
+    quiet: 'gpucamp-Button-quiet'
+  };
+  return (
+    <button
+      type="button"
+      className={`gpucamp-Button ${styles[kind]} ${className ?? ''}`}
+      data-testid={testId}
+      {...rest}
+    >
+      {children}
+    </button>
+  );
+}
+
+/** Copies `text()` and says so on the button for two seconds. */
+export function CopyButton(props: {
+  label: string;
+  text: () => string;
+  trans: TranslationBundle;
+  disabled?: boolean;
+}): React.ReactElement {
+  const [copied, setCopied] = React.useState(false);
+  React.useEffect(() => {
+    if (!copied) {
+      return undefined;
+    }
+    const timer = window.setTimeout(() => setCopied(false), 2000);
+    return () => window.clearTimeout(timer);
+  }, [copied]);
+  return (
+    <Button
+      kind="quiet"
+      disabled={props.disabled}
+      onClick={() => {
+        // Works on plain http too, where navigator.clipboard does not exist.
+        Clipboard.copyToSystem(props.text());
+        setCopied(true);
+      }}
+    >
+      <span aria-live="polite">{copied ? `✓ ${props.trans.__('Copied')}` : props.label}</span>
+    </Button>
+  );
+}
+
+/** A command to read and to copy. */
+export function Command(props: {
+  command: string;
+  trans: TranslationBundle;
+  testId?: string;
+}): React.ReactElement {
+  return (
+    <div className="gpucamp-Command">
+      <code data-testid={props.testId} tabIndex={0}>
+        {props.command}
+      </code>
+      <CopyButton
+        label={props.trans.__('Copy')}
+        text={() => props.command}
+        trans={props.trans}
+        disabled={props.command === ''}
+      />
+    </div>
+  );
+}
+
+/** What failed, what to do about it, and a way to try again. */
+export function ErrorBox(props: {
+  error: unknown;
+  trans: TranslationBundle;
+  retry?: () => void;
+}): React.ReactElement {
+  return (
+    <div className="gpucamp-Error" role="alert">
+      <span className="gpucamp-Mark gpucamp-mod-blocker" aria-hidden="true">
+        ✗
+      </span>
+      <span className="gpucamp-Error-text">{describeError(props.error, props.trans)}</span>
+      {props.retry && <Button onClick={props.retry}>{props.trans.__('Try again')}</Button>}
+    </div>
+  );
+}

@@ -1,0 +1,229 @@
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStatusBar, type Popup, showPopup } from '@jupyterlab/statusbar';
+import { ITranslator, nullTranslator, type TranslationBundle } from '@jupyterlab/translation';
+import { ReactWidget } from '@jupyterlab/ui-components';
+import type { CommandRegistry } from '@lumino/commands';
+import { Poll } from '@lumino/polling';
+import * as React from 'react';
+
+import { Api, type IApi } from './api';
+import { CommandIDs } from './commands';
+import { Button } from './components';
+import { gpuIcon } from './icons';
+import { bytesText, deviceUse, statusText, statusTooltip } from './statusText';
+import { TestId } from './testids';
+import type { ServerStatus } from './wire';
+
+const FIRST_SECONDS = 10;
+const LONGEST_WAIT_MS = 5 * 60 * 1000;
+
+/**
+ * The GPU in the status bar. Asks the server every few seconds while the page is visible, less and less often
+ * while it does not answer.
+ */
+class StatusItem extends ReactWidget {
+  constructor(
+    private readonly api: IApi,
+    private readonly commands: CommandRegistry,
+    private readonly trans: TranslationBundle
+  ) {
+    super();
+    this.addClass('gpucamp-StatusItem');
+    this._poll = new Poll({
+      name: 'gpucamp:status',
+      frequency: { interval: FIRST_SECONDS * 1000, backoff: true, max: LONGEST_WAIT_MS },
+      standby: 'when-hidden',
+      factory: () => this._ask()
+    });
+  }
+
+  /** Seconds between two questions. */
+  set seconds(value: number) {
+    this._poll.frequency = { interval: value * 1000, backoff: true, max: LONGEST_WAIT_MS };
+  }
+
+  /** Stops asking while the item is switched off. */
+  set active(value: boolean) {
+    this.setHidden(!value);
+    void (value ? this._poll.start() : this._poll.stop());
+  }
+
+  override dispose(): void {
+    this._poll.dispose();
+    this._popup?.dispose();
+    super.dispose();
+  }
+
+  protected override render(): React.ReactElement {
+    const { trans } = this;
+    const status = this._status;
+    const text = status ? statusText(status, trans) : this._failed ? trans.__('GPU: ?') : 'GPU: …';
+    const tooltip = this._failed
+      ? trans.__('Your server does not say how the GPU is. Click to try again.')
+      : status
+        ? statusTooltip(status, trans)
+        : '';
+    return (
+      <button
+        type="button"
+        className="gpucamp-Status jp-mod-highlighted"
+        data-testid={TestId.status}
+        title={tooltip}
+        aria-haspopup="dialog"
+        onClick={() => this._open()}
+      >
+        <gpuIcon.react tag="span" className="gpucamp-Status-icon" aria-hidden="true" />
+        <span>{text}</span>
+      </button>
+    );
+  }
+
+  private async _ask(): Promise<void> {
+    try {
+      this._status = await this.api.status();
+      this._failed = false;
+    } catch (error) {
+      this._failed = true;
+      throw error; // the poll backs off
+    } finally {
+      this.update();
+      this._body?.update();
+    }
+  }
+
+  private _open(): void {
+    if (!this._status) {
+      void this._poll.refresh();
+      return;
+    }
+    this._popup?.dispose();
+    this._body = new StatusDetails(
+      () => this._status,
+      () => {
+        this._popup?.dispose();
+        void this.commands.execute(CommandIDs.doctor);
+      },
+      this.trans
+    );
+    this._popup = showPopup({ body: this._body, anchor: this, align: 'right' });
+    void this._poll.refresh();
+  }
+
+  private _poll: Poll;
+  private _status: ServerStatus | null = null;
+  private _failed = false;
+  private _popup: Popup | null = null;
+  private _body: StatusDetails | null = null;
+}
+
+/** The popup: the devices, what they do, and the way to the doctor. */
+class StatusDetails extends ReactWidget {
+  constructor(
+    private readonly status: () => ServerStatus | null,
+    private readonly openDoctor: () => void,
+    private readonly trans: TranslationBundle
+  ) {
+    super();
+    this.addClass('gpucamp-StatusDetails');
+    this.node.setAttribute('role', 'dialog');
+    this.node.setAttribute('aria-label', trans.__('GPU'));
+  }
+
+  protected override render(): React.ReactElement | null {
+    const { trans } = this;
+    const status = this.status();
+    if (!status) {
+      return null;
+    }
+    return (
+      <>
+        {status.devices.length === 0 && (
+          <p>{trans.__('No GPU is assigned to this server. Choose one when you start it.')}</p>
+        )}
+        {status.devices.map(device => (
+          <div key={device.uuid} className="gpucamp-Device">
+            <b>{device.name}</b>
+            <p>{deviceUse(device, trans)}</p>
+            {device.memory_bytes != null && device.memory_used_bytes != null && (
+              <meter
+                min={0}
+                max={device.memory_bytes}
+                high={0.9 * device.memory_bytes}
+                value={device.memory_used_bytes}
+                aria-label={trans.__('GPU memory')}
+              />
+            )}
+            <p className="gpucamp-Muted">{device.uuid}</p>
+          </div>
+        ))}
+        {status.simulated && (
+          <p>{trans.__('Practice mode: this GPU is simulated, programs run on the CPU.')}</p>
+        )}
+        <dl className="gpucamp-Facts">
+          {status.cpus != null && (
+            <>
+              <dt>{trans.__('CPUs')}</dt>
+              <dd>{status.cpus}</dd>
+            </>
+          )}
+          {status.memory_bytes != null && (
+            <>
+              <dt>{trans.__('Memory')}</dt>
+              <dd>{bytesText(status.memory_bytes)}</dd>
+            </>
+          )}
+          {status.shm_bytes != null && (
+            <>
+              <dt>{trans.__('Shared memory')}</dt>
+              <dd>{bytesText(status.shm_bytes)}</dd>
+            </>
+          )}
+          {status.generation != null && (
+            <>
+              <dt>{trans.__('Environment')}</dt>
+              <dd>{trans.__('generation %1', status.generation)}</dd>
+            </>
+          )}
+        </dl>
+        <Button kind="accept" onClick={this.openDoctor}>
+          {trans.__('GPU doctor')}
+        </Button>
+      </>
+    );
+  }
+}
+
+/** The GPU in the status bar, switched by the setting `statusBar`. */
+export const statusPlugin: JupyterFrontEndPlugin<void> = {
+  id: 'gpucamp:plugin',
+  description: 'Shows the GPU of this server in the status bar',
+  autoStart: true,
+  optional: [IStatusBar, ITranslator, ISettingRegistry],
+  activate: (
+    app: JupyterFrontEnd,
+    statusBar: IStatusBar | null,
+    translator: ITranslator | null,
+    settingRegistry: ISettingRegistry | null
+  ): void => {
+    if (!statusBar) {
+      return;
+    }
+    const language = translator ?? nullTranslator;
+    const api = new Api(app.serviceManager.serverSettings, language.languageCode);
+    const item = new StatusItem(api, app.commands, language.load('gpucamp'));
+    statusBar.registerStatusItem('gpucamp:status', { item, align: 'right', rank: 90, priority: 1 });
+
+    void settingRegistry
+      ?.load('gpucamp:plugin')
+      .then(settings => {
+        const follow = (): void => {
+          item.active = settings.get('statusBar').composite !== false;
+          item.seconds = Number(settings.get('statusSeconds').composite) || FIRST_SECONDS;
+        };
+        settings.changed.connect(follow);
+        follow();
+      })
+      .catch((error: unknown) => console.error('The settings of gpucamp cannot be read', error));
+  }
+};

@@ -1,0 +1,123 @@
+/**
+ * The JSON that the server extension speaks, as types. Sizes in bytes, times in seconds since the epoch or ISO 8601.
+ */
+
+export interface Device {
+  uuid: string;
+  name: string;
+  memory_bytes: number | null;
+  memory_used_bytes: number | null;
+  utilization_percent: number | null;
+}
+
+export interface ServerStatus {
+  user: string;
+  server: string;
+  generation: number | null;
+  simulated: boolean;
+  devices: Device[];
+  cpus: number | null;
+  memory_bytes: number | null;
+  shm_bytes: number | null;
+  shm_free_bytes: number | null;
+  service: boolean;
+}
+
+export type Severity = 'blocker' | 'degraded' | 'advice';
+export type Who = 'you' | 'instructor';
+export type Verdict = 'healthy' | 'advice' | 'degraded' | 'blocked';
+
+export interface Finding {
+  code: string;
+  severity: Severity;
+  title: string;
+  evidence: unknown;
+  fix: string;
+  who: Who;
+  layer?: string;
+  command?: string | null;
+  docs_url?: string | null;
+}
+
+export interface Report {
+  started_at: number | string;
+  seconds: number;
+  kernel: string;
+  verdict: Verdict;
+  findings: Finding[];
+  facts: Record<string, unknown>;
+  checks_passed: string[];
+  checks_skipped: string[];
+}
+
+export type ExaminationEvent =
+  | { event: 'started'; kernel: string; checks: number }
+  | { event: 'probe'; name: string; seconds: number }
+  | { event: 'finding'; finding: Finding }
+  | { event: 'finished'; report: Report }
+  | { event: 'error'; status: number; message: string };
+
+export interface Warning {
+  code: string;
+  message: string;
+}
+
+export interface LaunchRequest {
+  script: string;
+  arguments: string[];
+  processes: number;
+  working_directory?: string;
+}
+
+export interface LaunchPlan {
+  command: string;
+  warnings: Warning[];
+}
+
+export interface LaunchDefaults {
+  processes: number;
+  max_processes: number;
+  backend: 'nccl' | 'gloo';
+}
+
+export type RunState = 'starting' | 'running' | 'succeeded' | 'failed' | 'stopped' | 'lost';
+
+export interface Diagnosis {
+  cause: string;
+  fix: string;
+  rank: number | null;
+  evidence: unknown;
+}
+
+export interface Run {
+  id: string;
+  script: string;
+  command: string;
+  processes: number;
+  state: RunState;
+  started_at: number | string | null;
+  ended_at: number | string | null;
+  exit_code: number | null;
+  diagnosis: Diagnosis | null;
+  arguments?: string[];
+  working_directory?: string | null;
+}
+
+export type LogEvent =
+  | { event?: undefined; offset: number; rank: number | null; text: string }
+  | { event: 'end'; run: Run }
+  | { event: 'error'; status: number; message: string };
+
+export interface ChangedPackage {
+  name: string;
+  base: string | null;
+  environment: string | null;
+}
+
+export interface ResetPreview {
+  generation: number;
+  can_undo: boolean;
+  changed_packages: ChangedPackage[];
+  running_runs: number;
+  kernels: number;
+}
