@@ -122,22 +122,21 @@ def _make(settings: Settings, progress: Progress, docker: DockerCLI, suite: str,
             # the mirror is this host's business
             (folder / "etc/apt/sources.list").write_text("", encoding="ascii")
             progress.run(
-                ["tar", "-C", folder, "--sort=name", "--mtime=@0", "--numeric-owner"]
-                + [f"--exclude={pattern}" for pattern in _LEFT_OUT]
-                + ["-cf", archive, "."],
+                [
+                    *("tar", "-C", folder, "--sort=name", "--mtime=@0", "--numeric-owner"),
+                    *(f"--exclude={pattern}" for pattern in _LEFT_OUT),
+                    *("-cf", archive, "."),
+                ],
                 log=log,
                 problem="The base image's files could not be packed.",
                 remedy="see the log.",
             )
             progress.run(
-                [docker.path, "import"]
-                + [
-                    "--change",
-                    f"ENV PATH={_PATH}",
-                ]
-                + ["--change", 'CMD ["bash"]']
-                + ["--change", f"LABEL gpucamp.base={suite}"]
-                + [archive, name],
+                [
+                    *(docker.path, "import", "--change", f"ENV PATH={_PATH}"),
+                    *("--change", 'CMD ["bash"]', "--change", f"LABEL gpucamp.base={suite}"),
+                    *(archive, name),
+                ],
                 log=log,
                 problem="The Docker Engine did not take the base image.",
                 remedy="see the log.",

@@ -19,10 +19,11 @@ from .progress import Progress
 from .settings import Settings
 
 _PROBE = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
+_VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def lock_file(settings: Settings, name: str) -> Path:
-    """The lock of `hub` or `dev`."""
+    """The lock of `build`, `hub` or `dev`."""
     return settings.root / "requirements" / f"{name}.txt"
 
 
@@ -44,8 +45,8 @@ def ensure(settings: Settings, progress: Progress, *, dev: bool = False) -> None
 
 
 def _digest(settings: Settings, name: str) -> str:
-    version = "%d.%d" % sys.version_info[:2]
-    return stamps.digest(settings.root, [lock_file(settings, name)], version, str(settings.venv))
+    locks = [lock_file(settings, name), lock_file(settings, "build")]
+    return stamps.digest(settings.root, locks, _VERSION, str(settings.venv))
 
 
 def _works(settings: Settings) -> bool:
@@ -55,7 +56,7 @@ def _works(settings: Settings) -> bool:
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
-    return result.returncode == 0 and result.stdout.strip() == "%d.%d" % sys.version_info[:2]
+    return result.returncode == 0 and result.stdout.strip() == _VERSION
 
 
 def _make(settings: Settings, progress: Progress) -> None:
@@ -68,7 +69,7 @@ def _make(settings: Settings, progress: Progress) -> None:
         [sys.executable, "-c", "import ensurepip, venv"], capture_output=True, timeout=60
     )
     if ensurepip.returncode != 0:
-        apt.install(settings, progress, ["python%d.%d-venv" % sys.version_info[:2]])
+        apt.install(settings, progress, [f"python{_VERSION}-venv"])
     progress.run(
         [sys.executable, "-m", "venv", settings.venv],
         log=settings.logs / "python.log",
@@ -80,16 +81,18 @@ def _make(settings: Settings, progress: Progress) -> None:
 def _install(settings: Settings, progress: Progress, name: str) -> None:
     stamp = settings.venv / ".gpucamp-lock"
     stamps.forget(stamp)
-    progress.run(
-        [
-            *(settings.python, "-m", "pip", "install", "--progress-bar", "off", "--no-deps"),
-            *("--require-hashes", "-r", lock_file(settings, name)),
-        ],
-        log=settings.logs / "python.log",
-        environ=tool_environ(settings, os.environ),
-        problem="The locked Python packages cannot be installed.",
-        remedy="see the log; `make clean` and a new start help where the environment is broken.",
-    )
+    # no build isolation: what builds a package that has no wheel is locked, too
+    for lock in ("build", name):
+        progress.run(
+            [
+                *(settings.python, "-m", "pip", "install", "--progress-bar", "off", "--no-deps"),
+                *("--no-build-isolation", "--require-hashes", "-r", lock_file(settings, lock)),
+            ],
+            log=settings.logs / "python.log",
+            environ=tool_environ(settings, os.environ),
+            problem="The locked Python packages cannot be installed.",
+            remedy="see the log; `make clean` and a new start help if the environment is broken.",
+        )
     stamps.write(stamp, _digest(settings, name))
 
 
