@@ -1,0 +1,137 @@
+/**
+ * Log text of several ranks as a bounded list of lines, with what changed since a view last looked. Pure.
+ *
+ * Guarantees: each rank's text is joined across chunks by itself, so that ranks never cut each other's lines; a
+ * carriage return starts its line over (progress bars stay one line); at most `maximumLines` lines and
+ * `MAXIMUM_LINE_LENGTH` characters per line are held, whatever comes; ids only grow.
+ */
+
+export const MAXIMUM_LINE_LENGTH = 8192;
+
+export interface LogLine {
+  id: number;
+  /** The rank that wrote it; null for the agent. */
+  rank: number | null;
+  text: string;
+}
+
+export interface LogChanges {
+  /** New or rewritten lines, in order of their ids. */
+  lines: LogLine[];
+  /** Ids of lines that are held no longer: all below this. */
+  firstId: number;
+}
+
+interface OpenLine {
+  line: LogLine;
+  /** A "\r" was seen: the next character, if it is not "\n", starts the line over. */
+  returned: boolean;
+}
+
+export class LogBuffer {
+  constructor(private readonly maximumLines = 5000) {}
+
+  /** How many lines were let go. */
+  get dropped(): number {
+    return this._firstId;
+  }
+
+  get lines(): readonly LogLine[] {
+    return this._lines;
+  }
+
+  push(rank: number | null, text: string): void {
+    let from = 0;
+    for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', from)) {
+      this._write(rank, text.slice(from, at), true);
+      from = at + 1;
+    }
+    if (from < text.length) {
+      this._write(rank, text.slice(from), false);
+    }
+    this._trim();
+  }
+
+  /** What changed since the last call. */
+  drain(): LogChanges {
+    const lines = [...this._changed.values()]
+      .filter(line => line.id >= this._firstId)
+      .sort((a, b) => a.id - b.id);
+    this._changed.clear();
+    return { lines, firstId: this._firstId };
+  }
+
+  private _write(rank: number | null, text: string, ends: boolean): void {
+    let open = this._open.get(rank);
+    if (!open) {
+      open = { line: { id: this._nextId++, rank, text: '' }, returned: false };
+      this._lines.push(open.line);
+      this._open.set(rank, open);
+    }
+    // "\r\n" ends a line as "\n" does.
+    let rest = text;
+    let returned = open.returned;
+    if (ends && rest.endsWith('\r')) {
+      rest = rest.replace(/\r+$/, '');
+    }
+    if (ends && rest === '') {
+      returned = false;
+    }
+    const cut = rest.replace(/\r+$/, '');
+    const last = cut.lastIndexOf('\r');
+    let line = open.line.text;
+    if (cut !== '') {
+      if (last !== -1) {
+        line = cut.slice(last + 1);
+      } else {
+        line = (returned ? '' : line) + cut;
+      }
+      returned = false;
+    }
+    open.returned = returned || cut.length < rest.length;
+    open.line.text = line.length > MAXIMUM_LINE_LENGTH ? shorten(line) : line;
+    this._changed.set(open.line.id, open.line);
+    if (ends) {
+      this._open.delete(rank);
+    }
+  }
+
+  private _trim(): void {
+    const excess = this._lines.length - this.maximumLines;
+    if (excess <= 0) {
+      return;
+    }
+    for (const line of this._lines.splice(0, excess)) {
+      this._changed.delete(line.id);
+      if (this._open.get(line.rank)?.line === line) {
+        this._open.delete(line.rank);
+      }
+    }
+    this._firstId = this._lines[0]?.id ?? this._nextId;
+  }
+
+  private _lines: LogLine[] = [];
+  private _open = new Map<number | null, OpenLine>();
+  private _changed = new Map<number, LogLine>();
+  private _nextId = 0;
+  private _firstId = 0;
+}
+
+function shorten(line: string): string {
+  return `${line.slice(0, MAXIMUM_LINE_LENGTH - 1)}…`;
+}
+
+// Terminal sequences other than colours: cursor moves, titles, character sets.
+const OTHER_SEQUENCES =
+  /\x1b(?:\[[0-?]*[ -/]*[@-ln-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/][0-~]|[0-Z\\^-~])/g;
+const COLOURS = /\x1b\[[0-9;:]*m/g;
+
+/** The text with its colours, and without sequences that only a terminal can follow. */
+export function withoutMoves(text: string): string {
+  return text.includes('\x1b') ? text.replace(OTHER_SEQUENCES, '') : text;
+}
+
+/** The bare text, for a copy. */
+export function plainText(text: string): string {
+  return withoutMoves(text).replace(COLOURS, '');
+}

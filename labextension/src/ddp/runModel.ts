@@ -1,0 +1,143 @@
+import { ISignal, Signal } from '@lumino/signaling';
+
+import type { IApi } from '../api';
+import { ApiError, isAbort } from '../errors';
+import { Store } from '../store';
+import type { Run } from '../wire';
+import { LogBuffer } from './logBuffer';
+import { isAlive } from './runText';
+
+export interface RunViewState {
+  run: Run | null;
+  /** Whether the log is being followed; false while the connection is being made anew. */
+  connected: boolean;
+  /** Set where there is no more to come: no such run, or signed out. */
+  error: unknown;
+  stopping: boolean;
+  stopError: unknown;
+}
+
+export interface RunOptions {
+  api: IApi;
+  id: string;
+  run?: Run;
+  /** Milliseconds before the first new attempt after a lost connection; doubled each time, up to 16 times. */
+  retryAfter?: number;
+}
+
+/**
+ * Follows one run: its log from the beginning, through lost connections (each attempt goes on from the last
+ * offset, so nothing comes twice), until the server says that it has ended. The run itself never depends on it.
+ */
+export class RunModel extends Store<RunViewState> {
+  constructor(private readonly options: RunOptions) {
+    super({
+      run: options.run ?? null,
+      connected: false,
+      error: null,
+      stopping: false,
+      stopError: null
+    });
+  }
+
+  readonly log = new LogBuffer();
+
+  /** Emitted for every piece of log; a view gathers several before it draws. */
+  get logChanged(): ISignal<this, void> {
+    return this._logChanged;
+  }
+
+  get id(): string {
+    return this.options.id;
+  }
+
+  /** Follows to the end; resolves when the run is over, cannot be followed, or this is disposed. */
+  async follow(): Promise<void> {
+    if (this._following) {
+      return;
+    }
+    const following = new AbortController();
+    this._following = following;
+    const { api, id } = this.options;
+    const first = this.options.retryAfter ?? 500;
+    let wait = first;
+    this.set({ error: null });
+    while (!following.signal.aborted) {
+      try {
+        this.set({ run: await api.ddpRun(id, following.signal) });
+        for await (const event of api.ddpLog(id, this._offset, following.signal)) {
+          if (event.event === 'end') {
+            this.set({ run: event.run, connected: false, stopping: false });
+            this._following = null;
+            return;
+          }
+          if (event.event === 'error') {
+            throw new ApiError('unavailable', event.message, event.status);
+          }
+          wait = first;
+          this.log.push(event.rank, event.text);
+          this._offset = event.offset;
+          this._logChanged.emit();
+          if (!this.state.connected) {
+            this.set({ connected: true });
+          }
+        }
+        // Ended without an end: the server went away in the middle.
+      } catch (error) {
+        if (isAbort(error)) {
+          break;
+        }
+        if (
+          error instanceof ApiError &&
+          (error.kind === 'missing' || error.kind === 'signed-out')
+        ) {
+          this.set({ error, connected: false });
+          this._following = null;
+          return;
+        }
+      }
+      this.set({ connected: false });
+      await pause(wait, following.signal);
+      wait = Math.min(wait * 2, first * 16);
+    }
+  }
+
+  /** Asks the server to end the run; the log tells when it has. */
+  async stop(): Promise<void> {
+    if (this.state.stopping || (this.state.run && !isAlive(this.state.run.state))) {
+      return;
+    }
+    this.set({ stopping: true, stopError: null });
+    try {
+      const run = await this.options.api.ddpStop(this.options.id);
+      this.set({ run });
+      if (!isAlive(run.state)) {
+        this.set({ stopping: false });
+      }
+    } catch (stopError) {
+      this.set({ stopping: false, stopError });
+    }
+  }
+
+  override dispose(): void {
+    this._following?.abort();
+    this._following = null;
+    super.dispose();
+  }
+
+  private _logChanged = new Signal<this, void>(this);
+  private _offset = 0;
+  private _following: AbortController | null = null;
+}
+
+function pause(millis: number, signal: AbortSignal): Promise<void> {
+  return new Promise(resolve => {
+    const timer = setTimeout(finish, millis);
+    function finish(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', finish);
+      resolve();
+    }
+    signal.addEventListener('abort', finish);
+  });
+}
