@@ -1,0 +1,314 @@
+"""The managed service "gpucamp": settings, wiring, start and stop.
+
+JupyterHub starts it (`python -m hub_ext.service`) and says in environment variables where to listen
+(JUPYTERHUB_SERVICE_URL), below which path (JUPYTERHUB_SERVICE_PREFIX) and with which token.
+
+Guarantees: it listens only when the ledger answers; it first goes on with resets that an earlier
+service left unfinished; SIGTERM ends it within seconds and leaves such resets for the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from jupyterhub.services.auth import HubOAuth
+from tornado.httpserver import HTTPServer
+from tornado.web import Application as WebApplication
+from tornado.web import StaticFileHandler
+from traitlets import Bool, Float, Integer, Unicode, default, validate
+from traitlets.config import Application, catch_config_error
+
+from .. import __version__
+from ..engine import EngineClient
+from ..errors import LedgerUnavailable
+from ..ledger import Ledger
+from ..models import Device
+from ..volumes import PREFIX
+from . import api, pages
+from .containers import HubContainers
+from .handlers import CallbackHandler
+from .hub_api import HubClient
+from .monitor import Monitor
+from .reset import Limits, ResetWorkflow
+
+HERE = Path(__file__).parent
+MAX_BODY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts that handlers work with."""
+
+    ledger: Ledger
+    hub: HubClient
+    resets: ResetWorkflow
+    monitor: Monitor
+    prefix: str  # of this service, "/services/gpucamp/"
+    hub_prefix: str  # "/hub/"
+    image: str  # what new servers get
+
+    @property
+    def hub_base_url(self) -> str:
+        """The base URL of the whole JupyterHub, "/"."""
+        return self.hub_prefix.removesuffix("hub/")
+
+
+def make_web_application(service: Service, hub_auth: HubOAuth, **settings: Any) -> WebApplication:
+    """The table of handlers below the service's prefix."""
+    routes = [(service.prefix + pattern, handler) for pattern, handler in api.ROUTES]
+    static = (
+        service.prefix + r"static/(.*)",
+        StaticFileHandler,
+        {"path": str(HERE / "static")},
+    )
+    callback = (service.prefix + r"oauth_callback", CallbackHandler)
+    page_routes = [(service.prefix + pattern, handler) for pattern, handler in pages.ROUTES]
+    return WebApplication(
+        [*routes, static, callback, *page_routes],
+        service=service,
+        hub_auth=hub_auth,
+        templates=pages.make_templates(),
+        **settings,
+    )
+
+
+class GpucampService(Application):
+    """gpucamp's service beside JupyterHub: inventory, reconciling, resets, REST and pages."""
+
+    name = "gpucamp-service"
+    version = __version__
+    description = __doc__
+    aliases = {
+        "config": "GpucampService.config_file",
+        "ledger": "GpucampService.ledger_url",
+        "log-level": "Application.log_level",
+    }
+    flags: dict[str, Any] = {}
+
+    config_file = Unicode("", help="A Python file with traitlets configuration.").tag(config=True)
+
+    service_url = Unicode(
+        help="Where to listen, http://ADDRESS:PORT. Default: $JUPYTERHUB_SERVICE_URL."
+    ).tag(config=True)
+
+    ledger_url = Unicode(
+        help="""The ledger, an SQLAlchemy URL.
+
+        Default: $GPUCAMP_LEDGER_URL, else ledger.sqlite in $GPUCAMP_STATE_DIR/hub."""
+    ).tag(config=True)
+
+    image = Unicode(
+        help="The image that new servers get, to show it. Default: $GPUCAMP_IMAGE."
+    ).tag(config=True)
+
+    practice_devices = Integer(
+        help="""How many simulated devices to offer on a host without an NVIDIA GPU.
+
+        Default: $GPUCAMP_PRACTICE_DEVICES, else 2."""
+    ).tag(config=True)
+
+    inventory_enabled = Bool(
+        True, help="Look for devices here. Turn off where another process records them."
+    ).tag(config=True)
+
+    scan_interval = Float(
+        10.0, min=0.5, help="Seconds between two inventories of the devices."
+    ).tag(config=True)
+
+    scan_timeout = Float(
+        20.0, min=0.1, help="Seconds after which an inventory counts as hung; the last one stays."
+    ).tag(config=True)
+
+    reconcile_interval = Float(
+        5.0, min=0.2, help="Seconds between two comparisons of ledger and Docker Engine."
+    ).tag(config=True)
+
+    stop_timeout = Float(
+        120.0, min=1, help="Seconds that a server may take to stop during a reset."
+    ).tag(config=True)
+
+    start_timeout = Float(
+        600.0, min=1, help="Seconds that a server may take to start during a reset."
+    ).tag(config=True)
+
+    auth_cache_seconds = Integer(
+        60,
+        min=1,
+        help="""Seconds for which JupyterHub's answer about a token is believed.
+
+        Lower means that a withdrawn right ends sooner; higher means fewer questions to the hub.""",
+    ).tag(config=True)
+
+    cookie_secret_file = Unicode(
+        help="""The file with the secret that signs cookies, made at first start (mode 600).
+
+        Default: service_cookie_secret in $GPUCAMP_STATE_DIR/hub. "" makes a new secret at each
+        start: browsers then pass by JupyterHub again, which nobody notices much."""
+    ).tag(config=True)
+
+    name_prefix = Unicode(
+        PREFIX, help="How the names of environment volumes begin; the spawner's must be the same."
+    ).tag(config=True)
+
+    @default("service_url")
+    def _default_service_url(self) -> str:
+        return os.environ.get("JUPYTERHUB_SERVICE_URL", "")
+
+    @default("ledger_url")
+    def _default_ledger_url(self) -> str:
+        given = os.environ.get("GPUCAMP_LEDGER_URL", "")
+        return given or f"sqlite:///{_state_folder() / 'ledger.sqlite'}"
+
+    @default("image")
+    def _default_image(self) -> str:
+        return os.environ.get("GPUCAMP_IMAGE", "")
+
+    @default("practice_devices")
+    def _default_practice_devices(self) -> int:
+        return int(os.environ.get("GPUCAMP_PRACTICE_DEVICES", "2"))
+
+    @default("cookie_secret_file")
+    def _default_cookie_secret_file(self) -> str:
+        return str(_state_folder() / "service_cookie_secret")
+
+    @default("log_level")
+    def _default_log_level(self) -> int:
+        return 20
+
+    @validate("service_url")
+    def _valid_service_url(self, proposal: Any) -> str:
+        url = urlparse(proposal.value)
+        if url.scheme != "http" or not url.hostname or not url.port:
+            raise ValueError(f"service_url must be http://ADDRESS:PORT, not {proposal.value!r}")
+        return str(proposal.value)
+
+    @catch_config_error
+    def initialize(self, argv: Sequence[str] | None = None) -> None:
+        """Read the command line and the configuration file."""
+        self.parse_command_line(list(argv) if argv is not None else None)
+        if self.config_file:
+            self.load_config_file(
+                os.path.basename(self.config_file), os.path.dirname(self.config_file) or "."
+            )
+            # what was said on the command line wins
+            self.update_config(self.cli_config)
+
+    def start(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        if not self.service_url:
+            sys.exit(
+                "JUPYTERHUB_SERVICE_URL is not set. JupyterHub starts this service; see "
+                "jupyterhub_config.py, or pass --GpucampService.service_url=http://127.0.0.1:8083"
+            )
+        asyncio.run(self.serve())
+
+    async def serve(self) -> None:
+        """Start all parts, wait for a signal, stop all parts."""
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop.set)
+        ledger = Ledger(self.ledger_url, actor="service")
+        opening = asyncio.create_task(self._open(ledger))
+        stopped = asyncio.create_task(stop.wait())
+        await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if not opening.done():
+            opening.cancel()
+            return
+        hub_id = opening.result()
+        hub_auth = HubOAuth(parent=self, cache_max_age=self.auth_cache_seconds)
+        engine_client = EngineClient(threads=4)
+        service = self._make_service(ledger, hub_auth, engine_client, hub_id)
+        server = HTTPServer(
+            make_web_application(service, hub_auth, cookie_secret=self._cookie_secret()),
+            xheaders=True,
+            max_body_size=MAX_BODY_BYTES,
+        )
+        try:
+            await service.resets.resume()
+            service.monitor.start()
+            url = urlparse(self.service_url)
+            server.listen(url.port, url.hostname)
+            self.log.info("gpucamp %s at %s%s", __version__, self.service_url, service.prefix)
+            await stopped
+        finally:
+            server.stop()
+            await service.monitor.close()
+            await service.resets.close()
+            await service.hub.close()
+            await engine_client.close()
+            ledger.close()
+
+    async def _open(self, ledger: Ledger) -> str:
+        """Wait for the ledger; its hub's id."""
+        while True:
+            try:
+                await asyncio.to_thread(ledger.migrate)
+                return await asyncio.to_thread(ledger.hub_id)
+            except LedgerUnavailable as error:
+                self.log.error("Waiting for the ledger. %s", error)
+                await asyncio.sleep(3)
+
+    def _make_service(
+        self, ledger: Ledger, hub_auth: HubOAuth, engine_client: EngineClient, hub_id: str
+    ) -> Service:
+        engine = HubContainers(engine_client, lambda: hub_id, self.name_prefix)
+        hub = HubClient(hub_auth.api_url, hub_auth.api_token)
+        return Service(
+            ledger=ledger,
+            hub=hub,
+            resets=ResetWorkflow(
+                ledger, hub, engine, limits=Limits(stop=self.stop_timeout, start=self.start_timeout)
+            ),
+            monitor=Monitor(
+                ledger,
+                engine,
+                self._scanner(),
+                scan_interval=self.scan_interval,
+                scan_timeout=self.scan_timeout,
+                reconcile_interval=self.reconcile_interval,
+            ),
+            prefix=hub_auth.base_url,
+            hub_prefix=hub_auth.hub_prefix,
+            image=self.image,
+        )
+
+    def _scanner(self) -> Callable[[], Sequence[Device]] | None:
+        if not self.inventory_enabled:
+            return None
+        from ..inventory import scan
+
+        return partial(scan, practice_devices=self.practice_devices)
+
+    def _cookie_secret(self) -> bytes:
+        if not self.cookie_secret_file:
+            return secrets.token_bytes(32)
+        path = Path(self.cookie_secret_file)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            kept = path.read_bytes()
+            if len(kept) >= 32:
+                return hashlib.sha256(kept).digest()
+            # cut short by a full disk: anyone could guess it
+            path.unlink()
+            return self._cookie_secret()
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+        return self._cookie_secret()
+
+
+def _state_folder() -> Path:
+    return Path(os.environ.get("GPUCAMP_STATE_DIR") or ".gpucamp").absolute() / "hub"

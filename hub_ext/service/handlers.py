@@ -1,0 +1,87 @@
+"""What all handlers of the service share: identity, language, headers, and how errors look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyterhub.services.auth import HubOAuthCallbackHandler
+from tornado.httputil import responses
+from tornado.web import RequestHandler
+
+from ..i18n import choose_language, language, set_language
+from .auth import AuthenticatedHandler
+from .http_errors import message_for, status_of
+
+LANGUAGE_COOKIE = "gpucamp-language"
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class ServiceHandler(AuthenticatedHandler, RequestHandler):
+    """Base of pages and REST."""
+
+    def initialize(self) -> None:
+        self.hub_auth = self.settings["hub_auth"]
+        # nobody, until `identify` knows better: current_user never asks the hub by itself
+        self._hub_auth_user_cache = None
+
+    def set_default_headers(self) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            self.set_header(name, value)
+
+    async def prepare(self) -> None:
+        set_language(
+            choose_language(
+                self.request.headers.get("Accept-Language", ""),
+                self.get_cookie(LANGUAGE_COOKIE) or "",
+            )
+        )
+        if not await self.identify():
+            self.refuse_unknown()
+
+    def refuse_unknown(self) -> None:
+        """Nobody JupyterHub knows: say so, or lead them to sign in."""
+        raise NotImplementedError
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        self.show_error(status_code, message_for(error, status_code))
+
+    def show_error(self, status: int, message: str) -> None:
+        """Write the error in the handler's own form."""
+        raise NotImplementedError
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        status = status_of(error) or status_code
+        kwargs.pop("reason", None)
+        super().send_error(status, reason=responses.get(status, "Unknown"), **kwargs)
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        # what the domain expects is no traceback in the log
+        if status_of(value) is None:
+            super().log_exception(typ, value, tb)
+
+    @property
+    def language(self) -> str:
+        """The language of this request."""
+        return language()
+
+
+class CallbackHandler(HubOAuthCallbackHandler):
+    """The end of signing in: JupyterHub sends the browser here with a code."""
+
+    def initialize(self) -> None:
+        self.hub_auth = self.settings["hub_auth"]
+
+    def set_default_headers(self) -> None:
+        for name, value in SECURITY_HEADERS.items():
+            self.set_header(name, value)

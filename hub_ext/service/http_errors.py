@@ -1,0 +1,65 @@
+"""Errors of the domain -> HTTP statuses, in this one place.
+
+Guarantees: every error, expected or not, becomes a status and a message for people; an unexpected
+one shows nothing of the inside (it is in the log).
+"""
+
+from __future__ import annotations
+
+from tornado.web import HTTPError
+
+from ..errors import (
+    BadRequest,
+    Conflict,
+    EngineRefused,
+    EngineUnavailable,
+    HubRefused,
+    HubUnavailable,
+    LedgerInUse,
+    LedgerUnavailable,
+    NotFound,
+)
+from ..i18n import N_, _
+from .auth import Forbidden
+
+STATUS: tuple[tuple[type[Exception], int], ...] = (
+    (BadRequest, 400),
+    (Forbidden, 403),
+    (NotFound, 404),
+    (Conflict, 409),
+    (HubRefused, 502),
+    (EngineRefused, 502),
+    (HubUnavailable, 503),
+    (LedgerUnavailable, 503),
+    (LedgerInUse, 503),
+    (EngineUnavailable, 503),
+)
+
+# What to say when the error itself says nothing fit for people.
+_BY_STATUS = {
+    400: N_("The request could not be understood."),
+    401: N_("Sign in first, or send a JupyterHub token in the Authorization header."),
+    403: N_("You may not do this."),
+    404: N_("There is nothing here."),
+    405: N_("This address does not know that method."),
+    413: N_("The request is too large."),
+}
+_OTHER = N_("Something went wrong in gpucamp. Try again; if it stays so, tell your instructor.")
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """The status for an error of the domain or of tornado; None for anything unexpected."""
+    if isinstance(error, HTTPError):
+        return error.status_code
+    for kind, status in STATUS:
+        if isinstance(error, kind):
+            return status
+    return None
+
+
+def message_for(error: BaseException | None, status: int) -> str:
+    """What a person reads, in their language."""
+    if error is not None and any(isinstance(error, kind) for kind, _status in STATUS):
+        # the reason may come from the hub, the ledger or the Engine, in their words
+        return _(str(error)) if str(error) else _(_OTHER)
+    return _(_BY_STATUS.get(status, _OTHER))

@@ -1,0 +1,192 @@
+"""Two loops that keep the ledger true: the inventory of devices, and reconciling with the Engine.
+
+Guarantees:
+- A scan that fails, hangs or finds the driver away changes nothing: the last inventory stays.
+  A hung scan is not joined by a second one.
+- Before an action of reconciling is applied, what it rests on is read again from the ledger, so a
+  lease that changed since is left for the next look.
+- An error in one round is logged and never ends a loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from ..errors import EngineRefused, EngineUnavailable, GpucampError, NotFound
+from ..ledger import Ledger
+from ..models import Device, LeaseState
+from ..reconcile import (
+    Action,
+    AdoptContainer,
+    ContainerFact,
+    EndLease,
+    MarkGone,
+    Patience,
+    Plan,
+    RemoveContainer,
+    plan,
+)
+from .containers import HubContainers
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Health:
+    """What the loops saw last; "" means well."""
+
+    inventory_error: str = "not scanned yet"
+    engine_error: str = "not asked yet"
+    containers: tuple[ContainerFact, ...] = field(default_factory=tuple)
+
+
+class Monitor:
+    """Runs the loops from `start` to `close`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: HubContainers,
+        scan: Callable[[], Sequence[Device]] | None,
+        *,
+        scan_interval: float = 10.0,
+        scan_timeout: float = 20.0,
+        reconcile_interval: float = 5.0,
+        patience: Patience | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.health = Health()
+        self._ledger = ledger
+        self._engine = engine
+        self._scan = scan
+        self._scan_interval = scan_interval
+        self._scan_timeout = scan_timeout
+        self._reconcile_interval = reconcile_interval
+        self._patience = patience or Patience(
+            running_without_container=timedelta(seconds=max(1.0, reconcile_interval * 0.8))
+        )
+        self._now = now
+        self._plan = Plan()
+        # a driver may hang for ever in a call: its thread must not be one of the loop's
+        self._scanner = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="inventory")
+        self._scanning: concurrent.futures.Future[Sequence[Device]] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin both loops; without a `scan` some other process takes the inventory."""
+        self._tasks = [asyncio.create_task(self._every(self._reconcile_interval, self.reconcile))]
+        if self._scan is None:
+            self.health.inventory_error = ""
+            return
+        self._tasks.append(
+            asyncio.create_task(self._every(self._scan_interval, self.take_inventory))
+        )
+
+    async def close(self) -> None:
+        """End both loops."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._scanner.shutdown(wait=False, cancel_futures=True)
+
+    async def _every(self, seconds: float, round_: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await round_()
+            except GpucampError as error:
+                _log.warning("%s", error)
+            except Exception:
+                _log.exception("a round of the monitor failed")
+            await asyncio.sleep(seconds)
+
+    # -- inventory
+
+    async def take_inventory(self) -> None:
+        """Scan once and record what was found. Raises LedgerUnavailable."""
+        if self._scanning is None:
+            if self._scan is None:
+                return
+            self._scanning = self._scanner.submit(self._scan)
+        scan = asyncio.wrap_future(self._scanning)
+        done, _pending = await asyncio.wait({scan}, timeout=self._scan_timeout)
+        if not done:
+            self._inventory_failed(
+                f"The inventory has not answered for {self._scan_timeout:g} s; the driver may "
+                "hang. Look at `nvidia-smi` and `dmesg` on the host."
+            )
+            return
+        self._scanning = None
+        error = scan.exception()
+        if error is not None:
+            self._inventory_failed(f"The inventory failed: {error}")
+            return
+        await asyncio.to_thread(self._ledger.record_inventory, tuple(scan.result()), self._now())
+        self.health.inventory_error = ""
+
+    def _inventory_failed(self, message: str) -> None:
+        if self.health.inventory_error != message:
+            _log.error("%s", message)
+        self.health.inventory_error = message
+
+    # -- reconciling
+
+    async def reconcile(self) -> None:
+        """Compare once and act. Raises LedgerUnavailable."""
+        # the snapshot ends holds that have run out; leases are read before containers are listed
+        leases = (await asyncio.to_thread(self._ledger.snapshot, self._now())).leases
+        containers: tuple[ContainerFact, ...] | None
+        try:
+            containers = await self._engine.containers()
+            self.health.engine_error, self.health.containers = "", containers
+        except (EngineUnavailable, EngineRefused) as error:
+            containers = None
+            self.health.engine_error = str(error)
+        resetting = await self._resetting()
+        self._plan = plan(
+            leases,
+            containers,
+            self._now(),
+            odd_since=self._plan.odd_since,
+            resetting=resetting,
+            patience=self._patience,
+        )
+        states = {lease.id: (lease.state, lease.container_id) for lease in leases}
+        for action in self._plan.actions:
+            await self._apply(action, states)
+
+    async def _resetting(self) -> frozenset[tuple[str, str]]:
+        unfinished = await asyncio.to_thread(self._ledger.unfinished_operations)
+        return frozenset((operation.user, operation.server) for operation in unfinished)
+
+    async def _apply(self, action: Action, states: dict[str, tuple[LeaseState, str]]) -> None:
+        state = await self._state_now(action.lease_id)
+        if isinstance(action, RemoveContainer):
+            if state is None or state[0] is LeaseState.ENDED:
+                _log.warning(
+                    "removing container %s: no live lease %s", action.container_id, action.lease_id
+                )
+                await self._engine.remove(action.container_id)
+            return
+        if state is None or state != states.get(action.lease_id):
+            return
+        now = self._now()
+        _log.warning("reconciling: %s", action)
+        match action:
+            case EndLease(lease_id, reason):
+                await asyncio.to_thread(self._ledger.end, lease_id, reason, now)
+            case MarkGone(lease_id):
+                await asyncio.to_thread(self._ledger.mark_gone, lease_id, now)
+            case AdoptContainer(lease_id, container_id):
+                await asyncio.to_thread(self._ledger.mark_running, lease_id, container_id, now)
+
+    async def _state_now(self, lease_id: str) -> tuple[LeaseState, str] | None:
+        try:
+            lease = await asyncio.to_thread(self._ledger.lease, lease_id)
+        except NotFound:
+            return None
+        return lease.state, lease.container_id

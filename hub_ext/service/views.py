@@ -1,0 +1,199 @@
+"""What the service tells about servers, devices, leases and operations, as JSON-ready values.
+
+Guarantees: a hub or an Engine that does not answer makes single values unknown (null), never an
+error; no secret and no other user's data is in a server's view.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from ..errors import HubRefused, HubUnavailable
+from ..models import DeviceRecord, Lease, LeaseState, Operation, OperationStep
+from .hub_api import HubServer
+from .wording import failure_message, failure_text, split_error, step_text
+
+if TYPE_CHECKING:
+    from .app import Service
+
+Json = dict[str, Any]
+FINAL = (OperationStep.DONE, OperationStep.FAILED)
+
+
+def server_url(base_url: str, user: str, server: str) -> str:
+    """The address of a user's server below the hub's base URL."""
+    url = f"{base_url}user/{quote(user)}/"
+    return f"{url}{quote(server)}/" if server else url
+
+
+def server_path(user: str, server: str) -> str:
+    """The path of a server's resource below this service's prefix."""
+    path = f"users/{quote(user, safe='')}"
+    return f"{path}/servers/{quote(server, safe='')}" if server else f"{path}/server"
+
+
+async def server_view(service: Service, user: str, server: str) -> Json:
+    """A server's environment, lease and latest operation. Raises NotFound for an unknown user."""
+    ledger = service.ledger
+    found: HubServer | None = None
+    state = "stopped"
+    try:
+        found = await service.hub.server(user, server)
+        if found is not None:
+            state = _state(found)
+    except (HubUnavailable, HubRefused):
+        state = "unknown"
+    environment, lease, operation, devices = await asyncio.to_thread(
+        lambda: (
+            ledger.environment(user, server),
+            ledger.lease_of(user, server),
+            ledger.operation_of(user, server),
+            ledger.devices(),
+        )
+    )
+    container = next(
+        (c for c in service.monitor.health.containers if (c.user, c.server) == (user, server)), None
+    )
+    return {
+        "user": user,
+        "server": server,
+        "running": None if state == "unknown" else state == "running",
+        "state": state,
+        "url": server_url(service.hub_base_url, user, server),
+        "image": container.image if container is not None else service.image,
+        "generation": environment.generation,
+        "newest": environment.newest,
+        "can_undo": bool(environment.history),
+        "lease": _server_lease(lease, devices) if lease is not None else None,
+        "operation": operation_brief(operation) if operation is not None else None,
+    }
+
+
+def _state(found: HubServer) -> str:
+    if found.pending == "spawn":
+        return "starting"
+    if found.pending == "stop":
+        return "stopping"
+    if found.ready:
+        return "running"
+    return "stopped" if found.stopped else "starting"
+
+
+def _server_lease(lease: Lease, devices: Iterable[DeviceRecord]) -> Json:
+    known = {record.device.uuid: record.device for record in devices}
+    return {
+        "id": lease.id,
+        "state": lease.state.value,
+        "devices": [
+            {
+                "uuid": uuid,
+                "name": known[uuid].name if uuid in known else uuid,
+                "simulated": known[uuid].simulated if uuid in known else False,
+            }
+            for uuid in lease.device_uuids
+        ],
+    }
+
+
+def operation_brief(operation: Operation) -> Json:
+    """An operation within a server's view."""
+    return {
+        "id": operation.id,
+        "kind": operation.kind.value,
+        "step": operation.step.value,
+        "error": failure_message(operation.error) if operation.error else None,
+    }
+
+
+def operation_view(operation: Operation, base_url: str) -> Json:
+    """An operation with the steps that a person watches."""
+    code = split_error(operation.error)[0] if operation.error else None
+    return {
+        **operation_brief(operation),
+        "user": operation.user,
+        "server": operation.server,
+        "steps": _steps(operation),
+        "error_code": code.value if code is not None else None,
+        "done": operation.step in FINAL,
+        "switched": _switched(operation),
+        "start_after": operation.start_after,
+        "server_url": server_url(base_url, operation.user, operation.server),
+    }
+
+
+def _switched(operation: Operation) -> bool:
+    """Whether the environment has changed already."""
+    if operation.step is OperationStep.FAILED:
+        return failure_text(split_error(operation.error)[0]).at is OperationStep.STARTING
+    return operation.step in (OperationStep.STARTING, OperationStep.DONE)
+
+
+def _steps(operation: Operation) -> list[Json]:
+    """Each step with its state: done, current, failed or waiting."""
+    if operation.start_after:
+        shown = (OperationStep.STOPPING, OperationStep.SWITCHING, OperationStep.STARTING)
+    else:
+        shown = (OperationStep.SWITCHING,)
+    order = list(OperationStep)
+    at = operation.step
+    failed_at: OperationStep | None = None
+    if at is OperationStep.FAILED:
+        failed_at = failure_text(split_error(operation.error)[0]).at or shown[0]
+        at = failed_at
+    elif at is OperationStep.REQUESTED:
+        at = shown[0]
+    if at not in shown and at is not OperationStep.DONE:
+        at = shown[0]
+    steps: list[Json] = []
+    for step in shown:
+        if order.index(step) < order.index(at):
+            state = "done"
+        elif step is at:
+            state = "failed" if failed_at is not None else "current"
+        else:
+            state = "waiting"
+        steps.append({"step": step.value, "state": state, "text": step_text(step, operation.kind)})
+    return steps
+
+
+def device_view(record: DeviceRecord, leases: dict[str, Lease]) -> Json:
+    """A device and who holds it."""
+    holder = next((leases[i] for i in record.lease_ids if i in leases), None)
+    return {
+        "uuid": record.device.uuid,
+        "name": record.device.name,
+        "memory_bytes": record.device.memory_bytes,
+        "simulated": record.device.simulated,
+        "state": record.state.value,
+        "reason": record.reason,
+        "lease": None
+        if holder is None
+        else {"id": holder.id, "user": holder.user, "server": holder.server},
+    }
+
+
+def lease_view(lease: Lease) -> Json:
+    """A lease for those who may see all."""
+    return {
+        "id": lease.id,
+        "user": lease.user,
+        "server": lease.server,
+        "state": lease.state.value,
+        "devices": list(lease.device_uuids),
+        "granted_at": lease.granted_at.isoformat(),
+        "ended_at": lease.ended_at.isoformat() if lease.ended_at is not None else None,
+        "end_reason": lease.end_reason,
+        "container_id": lease.container_id,
+    }
+
+
+async def devices_view(service: Service) -> list[Json]:
+    """All devices ever seen."""
+    records, leases = await asyncio.to_thread(
+        lambda: (service.ledger.devices(), service.ledger.leases())
+    )
+    by_id = {lease.id: lease for lease in leases if lease.state is not LeaseState.ENDED}
+    return [device_view(record, by_id) for record in records]
