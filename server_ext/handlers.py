@@ -36,6 +36,8 @@ STATUS: dict[type[errors.GpucampServerError], int] = {
 # A proxy may close a connection that says nothing; a blank line is skipped by every NDJSON reader.
 KEEPALIVE_SECONDS = 8.0
 
+Event = Mapping[str, Any] | list[Mapping[str, Any]]
+
 
 def status_of(error: errors.GpucampServerError) -> int:
     """The HTTP status of a domain error; 500 for one that nobody thought of."""
@@ -84,9 +86,10 @@ class GpucampHandler(ExtensionHandlerMixin, APIHandler):
         self.set_status(status)
         self.finish(json.dumps(value, ensure_ascii=False))
 
-    async def stream(self, events: AsyncGenerator[Mapping[str, Any], None]) -> None:
+    async def stream(self, events: AsyncGenerator[Event, None]) -> None:
         """Answers with one JSON object per line (NDJSON), each sent when the reader has taken the last.
 
+        A list of objects is sent together, a line each: for sources that have much to say.
         When the reader leaves, `events` is cancelled at its await and closed, and this returns. A domain error
         before the first event becomes an ordinary JSON error; after it, a last line
         `{"event": "error", "status", "message"}`.
@@ -111,7 +114,7 @@ class GpucampHandler(ExtensionHandlerMixin, APIHandler):
         finally:
             self._producer = None
 
-    async def _produce(self, events: AsyncGenerator[Mapping[str, Any], None]) -> None:
+    async def _produce(self, events: AsyncGenerator[Event, None]) -> None:
         sending = asyncio.Lock()
 
         async def send(line: str) -> None:
@@ -130,7 +133,8 @@ class GpucampHandler(ExtensionHandlerMixin, APIHandler):
         try:
             async with aclosing(events):
                 async for event in events:
-                    await send(json.dumps(event, ensure_ascii=False))
+                    together = event if isinstance(event, list) else [event]
+                    await send("\n".join(json.dumps(one, ensure_ascii=False) for one in together))
         except errors.GpucampServerError as error:
             if not self._headers_written:
                 raise

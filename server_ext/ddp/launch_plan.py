@@ -1,0 +1,353 @@
+"""What will be run for a launch: request + machine -> argv, environment, warnings. Pure.
+
+Guarantees:
+- The command shown (`Plan.command`) is `shlex.join` of the argv that runs: there is no shell, so
+  nothing in a script's name or its arguments can be read as one.
+- What is out of bounds is refused with a `BadRequest` that says what is allowed. Numbers are
+  never converted: `True`, `2.0` and `"2"` are not a number of processes.
+- The environment handed to a run holds no secret of the server: not the hub's token, not the
+  server's, not a key of the cookie.
+- `--standalone --local-addr 127.0.0.1`: two runs never fight for a port, and a host name that
+  does not resolve does not hang the rendezvous (pytorch#150532).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ..errors import BadRequest
+from ..i18n import N_, Gettext
+
+HARD_MAXIMUM = 64  # processes on one machine, whatever its cores
+MAXIMUM_ARGUMENTS = 256
+MAXIMUM_PATH_BYTES = 4096
+MAXIMUM_ARGUMENT_BYTES = 32 * 1024
+RUN_MARK = "GPUCAMP_RUN_ID"  # carried by every process of a run, so that it can be found again
+
+RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
+
+_REQUEST_KEYS = frozenset({"script", "arguments", "processes", "working_directory", "id"})
+
+# Whole names and beginnings of names that never reach a user's script by way of a run.
+_SECRET_NAMES = frozenset({"CONFIGPROXY_AUTH_TOKEN", "JUPYTER_TOKEN"})
+_SECRET_PREFIXES = ("JUPYTERHUB_", "JPY_")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the server knows about where it runs. Sizes in bytes."""
+
+    cpus: int  # the CPU quota, whole cores, at least 1
+    devices: tuple[str, ...]  # UUIDs of the lease
+    simulated: bool  # practice devices: there is no CUDA behind them
+    launcher: tuple[str, ...]  # ("torchrun",) or (python, "-m", "torch.distributed.run")
+    runs_folder: str  # absolute
+    shm_free_bytes: int | None = None
+    disk_free_bytes: int | None = None
+
+    @property
+    def real_devices(self) -> int:
+        """Number of devices that CUDA can use."""
+        return 0 if self.simulated else len(self.devices)
+
+    @property
+    def backend(self) -> str:
+        """The process group backend that fits: "nccl" or "gloo"."""
+        return "nccl" if self.real_devices else "gloo"
+
+    @property
+    def default_processes(self) -> int:
+        """One per real device; else two to four, within the CPU quota where it allows two."""
+        return self.real_devices or max(2, min(self.cpus, 4))
+
+    @property
+    def max_processes(self) -> int:
+        """At least 2, so that DDP can be tried on one core."""
+        return min(HARD_MAXIMUM, max(2, self.cpus, self.real_devices))
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """A request whose form is checked; its script is still only a name."""
+
+    script: str
+    arguments: tuple[str, ...] = ()
+    processes: int | None = None
+    working_directory: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Advice:
+    """A warning; never a block. `message` is a msgid, `params` fill its placeholders."""
+
+    code: str
+    message: str
+    params: Mapping[str, object] = field(default_factory=dict)
+
+    def render(self, gettext: Gettext) -> str:
+        """The message in a language."""
+        return gettext(self.message).format(**self.params)
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script that was found, is allowed and is readable."""
+
+    path: str  # absolute, what torchrun gets
+    shown: str  # relative to the Jupyter root, what people see
+    working_directory: str  # absolute
+    advice: tuple[Advice, ...] = ()  # what reading it told
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a start needs."""
+
+    run_id: str
+    script: str
+    arguments: tuple[str, ...]
+    processes: int
+    argv: tuple[str, ...]
+    env: dict[str, str]  # what is set on top of the server's own environment
+    working_directory: str
+    folder: str  # of this run
+    advice: tuple[Advice, ...]
+
+    @property
+    def command(self) -> str:
+        """The command, as it is run and as it can be pasted into a terminal."""
+        return shlex.join(self.argv)
+
+    @property
+    def terminal_command(self) -> str:
+        """The same with its folder and its environment, for a terminal anywhere."""
+        settings = " ".join(
+            f"{name}={shlex.quote(value)}"
+            for name, value in self.env.items()
+            if name != RUN_MARK  # a terminal's processes are not this server's to end
+        )
+        return f"cd {shlex.quote(self.working_directory)} && {settings} {self.command}"
+
+
+def parse_request(body: object, maximum: int) -> LaunchRequest:
+    """Check a request's form.
+
+    `body`: the decoded JSON. `maximum`: the largest number of processes.
+    Raises BadRequest, which says what is allowed.
+    """
+    if not isinstance(body, Mapping):
+        raise BadRequest(N_("The request must be a JSON object."))
+    unknown = sorted(str(key)[:40] for key in body if key not in _REQUEST_KEYS)
+    if unknown:
+        raise BadRequest(
+            N_("Unknown: {unknown}. Allowed are: {allowed}."),
+            unknown=", ".join(unknown[:5]),
+            allowed=", ".join(sorted(_REQUEST_KEYS)),
+        )
+    folder = body.get("working_directory")
+    return LaunchRequest(
+        script=_path(body.get("script"), "script"),
+        arguments=_arguments(body.get("arguments")),
+        processes=check_processes(body.get("processes"), maximum),
+        working_directory=None if folder is None else _path(folder, "working_directory"),
+        run_id=_run_id(body.get("id")),
+    )
+
+
+def check_processes(value: object, maximum: int) -> int | None:
+    """An int from 1 to `maximum`, or None for the default. Raises BadRequest for all else."""
+    if value is None:
+        return None
+    if type(value) is not int or not 1 <= value <= maximum:
+        raise BadRequest(
+            N_("processes must be a whole number from 1 to {maximum} on this server."),
+            maximum=maximum,
+        )
+    return value
+
+
+def make_plan(
+    request: LaunchRequest,
+    script: Script,
+    machine: Machine,
+    run_id: str,
+    *,
+    other_runs: int = 0,
+) -> Plan:
+    """Decide what is run. `other_runs`: how many are going on already."""
+    processes = request.processes or machine.default_processes
+    folder = f"{machine.runs_folder}/{run_id}"
+    argv = (
+        *machine.launcher,
+        "--standalone",
+        "--local-addr",
+        "127.0.0.1",
+        "--nproc-per-node",
+        str(processes),
+        "--log-dir",
+        f"{folder}/ranks",
+        "--redirects",
+        "3",
+        "--tee",
+        "3",
+        # What follows the script is the script's. Its path is absolute, so it never looks like
+        # an option itself.
+        script.path,
+        *request.arguments,
+    )
+    return Plan(
+        run_id=run_id,
+        script=script.shown,
+        arguments=request.arguments,
+        processes=processes,
+        argv=argv,
+        env=_environment(run_id, folder, processes, machine),
+        working_directory=script.working_directory,
+        folder=folder,
+        advice=(*_warnings(processes, machine, other_runs), *script.advice),
+    )
+
+
+def child_environment(server: Mapping[str, str], plan: Plan) -> dict[str, str]:
+    """The whole environment of a run: the server's without its secrets, then the plan's."""
+    kept = {
+        name: value
+        for name, value in server.items()
+        if name not in _SECRET_NAMES and not name.startswith(_SECRET_PREFIXES)
+    }
+    # A kernel or a terminal may have left an agent's variables of another launch.
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        kept.pop(name, None)
+    return {**kept, **plan.env}
+
+
+def _environment(run_id: str, folder: str, processes: int, machine: Machine) -> dict[str, str]:
+    return {
+        RUN_MARK: run_id,
+        # Without it a rank's output stays in its buffer until 8 KiB are full.
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": str(max(1, machine.cpus // processes)),
+        "NCCL_DEBUG": "WARN",
+        "NCCL_SOCKET_IFNAME": "lo",
+        "GLOO_SOCKET_IFNAME": "lo",
+        # INFO names unused parameters; DETAIL would check every collective and cost time.
+        "TORCH_DISTRIBUTED_DEBUG": "INFO",
+        "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
+        "TORCH_FR_BUFFER_SIZE": "2000",
+        "TORCH_FR_DUMP_TEMP_FILE": f"{folder}/flight_recorder_",
+        "TORCH_NCCL_DEBUG_INFO_TEMP_FILE": f"{folder}/flight_recorder_",
+    }
+
+
+def _warnings(processes: int, machine: Machine, other_runs: int) -> list[Advice]:
+    found = []
+    if machine.real_devices and processes > machine.real_devices:
+        found.append(
+            Advice(
+                "more-processes-than-gpus",
+                N_(
+                    "{processes} processes but {gpus} GPU(s): NCCL refuses two processes on one "
+                    "GPU. Use {gpus}."
+                ),
+                {"processes": processes, "gpus": machine.real_devices},
+            )
+        )
+    if not machine.real_devices and processes > machine.cpus:
+        found.append(
+            Advice(
+                "more-processes-than-cpus",
+                N_(
+                    "{processes} processes share {cpus} CPU core(s): good for trying out, not "
+                    "faster."
+                ),
+                {"processes": processes, "cpus": machine.cpus},
+            )
+        )
+    if processes > 1 and any(device.startswith("MIG-") for device in machine.devices):
+        found.append(
+            Advice(
+                "mig",
+                N_(
+                    "A MIG slice serves one process, and NCCL cannot join slices: use 1 process, "
+                    "or ask for whole GPUs."
+                ),
+            )
+        )
+    if other_runs:
+        found.append(
+            Advice(
+                "other-runs",
+                N_("{count} other run(s) of yours are going on and share the GPUs and cores."),
+                {"count": other_runs},
+            )
+        )
+    if machine.shm_free_bytes is not None and machine.shm_free_bytes < 64 * 2**20 * processes:
+        found.append(
+            Advice(
+                "shm",
+                N_(
+                    "Shared memory (/dev/shm) has {free} MB free: DataLoader workers and NCCL may "
+                    "fail with 'Bus error'. Stop old runs, or ask for a larger shm_size."
+                ),
+                {"free": machine.shm_free_bytes // 2**20},
+            )
+        )
+    if machine.disk_free_bytes is not None and machine.disk_free_bytes < 512 * 2**20:
+        found.append(
+            Advice(
+                "disk",
+                N_("Your work volume has only {free} MB free for logs and checkpoints."),
+                {"free": machine.disk_free_bytes // 2**20},
+            )
+        )
+    return found
+
+
+def _text(value: object, name: str) -> str:
+    if not isinstance(value, str):
+        raise BadRequest(N_("{name} must be text."), name=name)
+    if "\0" in value:
+        raise BadRequest(N_("{name} must not contain a NUL character."), name=name)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(N_("{name} must be valid Unicode."), name=name) from None
+    return value
+
+
+def _path(value: object, name: str) -> str:
+    if value is None:
+        raise BadRequest(N_("{name} is missing: name a file below your work folder."), name=name)
+    text = _text(value, name)
+    if len(text.encode()) > MAXIMUM_PATH_BYTES:
+        raise BadRequest(
+            N_("{name} is longer than {count} bytes."), name=name, count=MAXIMUM_PATH_BYTES
+        )
+    return text
+
+
+def _arguments(value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, (list, tuple)):
+        raise BadRequest(N_("arguments must be a list of texts, one per argument."))
+    if len(value) > MAXIMUM_ARGUMENTS:
+        raise BadRequest(N_("At most {count} arguments are allowed."), count=MAXIMUM_ARGUMENTS)
+    arguments = tuple(_text(item, "arguments") for item in value)
+    if sum(len(item.encode()) for item in arguments) > MAXIMUM_ARGUMENT_BYTES:
+        raise BadRequest(
+            N_("The arguments may have {count} bytes in all."), count=MAXIMUM_ARGUMENT_BYTES
+        )
+    return arguments
+
+
+def _run_id(value: object) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not RUN_ID.fullmatch(value):
+        raise BadRequest(N_("id must be one that a plan gave, such as 20260131-120000-1a2b3c."))
+    return value

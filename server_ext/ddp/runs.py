@@ -1,0 +1,231 @@
+"""Records of runs, on the work volume: `<runs folder>/<id>/run.json` beside the run's log.
+
+Guarantees: a record is written whole or not at all (new file, fsync, rename); an id is checked
+before it becomes a path; a file that is not a record of ours, or is damaged, is passed over and
+never raises; times are UTC seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..errors import NotFound
+from ..i18n import N_, Gettext
+from .diagnosis import Diagnosis
+from .launch_plan import RUN_ID
+from .process import Identity
+
+STARTING, RUNNING = "starting", "running"
+SUCCEEDED, FAILED, STOPPED, LOST = "succeeded", "failed", "stopped", "lost"
+ALIVE = frozenset({STARTING, RUNNING})
+STATES = ALIVE | {SUCCEEDED, FAILED, STOPPED, LOST}
+
+RECORD, LOG, STOP_MARK = "run.json", "run.log", "stop-requested"
+MAXIMUM_RECORD_BYTES = 4 * 1024 * 1024
+LISTED_AT_MOST = 200
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The process that watches a run: a server, or the command in a terminal."""
+
+    host: str  # of the container
+    server: str  # the JupyterHub server's name, "" for the default one
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One launch, from start to end."""
+
+    id: str
+    script: str
+    command: str
+    arguments: tuple[str, ...]
+    processes: int
+    working_directory: str
+    owner: Owner
+    state: str = STARTING
+    started_at: float = 0.0
+    ended_at: float | None = None
+    exit_code: int | None = None
+    diagnosis: Diagnosis | None = None
+    agent: Identity | None = None
+    members: tuple[Identity, ...] = ()  # every process that was ever seen in it
+    survivors: tuple[Identity, ...] = ()  # could not be ended
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is not over, as far as its record knows."""
+        return self.state in ALIVE
+
+    def view(self, gettext: Gettext) -> dict[str, Any]:
+        """As the REST interface shows it, in a language."""
+        return {
+            "id": self.id,
+            "script": self.script,
+            "command": self.command,
+            "arguments": list(self.arguments),
+            "processes": self.processes,
+            "working_directory": self.working_directory,
+            "state": self.state,
+            "started_at": _iso(self.started_at),
+            "ended_at": None if self.ended_at is None else _iso(self.ended_at),
+            "exit_code": self.exit_code,
+            "diagnosis": None if self.diagnosis is None else self.diagnosis.view(gettext),
+            "ranks": sorted({one.rank for one in self.members if one.rank is not None}),
+            "survivors": [one.pid for one in self.survivors],
+        }
+
+
+class RunStore:
+    """The folder of records. Blocking I/O throughout: call it from a thread."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def path(self, run_id: str, name: str = "") -> Path:
+        """A path of the run. Raises NotFound where the id cannot be one."""
+        if not RUN_ID.fullmatch(run_id):
+            raise NotFound(N_("There is no run {id}."), id=run_id[:40])
+        return self.folder / run_id / name
+
+    def new_id(self) -> str:
+        """An id that sorts by time and is not taken."""
+        while True:
+            stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+            run_id = f"{stamp}-{secrets.token_hex(3)}"
+            if not self.path(run_id).exists():
+                return run_id
+
+    def create(self, run: Run) -> None:
+        """Make the run's folder and record. Raises FileExistsError, OSError."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path(run.id).mkdir(mode=0o700)
+        self.save(run)
+
+    def save(self, run: Run) -> None:
+        """Write the record, whole. Raises OSError."""
+        target = self.path(run.id, RECORD)
+        temporary = target.with_name(f".{RECORD}.{os.getpid()}.{secrets.token_hex(4)}")
+        try:
+            with temporary.open("x", encoding="utf-8") as file:
+                json.dump(asdict(run), file, ensure_ascii=True, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def load(self, run_id: str) -> Run:
+        """The record. Raises NotFound where there is none that can be read."""
+        path = self.path(run_id, RECORD)
+        try:
+            with path.open("rb") as file:
+                run = _decode(json.loads(file.read(MAXIMUM_RECORD_BYTES)))
+            if run.id != run_id:
+                raise ValueError(run.id)
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+            raise NotFound(N_("There is no run {id}."), id=run_id) from error
+        return run
+
+    def all(self) -> list[Run]:
+        """The latest records, newest first."""
+        try:
+            names = sorted(
+                (n for n in os.listdir(self.folder) if RUN_ID.fullmatch(n)), reverse=True
+            )
+        except OSError:
+            return []
+        found = []
+        for name in names:
+            try:
+                found.append(self.load(name))
+            except NotFound:
+                continue
+            if len(found) >= LISTED_AT_MOST:
+                break
+        return found
+
+    def beat(self, run_id: str) -> None:
+        """Say that its watcher lives: the record's time of change."""
+        try:
+            os.utime(self.path(run_id, RECORD))
+        except OSError:
+            return  # a full or vanished volume; the next save says so
+
+    def beat_age(self, run_id: str) -> float:
+        """Seconds since the last beat; infinite where there is no record."""
+        try:
+            return max(0.0, time.time() - self.path(run_id, RECORD).stat().st_mtime)
+        except OSError:
+            return float("inf")
+
+    def request_stop(self, run_id: str) -> None:
+        """Leave word for the watcher that the end is wanted. Raises OSError."""
+        self.path(run_id, STOP_MARK).touch(mode=0o600)
+
+    def stop_requested(self, run_id: str) -> bool:
+        """Whether such word was left."""
+        return self.path(run_id, STOP_MARK).exists()
+
+
+def _iso(seconds: float) -> str:
+    return (
+        datetime.fromtimestamp(seconds, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def _decode(value: Mapping[str, Any]) -> Run:
+    """A Run from JSON; unknown fields (of a later version) are passed over."""
+    names = {one.name for one in fields(Run)}
+    known = {name: part for name, part in value.items() if name in names}
+    run = Run(
+        **{
+            **known,
+            "arguments": tuple(map(str, known["arguments"])),
+            "owner": Owner(**known["owner"]),
+            "agent": None if known.get("agent") is None else Identity(**known["agent"]),
+            "members": _identities(known.get("members")),
+            "survivors": _identities(known.get("survivors")),
+            "diagnosis": (
+                None if known.get("diagnosis") is None else Diagnosis(**known["diagnosis"])
+            ),
+        }
+    )
+    for name, kind in _KINDS.items():
+        if not kind(getattr(run, name)):
+            raise ValueError(name)
+    return run
+
+
+def _identities(value: Any) -> tuple[Identity, ...]:
+    return tuple(Identity(**one) for one in value or ())
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value < 1e11  # type: ignore[operator]
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "id": lambda value: isinstance(value, str),
+    "script": lambda value: isinstance(value, str),
+    "command": lambda value: isinstance(value, str),
+    "state": lambda value: value in STATES,
+    "processes": lambda value: type(value) is int,
+    "started_at": _is_number,
+    "ended_at": lambda value: value is None or _is_number(value),
+    "exit_code": lambda value: value is None or type(value) is int,
+}
