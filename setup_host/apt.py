@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,8 +28,17 @@ def os_release(text: str) -> dict[str, str]:
     return {name.strip(): value.strip().strip("\"'") for name, _, value in pairs}
 
 
-def install(settings: Settings, progress: Progress, packages: Sequence[str]) -> None:
-    """apt-get install. Raises SetupError with the command to run where we may not."""
+def install(
+    settings: Settings,
+    progress: Progress,
+    packages: Sequence[str],
+    *,
+    if_known: Sequence[str] = (),
+) -> None:
+    """apt-get install; `if_known` are packages that not every Debian has.
+
+    Raises SetupError with the command to run where we may not.
+    """
     wanted = " ".join(packages)
     if not may_install():
         raise SetupError(
@@ -39,14 +49,25 @@ def install(settings: Settings, progress: Progress, packages: Sequence[str]) -> 
     environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     log = settings.logs / "apt.log"
     with progress.step(f"installing Debian packages: {wanted}"):
-        for arguments in (["update"], ["install", "-y", "--no-install-recommends", *packages]):
+        for verb in ("update", "install"):
+            arguments = [verb]
+            if verb == "install":
+                arguments += ["-y", "--no-install-recommends", *packages]
+                arguments += [name for name in if_known if _is_known(name)]
             progress.run(
                 ["apt-get", *options, "-o", "DPkg::Lock::Timeout=120", "-q", *arguments],
                 log=log,
                 environ=environ,
-                problem=f"apt-get could not {arguments[0]} ({wanted}).",
+                problem=f"apt-get could not {verb} ({wanted}).",
                 remedy=f"run `apt-get update && apt-get install {wanted}` and mend what it says.",
             )
+
+
+def _is_known(package: str) -> bool:
+    result = subprocess.run(
+        ["apt-cache", "show", "--no-all-versions", package], capture_output=True, timeout=60
+    )
+    return result.returncode == 0
 
 
 def _mirror_options(settings: Settings) -> list[str]:

@@ -21,6 +21,7 @@ from .progress import Progress
 from .settings import Settings
 
 HOOK = "nvidia-container-runtime-hook"
+PACKAGES = ("docker.io", "iptables")
 _START_SECONDS = 90
 
 
@@ -114,7 +115,7 @@ def _start_the_default(settings: Settings, progress: Progress) -> None:
             "or run this as root, or set DOCKER_HOST.",
         )
     if shutil.which("dockerd") is None:
-        apt.install(settings, progress, ["docker.io", "iptables"])
+        apt.install(settings, progress, PACKAGES, if_known=("docker-cli", "docker-buildx"))
     if _wait(Place().engine, 3):
         return  # the package started it
     if Path("/run/systemd/system").exists():
@@ -133,7 +134,7 @@ def _start_the_default(settings: Settings, progress: Progress) -> None:
 def start(settings: Settings, progress: Progress, place: Place, log: Path, record: Path) -> None:
     """Start a dockerd of our own, detached, and wait until it answers. Raises SetupError."""
     if shutil.which("dockerd") is None:
-        apt.install(settings, progress, ["docker.io", "iptables"])
+        apt.install(settings, progress, PACKAGES, if_known=("docker-cli", "docker-buildx"))
     for pid_file, name in (
         (place.pid_file, "dockerd"),
         (place.exec_root / "containerd" / "containerd.pid", "containerd"),
@@ -141,6 +142,7 @@ def start(settings: Settings, progress: Progress, place: Place, log: Path, recor
         remove_stale(pid_file, name)
     environ = dict(os.environ)
     environ.pop("DOCKER_HOST", None)
+    # a card's own hook must serve a card; without one, the stand-in makes GPU requests work
     if not has_nvidia_driver():
         environ["PATH"] = f"{practice_folder(settings)}:{environ.get('PATH', '')}"
     for folder in (log.parent, record.parent, place.socket.parent):

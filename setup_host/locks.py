@@ -1,6 +1,6 @@
 """One set-up at a time for a state folder.
 
-Guarantees: the lock dies with its holder (flock), so there is no stale lock; the second comer is
+Guarantees: the lock dies with its holder (flock), so there is no stale one; the second comer is
 told who holds it and waits; children do not inherit it.
 """
 
@@ -14,6 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .progress import Progress
+
+
+def lock_path(tools: Path) -> Path:
+    """The lock of a tools folder: beside it, because `clean` removes the folder."""
+    return tools.with_name(tools.name + ".lock")
 
 
 @contextlib.contextmanager

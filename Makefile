@@ -1,0 +1,77 @@
+# Every target is one command of setup_host (standard-library Python); `make help` lists them.
+PYTHON ?= python3
+SETUP = $(PYTHON) -m setup_host
+
+# for `make clean`: names of work volumes to remove, too
+WORK_VOLUMES ?=
+# for `make accounts`: participants, instructors, and people who forgot their password
+NAMES ?=
+INSTRUCTORS ?=
+RENEW ?=
+# for `make test`: only these levels, such as LEVELS="unit engine"
+LEVELS ?=
+
+.DEFAULT_GOAL := help
+
+help: ## what there is to make, and the settings
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+	@echo
+	@echo "Settings, as in GPUCAMP_PORT=8080 make run:"
+	@$(SETUP) settings
+
+run: ## set up what is missing, start the hub, say how to sign in
+	@$(SETUP) run
+
+stop: ## end the hub and the users' servers; their files stay
+	@$(SETUP) stop
+
+stop-engine: ## end the Docker Engine that make run started
+	@$(SETUP) stop-engine
+
+status: ## say what runs
+	@$(SETUP) status
+
+accounts: ## NAMES="ada lin" INSTRUCTORS="kim" RENEW="bob": accounts and first passwords
+	@$(SETUP) accounts --names "$(NAMES)" --instructors "$(INSTRUCTORS)" --renew "$(RENEW)"
+
+clean: ## remove all but people's work; WORK_VOLUMES="name ..." removes those, too
+	@$(SETUP) clean --work-volumes "$(WORK_VOLUMES)"
+
+test: ## set up what the tests need, run every level (LEVELS="unit engine": only these)
+	@$(SETUP) test --levels "$(LEVELS)"
+
+test-fast: ## the levels that need neither Docker nor a browser
+	@$(SETUP) test-fast
+
+test-setup: ## what the tests need, without running them
+	@$(SETUP) test-setup
+
+perf: ## measure the start of a server beside stock DockerSpawner
+	@$(SETUP) perf
+
+lint: ## check style and types
+	@$(SETUP) lint
+
+format: ## format all sources
+	@$(SETUP) format
+
+venv: ## the virtual environment, with what the tests need
+	@$(SETUP) venv
+
+front-end: ## build JupyterLab's part
+	@$(SETUP) front-end
+
+translations: ## compile the message catalogues
+	@$(SETUP) translations
+
+wheel: ## build the wheel into dist/
+	@$(SETUP) wheel
+
+image: ## build the image
+	@$(SETUP) image
+
+lock: ## resolve the Python requirements anew
+	@$(SETUP) lock
+
+.PHONY: help run stop stop-engine status accounts clean test test-fast test-setup perf lint format \
+	venv front-end translations wheel image lock

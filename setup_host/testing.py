@@ -1,0 +1,236 @@
+"""`make test` and its kin: what the tests need, the levels one after another, how long each took.
+
+Guarantees: tests use a state folder of their own, so an installation that runs is not touched; a
+missing Engine, image or browser is set up or is an error with its remedy, and never a skip; what
+was started is ended, whatever the outcome; every level runs even when an earlier one failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import apt, engine, front_end, hub_process, python_env, running, test_engine, wheel
+from .environment import tool_environ
+from .errors import SetupError
+from .locks import lock_path, only_one
+from .progress import Progress, duration
+from .settings import Settings
+
+CHROMIUM = "/usr/bin/chromium"
+# what the tests of the stand-in NVML library are compiled with
+_COMPILER = ("gcc", "make", "libc6-dev", "libcjson-dev")
+
+
+@dataclass(frozen=True)
+class Level:
+    """One level: its commands, run in `folder` below the root; `seconds` bounds each of them."""
+
+    name: str
+    commands: tuple[tuple[str, ...], ...]
+    seconds: int
+    folder: str = "."
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a level ended."""
+
+    name: str
+    passed: bool
+    seconds: float
+
+
+def _pytest(name: str, limit: int) -> tuple[str, ...]:
+    return (
+        *("python", "-m", "pytest", f"tests/{name}", f"--timeout={limit}"),
+        *(
+            "--junit-xml",
+            f"artifacts/test-results/{name}.xml",
+            "-o",
+            f"cache_dir=.pytest_cache/{name}",
+        ),
+    )
+
+
+LINT = Level(
+    "lint and types",
+    (
+        ("ruff", "check", "."),
+        ("ruff", "format", "--check", "."),
+        ("mypy", "hub_ext", "server_ext", "setup_host"),
+    ),
+    300,
+)
+FRONT_END = Level("front end", (("jlpm", "lint:check"), ("jlpm", "test")), 600, "labextension")
+UNIT = Level("unit", (_pytest("unit", 60),), 900)
+STATEFUL = Level("stateful", (_pytest("stateful", 120),), 900)
+SERVER = Level("server", (_pytest("server", 120),), 900)
+ENGINE = Level("engine", (_pytest("engine", 300),), 1500)
+BROWSER = Level("browser", (_pytest("browser", 600),), 1500)
+FAST = (LINT, FRONT_END, UNIT, STATEFUL, SERVER)
+ALL = (*FAST, ENGINE, BROWSER)
+
+
+def test_fast(settings: Settings, progress: Progress) -> int:
+    """Everything that needs neither Engine nor browser; the exit status."""
+    _set_up_fast(settings, progress)
+    return _run(for_tests(settings), progress, FAST, {})
+
+
+def test(settings: Settings, progress: Progress, names: list[str]) -> int:
+    """Every level (or those named); the exit status."""
+    known = {level.name: level for level in ALL}
+    if unknown := [name for name in names if name not in known]:
+        raise SetupError(f"There is no level {', '.join(unknown)}.", f"levels: {', '.join(known)}.")
+    levels = tuple(known[name] for name in names) or ALL
+    if not {"engine", "browser"} & {level.name for level in levels}:
+        _set_up_fast(settings, progress)
+        return _run(for_tests(settings), progress, levels, {})
+    with _everything(settings, progress) as variables:
+        return _run(for_tests(settings), progress, levels, variables)
+
+
+def set_up_only(settings: Settings, progress: Progress) -> None:
+    """What `test` needs, left in place; says how to use it."""
+    variables = _set_up(settings, progress)
+    progress.say("  " + " ".join(f"{name}={value}" for name, value in variables.items()))
+    progress.say("  .gpucamp/venv/bin/python -m pytest tests/engine   (with these set)")
+
+
+def perf(settings: Settings, progress: Progress) -> int:
+    """Measure what the issue gives figures for; the exit status."""
+    with _everything(settings, progress) as variables:
+        level = Level("perf", (("python", "tests/perf/spawn_time.py"),), 3600)
+        return _run(for_tests(settings), progress, (level,), variables)
+
+
+def lint(settings: Settings, progress: Progress) -> int:
+    """Style and types; the exit status."""
+    _set_up_fast(settings, progress)
+    front = replace(FRONT_END, commands=FRONT_END.commands[:1])
+    return _run(for_tests(settings), progress, (LINT, front), {})
+
+
+def format_all(settings: Settings, progress: Progress) -> int:
+    """Format and mend what can be mended; the exit status."""
+    _set_up_fast(settings, progress)
+    python = Level("python", (("ruff", "check", "--fix", "."), ("ruff", "format", ".")), 120)
+    front = Level("front end", (("jlpm", "format"),), 300, "labextension")
+    return _run(for_tests(settings), progress, (python, front), {})
+
+
+def for_tests(settings: Settings) -> Settings:
+    """The same tools, another state folder and network."""
+    state = settings.state.with_name(settings.state.name + "-test")
+    return replace(settings, state=state, network=settings.network + "-test")
+
+
+def _set_up_fast(settings: Settings, progress: Progress) -> None:
+    with only_one(lock_path(settings.tools), progress):
+        python_env.ensure(settings, progress, dev=True)
+        wheel.ensure_translations(settings, progress)
+        front_end.ensure_packages(settings, progress)
+
+
+def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
+    mine = for_tests(settings)
+    with only_one(lock_path(settings.tools), progress):
+        mine.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        the_engine = test_engine.ensure(mine, progress)
+        os.environ["DOCKER_HOST"] = the_engine.address
+        image = running.prepare(mine, progress, dev=True)
+        _ensure_programs(mine, progress)
+    return {"DOCKER_HOST": the_engine.address, "GPUCAMP_IMAGE": image}
+
+
+def _ensure_programs(settings: Settings, progress: Progress) -> None:
+    missing = [] if Path(CHROMIUM).exists() else ["chromium"]
+    if shutil.which("gcc") is None or not list(Path("/usr/include").rglob("cJSON.h")):
+        missing += _COMPILER
+    if missing:
+        apt.install(settings, progress, missing)
+
+
+@contextlib.contextmanager
+def _everything(settings: Settings, progress: Progress) -> Iterator[dict[str, str]]:
+    mine = for_tests(settings)
+    try:
+        yield _set_up(settings, progress)
+    finally:
+        hub_process.end_leftovers(mine)
+        if engine.ours(mine) is not None:
+            try:
+                running.stop_engine(mine, progress)
+            except SetupError as error:
+                progress.say(f"* the Docker Engine goes on. {error.problem}")
+
+
+def _run(
+    settings: Settings, progress: Progress, levels: tuple[Level, ...], variables: dict[str, str]
+) -> int:
+    environ = {
+        **tool_environ(settings, os.environ),
+        "GPUCAMP_STATE_DIR": str(settings.state),
+        "GPUCAMP_TOOLS_DIR": str(settings.tools),
+        "GPUCAMP_PROXY_COMMAND": str(settings.proxy_command),
+        **variables,
+    }
+    outcomes = []
+    for level in levels:
+        progress.say(f"\n== {level.name}")
+        begun = time.monotonic()
+        passed = all([_command(settings, progress, level, c, environ) for c in level.commands])
+        outcomes.append(Outcome(level.name, passed, time.monotonic() - begun))
+    progress.say("\n" + summary(outcomes))
+    return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+def _command(
+    settings: Settings,
+    progress: Progress,
+    level: Level,
+    command: tuple[str, ...],
+    environ: dict[str, str],
+) -> bool:
+    progress.say(f"$ {' '.join(command)}")
+    program = shutil.which(command[0], path=environ["PATH"])
+    if program is None:
+        progress.say(f"There is no {command[0]}.\nWhat to do: run `make clean`, then again.")
+        return False
+    process = subprocess.Popen(
+        [program, *command[1:]],
+        cwd=settings.root / level.folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        return process.wait(level.seconds) == 0
+    except subprocess.TimeoutExpired:
+        progress.say(f"{level.name} took longer than {duration(level.seconds)} and was ended.")
+        return False
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def summary(outcomes: list[Outcome]) -> str:
+    """A table for a terminal: level, outcome, time."""
+    rows = [
+        f"{outcome.name:<16} {'passed' if outcome.passed else 'FAILED':<8} "
+        f"{duration(outcome.seconds)}"
+        for outcome in outcomes
+    ]
+    total = sum(outcome.seconds for outcome in outcomes)
+    return "\n".join([*rows, f"{'all':<16} {'':<8} {duration(total)}"])
