@@ -23,11 +23,19 @@ class Conflict(GpucampError):
 
 
 class LedgerInUse(GpucampError):
-    """Another hub holds this ledger."""
+    """Another hub holds this ledger; `owner` is the name in its claim."""
+
+    def __init__(self, message: str, owner: str = "") -> None:
+        super().__init__(message)
+        self.owner = owner
 
 
 class LedgerUnavailable(GpucampError):
     """The ledger cannot be read or written; nothing is leased on a guess."""
+
+
+class InventoryUnavailable(GpucampError):
+    """Which devices there are cannot be told now; the last inventory stays."""
 
 
 class EngineUnavailable(GpucampError):

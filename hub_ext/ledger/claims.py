@@ -39,7 +39,8 @@ def take(connection: Connection, owner: str, now: datetime, ttl: timedelta) -> N
         raise LedgerInUse(
             f"The hub {held.owner} works with this ledger (since {held.claimed_at:%Y-%m-%d %H:%M} "
             f"UTC, its claim lasts until {held.expires_at:%H:%M:%S} UTC). Stop it, or give this "
-            "hub a ledger of its own with GPUCAMP_LEDGER_URL. After a crash, wait until then."
+            "hub a ledger of its own with GPUCAMP_LEDGER_URL. After a crash, wait until then.",
+            owner=held.owner,
         )
     else:
         connection.execute(update(claim).values(**values))

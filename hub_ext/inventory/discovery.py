@@ -1,0 +1,116 @@
+"""Which inventory this host has: NVML where there is an NVIDIA card or driver, else practice.
+
+Guarantee: simulated devices appear only on a host that shows no sign of a card. A card whose driver
+is away is an InventoryUnavailable, not a reason to simulate: neither later in the same process nor
+after a restart.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Protocol
+
+from ..errors import InventoryUnavailable
+from ..models import Device
+from .nvml import NoDriver, NvmlInventory
+from .practice import practice_devices as make_practice_devices
+
+_NVIDIA = "0x10de"
+_DISPLAY_CLASS = "0x03"
+KINDS = ("auto", "nvml", "practice")
+
+_log = logging.getLogger("gpucamp.inventory")
+
+
+class Inventory(Protocol):
+    """Where devices come from."""
+
+    def scan(self) -> tuple[Device, ...]:
+        """The devices now; blocks for seconds at most. Raises InventoryUnavailable."""
+        ...
+
+
+class PracticeInventory:
+    """Simulated devices, always the same."""
+
+    def __init__(self, count: int) -> None:
+        self._devices = make_practice_devices(count)
+
+    def scan(self) -> tuple[Device, ...]:
+        """All of them."""
+        return self._devices
+
+
+class DetectedInventory:
+    """NVML, or practice devices as long as nothing points to a card."""
+
+    def __init__(self, nvml: Inventory, practice: Inventory, root: Path = Path("/")) -> None:
+        """`root` is where /sys, /proc and /dev are looked for."""
+        self._nvml = nvml
+        self._practice = practice
+        self._root = root
+        self._seen_card = False
+        self._simulating = False
+
+    def scan(self) -> tuple[Device, ...]:
+        """Real devices, or simulated ones. Raises InventoryUnavailable."""
+        try:
+            found = self._nvml.scan()
+        except NoDriver as error:
+            sign = self._sign_of_card()
+            if sign:
+                raise InventoryUnavailable(
+                    f"This host has an NVIDIA card ({sign}), but no driver answers. {error} "
+                    "GPUCAMP_INVENTORY=practice works with simulated devices instead."
+                ) from error
+            return self._simulate()
+        if found:
+            self._seen_card = True
+        if found or self._sign_of_card():
+            self._simulating = False
+            return found
+        return self._simulate()
+
+    def _simulate(self) -> tuple[Device, ...]:
+        if not self._simulating:
+            _log.warning("No NVIDIA card on this host: working with simulated devices.")
+            self._simulating = True
+        return self._practice.scan()
+
+    def _sign_of_card(self) -> str:
+        """What points to a card on this host, or ""."""
+        if self._seen_card:
+            return "it answered before"
+        for path in ("proc/driver/nvidia/version", "dev/nvidiactl"):
+            if (self._root / path).exists():
+                return f"/{path}"
+        for device in sorted((self._root / "sys/bus/pci/devices").glob("*")):
+            vendor, kind = _read(device / "vendor"), _read(device / "class")
+            if vendor == _NVIDIA and kind.startswith(_DISPLAY_CLASS):
+                return f"PCI {device.name}"
+        return ""
+
+
+def discover(practice_devices: int = 2, *, kind: str | None = None) -> Inventory:
+    """The inventory of this host; looks at nothing yet.
+
+    `kind` is "auto", "nvml" (an error where there is no driver) or "practice" (simulated even
+    beside a card); by default $GPUCAMP_INVENTORY, else "auto". Raises ValueError.
+    """
+    chosen = kind or os.environ.get("GPUCAMP_INVENTORY") or "auto"
+    if chosen == "auto":
+        return DetectedInventory(NvmlInventory(), PracticeInventory(practice_devices))
+    if chosen == "nvml":
+        return NvmlInventory()
+    if chosen == "practice":
+        return PracticeInventory(practice_devices)
+    raise ValueError(f"GPUCAMP_INVENTORY is one of {', '.join(KINDS)}, not {chosen!r}.")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
