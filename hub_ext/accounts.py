@@ -46,7 +46,7 @@ def existing(session: Session) -> set[str]:
 
 
 def write(session: Session, accounts: Iterable[Account], *, replace: bool = False) -> list[str]:
-    """Create accounts (with `replace`: or give them these passwords); the names that were written."""
+    """Create accounts; with `replace`, set passwords of existing ones. The names written."""
     written = []
     for account in accounts:
         kept = UserInfo.find(session, account.name)

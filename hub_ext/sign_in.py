@@ -37,7 +37,7 @@ def is_usable_length(password: str) -> bool:
 
 
 def matches(password: str, stored: bytes) -> bool:
-    """Whether the password is the one that the bcrypt hash was made of; never raises for long ones."""
+    """Whether the bcrypt hash was made of the password; False for one that is too long."""
     if not is_usable_length(password):
         return False
     return bcrypt.checkpw(password.encode(), stored)
