@@ -22,6 +22,17 @@ def usable_count(devices: Iterable[DeviceRecord]) -> int:
     return sum(1 for each in devices if each.state is DeviceState.HEALTHY)
 
 
+def promised_count(devices: Iterable[DeviceRecord]) -> int:
+    """How many devices a request may count on, now or after a repair.
+
+    Those that are here, in order or not; if none is (a driver that is away for a moment), those
+    known from earlier.
+    """
+    known = tuple(devices)
+    here = sum(1 for each in known if each.state is not DeviceState.MISSING)
+    return here or len(known)
+
+
 def choose(devices: Iterable[DeviceRecord], gpus: int) -> tuple[str, ...] | None:
     """UUIDs of `gpus` free devices, or None if there are not enough.
 

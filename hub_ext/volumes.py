@@ -12,9 +12,6 @@ What this module guarantees, for arbitrary user and server names:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-
-from .models import Environment
 
 PREFIX = "gpucamp"
 
@@ -50,24 +47,6 @@ def work_volume(user: str, *, prefix: str = PREFIX) -> str:
 def environment_volume(user: str, server: str, generation: int, *, prefix: str = PREFIX) -> str:
     """One generation of a server's environment, mounted as its home."""
     return f"{prefix}-env-{_server_slug(user, server)}-{generation}"
-
-
-def kept_generations(environment: Environment) -> tuple[int, ...]:
-    """The generations whose volumes an undo may need: the one in use and its history."""
-    return tuple(sorted({environment.generation, *environment.history}))
-
-
-def disposable_volumes(
-    environment: Environment, existing: Iterable[str], *, prefix: str = PREFIX
-) -> tuple[str, ...]:
-    """Those of the existing volumes that are generations of this environment no undo needs."""
-    kept = set(kept_generations(environment))
-    past = {
-        environment_volume(environment.user, environment.server, number, prefix=prefix)
-        for number in range(1, environment.newest + 1)
-        if number not in kept
-    }
-    return tuple(sorted(past.intersection(existing)))
 
 
 def _server_slug(user: str, server: str) -> str:

@@ -1,0 +1,151 @@
+"""Errors of the domain -> what JupyterHub tells the participant. The one place that does it.
+
+What this module guarantees: every failure of a start that gpucamp knows has a status, a reason for
+the metrics, and a sentence that says what happened and what to do; what only an admin can use (the
+Engine's words, the log's end) comes after it.
+"""
+
+from __future__ import annotations
+
+import html
+
+from jupyterhub.spawner import SpawnException
+
+from .engine import ContainerState
+from .errors import (
+    BadRequest,
+    Conflict,
+    EngineRefused,
+    EngineUnavailable,
+    GpucampError,
+    ImageMissing,
+    LedgerInUse,
+    LedgerUnavailable,
+    QueueTimeout,
+)
+from .i18n import _
+
+LOG_LINES_SHOWN = 20
+
+
+def spawn_failure(error: GpucampError) -> SpawnException:
+    """The exception to raise from a spawner's hook for this error."""
+    match error:
+        case BadRequest():
+            return failure(400, "bad-options", str(error))
+        case QueueTimeout():
+            return failure(
+                503,
+                "queue-timeout",
+                _("No GPU became free in time. Start again to wait on, or ask for fewer GPUs."),
+                str(error),
+            )
+        case EngineUnavailable():
+            return failure(
+                503,
+                "engine-unavailable",
+                _(
+                    "Your server cannot start, because the service that runs all servers (Docker) "
+                    "does not answer. Nothing is reserved for you. Tell your instructor, and start "
+                    "again when it is back."
+                ),
+                str(error),
+            )
+        case ImageMissing():
+            return failure(
+                503,
+                "image-missing",
+                _("The image for your server is missing on this machine. Tell your instructor."),
+                str(error),
+            )
+        case EngineRefused():
+            return failure(
+                500,
+                "engine-refused",
+                _("Your server could not be started. Tell your instructor what follows."),
+                str(error),
+            )
+        case LedgerInUse() | LedgerUnavailable():
+            return failure(
+                503,
+                "ledger-unavailable",
+                _("GPUs cannot be reserved now, so nothing was started. Tell your instructor."),
+                str(error),
+            )
+        case Conflict():
+            return failure(
+                409,
+                "conflict",
+                _("Your server is still in another state. Try again in a minute."),
+                str(error),
+            )
+    return failure(500, "error", _("Your server could not be started."), str(error))
+
+
+def server_stopped(state: ContainerState, log_tail: str, memory_bytes: int) -> SpawnException:
+    """The container ended while it was starting."""
+    if state.oom_killed:
+        limit = f" ({memory_bytes / 1024**3:.1f} GiB)" if memory_bytes else ""
+        return failure(
+            500,
+            "out-of-memory",
+            _("Your server ran out of memory while it was starting.") + limit,
+            _last_lines(log_tail),
+        )
+    return failure(
+        500,
+        "server-stopped",
+        _(
+            "Your server stopped while it was starting. Reset its environment, or tell your "
+            "instructor."
+        )
+        + f" ({describe_end(state)})",
+        _last_lines(log_tail),
+    )
+
+
+def not_ready(seconds: float, log_tail: str) -> SpawnException:
+    """The server did not answer in time."""
+    return failure(
+        504,
+        "not-ready",
+        _(
+            "Your server started but did not answer in time. Start it again, or tell your "
+            "instructor."
+        )
+        + f" ({seconds:g} s)",
+        _last_lines(log_tail),
+    )
+
+
+def describe_end(state: ContainerState) -> str:
+    """How a container ended, in a few words for logs and pages."""
+    if state.never_started:
+        return state.error or "the container was created and never started"
+    if state.oom_killed:
+        return "out of memory"
+    if state.exit_code is None:
+        return "the container is gone"
+    return f"exit code {state.exit_code}" + (f", {state.error}" if state.error else "")
+
+
+def failure(status: int, reason: str, message: str, detail: str = "") -> SpawnException:
+    """A SpawnException whose page shows `message` and, apart from it, `detail`."""
+    shown = html.escape(message)
+    if detail:
+        shown += f"<pre>{html.escape(detail)}</pre>"
+    error = SpawnException(
+        message,
+        reason=reason,
+        status_code=status,
+        message_html=shown,
+        log_message=f"{message} [{detail}]" if detail else message,
+    )
+    # what the progress page and the REST API show, instead of str(error)
+    error.jupyterhub_message = f"{message} {detail}".strip()
+    error.jupyterhub_html_message = shown
+    return error
+
+
+def _last_lines(log_tail: str) -> str:
+    return "\n".join(log_tail.strip().splitlines()[-LOG_LINES_SHOWN:])

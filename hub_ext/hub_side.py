@@ -1,0 +1,140 @@
+"""What all spawners of one hub process share: ledger, Engine, and the line of those who wait.
+
+What this module guarantees: a ledger is opened once per process and claimed before anything else;
+the queue of a hub that died is emptied (its waiters died with it); the devices of this host are in
+the ledger before the first request is looked at. So spawns need no other process of gpucamp.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from .engine import EngineClient
+from .hub_claim import HubClaim
+from .ledger import Ledger
+from .models import Device, Snapshot
+
+T = TypeVar("T")
+Key = tuple[str, str]  # (user, server)
+
+SNAPSHOT_SECONDS = 0.5
+
+
+class HubSide:
+    """The shared parts. `open_hub_side` makes it."""
+
+    def __init__(self, ledger: Ledger, claim: HubClaim, engine: EngineClient) -> None:
+        self.ledger = ledger
+        self.claim = claim
+        self.engine = engine
+        self.hub_id = ledger.hub_id()
+        self.line = Line(ledger)
+        self.clean_ups: dict[Key, asyncio.Task[None]] = {}
+        self.ulimits_refused = False  # this Engine may not raise limits (seen at a start)
+        self._under_way: dict[Key, set[asyncio.Task[Any]]] = defaultdict(set)
+
+    async def finish(self, key: Key, step: Coroutine[Any, Any, T]) -> T:
+        """Run a step that has an effect outside this process.
+
+        If the caller is cancelled the step goes on, and `settled` knows of it.
+        """
+        task = asyncio.ensure_future(step)
+        steps = self._under_way[key]
+        steps.add(task)
+
+        def ended(_task: asyncio.Task[T]) -> None:
+            steps.discard(task)
+            if not task.cancelled():
+                task.exception()  # seen, even if nobody waits for it any more
+
+        task.add_done_callback(ended)
+        return await asyncio.shield(task)
+
+    async def settled(self, key: Key) -> None:
+        """Return when no step of this server is under way."""
+        while steps := tuple(self._under_way[key]):
+            await asyncio.wait(steps)
+
+
+class Line:
+    """Those who wait for devices look here: one read of the ledger serves all of them."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._bell = asyncio.Event()
+        self._reading: asyncio.Task[Snapshot] | None = None
+        self._read_at = 0.0
+
+    async def look(self) -> Snapshot:
+        """A snapshot that is not older than half a second, nor than the last ring."""
+        if self._reading is None or time.monotonic() - self._read_at > SNAPSHOT_SECONDS:
+            self._read_at = time.monotonic()
+            self._reading = asyncio.ensure_future(asyncio.to_thread(self._ledger.snapshot))
+        return await asyncio.shield(self._reading)
+
+    def ring(self) -> None:
+        """Something changed: a lease ended, or someone came or left."""
+        self._reading = None
+        self._bell.set()
+        self._bell = asyncio.Event()
+
+    async def change(self, within: float) -> None:
+        """Return at the next ring, or after `within` seconds."""
+        bell = self._bell
+        try:
+            async with asyncio.timeout(within):
+                await bell.wait()
+        except TimeoutError:
+            return
+
+
+_opening = threading.Lock()
+_claimed: dict[str, tuple[Ledger, HubClaim]] = {}
+_sides: dict[str, HubSide] = {}
+
+
+def claim_ledger(ledger_url: str) -> tuple[Ledger, HubClaim]:
+    """The ledger, claimed for this process; the first call opens it.
+
+    Raises LedgerInUse, LedgerUnavailable; the next call tries again.
+    """
+    with _opening:
+        if ledger_url not in _claimed:
+            ledger = Ledger(ledger_url)
+            ledger.migrate()
+            claim = HubClaim(ledger)
+            claim.take()
+            for entry in ledger.queue():
+                ledger.withdraw(entry.request.user, entry.request.server)
+            _claimed[ledger_url] = (ledger, claim)
+        return _claimed[ledger_url]
+
+
+def open_hub_side(
+    ledger_url: str,
+    make_engine: Callable[[], EngineClient],
+    find_devices: Callable[[], Iterable[Device]],
+) -> HubSide:
+    """The shared parts for this ledger; the first call opens them (it blocks: call it in a thread).
+
+    Raises LedgerInUse, LedgerUnavailable; the next call tries again.
+    """
+    ledger, claim = claim_ledger(ledger_url)
+    with _opening:
+        if ledger_url not in _sides:
+            ledger.record_inventory(tuple(find_devices()), datetime.now(UTC))
+            _sides[ledger_url] = HubSide(ledger, claim, make_engine())
+        side = _sides[ledger_url]
+    side.claim.require()
+    return side
+
+
+def opened_hub_side(ledger_url: str) -> HubSide | None:
+    """The shared parts if they are open already."""
+    return _sides.get(ledger_url)

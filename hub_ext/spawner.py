@@ -1,0 +1,427 @@
+"""GPUDockerSpawner: the settings of a start and the order of its calls, nothing else.
+
+What this module guarantees:
+
+- Waiting for a GPU happens in `run_pre_spawn_hook`, which JupyterHub gives no time limit; `start`
+  only creates, starts and waits for the answer.
+- Options are checked before anything is leased, whatever way they came.
+- A server counts as stopped only when the Engine says so, and as ready only when it is routed.
+
+lifecycle.py does the work, failures.py words what goes wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from inspect import isawaitable
+from typing import Any
+
+from dockerspawner import DockerSpawner
+from jupyterhub.traitlets import ByteSpecification
+from traitlets import Dict, Enum, Float, Int, Unicode, default, validate
+
+from . import container_args, failures, i18n, options, spawn_form, volumes
+from .container_args import DeviceInjection
+from .engine import ContainerState, EngineClient, Presence
+from .errors import BadRequest, EngineRefused, GpucampError
+from .hub_side import HubSide, open_hub_side, opened_hub_side
+from .i18n import _
+from .lifecycle import Lifecycle
+from .models import Lease, Request
+from .options import Limits
+from .placement import promised_count
+from .progress import Progress
+from .readiness import ServerStopped, wait_until_ready
+
+
+class GPUDockerSpawner(DockerSpawner):
+    """A container per server from one pinned image, with the GPUs that the ledger leased to it."""
+
+    ledger_url = Unicode(
+        help="""Where the ledger of GPU leases is: an SQLAlchemy URL, such as
+        `sqlite:////srv/gpucamp/ledger.sqlite` or `postgresql+psycopg://…`. One hub per ledger.
+        The gpucamp service must be given the same one."""
+    ).tag(config=True)
+
+    max_gpus = Int(
+        8,
+        min=0,
+        max=1024,
+        help="""The largest number of GPUs that one server may ask for. 0: none, and no form.
+        May be set per group with `group_overrides`.""",
+    ).tag(config=True)
+
+    default_gpus = Int(
+        1, min=0, help="""How many GPUs a server gets that does not say how many it wants."""
+    ).tag(config=True)
+
+    practice_devices = Int(
+        0,
+        min=0,
+        max=64,
+        help="""How many simulated devices there are on a host without an NVIDIA GPU. Leases, the
+        queue, doctor, reset and DDP (on processors) work with them, and every page says that they
+        are simulated. 0: a host without a GPU has none.""",
+    ).tag(config=True)
+
+    device_injection = Enum(
+        ["auto", *DeviceInjection],
+        "auto",
+        help="""How devices get into the container. `auto`: `practice` for simulated devices and
+        `device_request` for real ones. `device_request`: the Engine's nvidia driver, as
+        `docker run --gpus device=UUID`. `cdi`: names of a CDI specification (Docker 28.2 or newer,
+        see `nvidia-ctk cdi generate`). `practice`: nothing but the stand-in library in the
+        image.""",
+    ).tag(config=True)
+
+    queue_timeout = Float(
+        4 * 3600,
+        min=1,
+        help="""Seconds that a start may wait for GPUs before it is given up with status 503.""",
+    ).tag(config=True)
+
+    service_url = Unicode(
+        help="""The address of the gpucamp service as containers reach it, for example
+        `http://172.18.0.1:8083/services/gpucamp/`. The server extension asks it for a reset."""
+    ).tag(config=True)
+
+    shm_size = ByteSpecification(
+        0,
+        help="""Size of /dev/shm. 0: 1 GiB for each GPU and at least 1 GiB. DataLoader workers and
+        NCCL need it; what is used of it counts as memory of the container.""",
+    ).tag(config=True)
+
+    tmp_size = ByteSpecification(
+        "4G", help="""Size limit of /tmp, which is in memory; what is used counts as memory."""
+    ).tag(config=True)
+
+    pids_limit = Int(
+        4096, min=64, help="""How many processes and threads a container may have."""
+    ).tag(config=True)
+
+    ulimits = Dict(
+        {"memlock": -1, "nofile": 65536},
+        help="""Resource limits of a container (-1: none). An Engine that may not raise them starts
+        its containers without; the hub's log says so once.""",
+    ).tag(config=True)
+
+    engine_threads = Int(
+        8, min=1, help="""How many calls to the Docker Engine may run at once, for all users."""
+    ).tag(config=True)
+
+    engine_timeout = Float(
+        60, min=1, help="""Seconds of silence after which a call to the Engine has failed."""
+    ).tag(config=True)
+
+    ready_interval = Float(
+        0.05, min=0.01, help="""Seconds between two looks whether a new server answers."""
+    ).tag(config=True)
+
+    stop_grace = Int(
+        5, min=0, help="""Seconds that a server may take to end by itself before it is killed."""
+    ).tag(config=True)
+
+    stop_patience = Float(
+        30, min=0, help="""Seconds for which a stop tries an Engine that does not answer."""
+    ).tag(config=True)
+
+    @default("prefix")
+    def _prefix_default(self) -> str:
+        return volumes.PREFIX
+
+    @validate("prefix")
+    def _prefix_is_plain(self, proposal: Any) -> str:
+        return volumes.slug(proposal.value)
+
+    @default("object_name")
+    def _object_name_default(self) -> str:
+        return volumes.container_name(self.user.name, self.name, prefix=self.prefix)
+
+    @default("options_form")
+    def _default_options_form(self) -> Any:
+        return GPUDockerSpawner._render_form if self.max_gpus else ""
+
+    @default("options_from_form")
+    def _default_options_from_form(self) -> Callable[[Mapping[str, Any]], dict[str, int]]:
+        def from_form(form: Mapping[str, Any]) -> dict[str, int]:
+            try:
+                return options.options_from_form({k: v for k, v in form.items() if k != "_xsrf"})
+            except BadRequest as error:
+                raise failures.spawn_failure(error) from error
+
+        return from_form
+
+    @default("apply_user_options")
+    def _default_apply_user_options(self) -> Any:
+        return GPUDockerSpawner._check_options
+
+    _life: Lifecycle | None = None
+    _request: Request | None = None
+    _spawning = False  # a start began in this process
+    _routed = False
+    _ended: str | None = None  # how the container ended, once that is known
+    _address = ""
+    _generation = 0
+    _simulated = False
+    progress_log: Progress
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.progress_log = Progress()
+
+    # -- the order of a start
+
+    async def _check_options(self, user_options: object) -> None:
+        """Refuse what is out of bounds with 400, and do not keep it for the next start."""
+        self._speak_as_asked()
+        try:
+            side = await self._side()
+            limits = await self._limits(side)
+            self._request = options.request_from(self.user.name, self.name, user_options, limits)
+        except GpucampError as error:
+            if isinstance(error, BadRequest):
+                self.orm_spawner.user_options = {}  # JupyterHub stored them; its stop commits
+            raise failures.spawn_failure(error) from error
+
+    async def run_pre_spawn_hook(self) -> None:
+        """The admin's hook, then all that must not be timed: room, image, the queue, the lease."""
+        hook = super().run_pre_spawn_hook()
+        if isawaitable(hook):
+            await hook
+        if self._request is None:  # the admin replaced apply_user_options
+            await self._check_options(self.user_options)
+        try:
+            await self._prepare()
+        except GpucampError as error:
+            raise failures.spawn_failure(error) from error
+
+    async def _prepare(self) -> None:
+        request = self._request
+        assert request is not None  # noqa: S101
+        side = await self._side()
+        self._life = Lifecycle(side, self.user.name, self.name, self.object_name)
+        self.progress_log.say(5, _("Looking for what is free"))
+        await self._life.make_room()
+        await self._life.pull_if_missing(self.image, self.progress_log.tell_pull)
+        lease = await self._life.acquire(
+            request, limit=self.queue_timeout, tell=self.progress_log.tell_place
+        )
+        devices = {each.device.uuid: each.device for each in (await side.line.look()).devices}
+        self._simulated = any(devices[uuid].simulated for uuid in lease.device_uuids)
+        self.progress_log.tell_devices(len(lease.device_uuids), self._simulated)
+
+    async def start(self) -> tuple[str, int]:
+        """Create and start the container, and return its address once the server answers."""
+        deadline = asyncio.get_running_loop().time() + self.start_timeout - 1
+        life = self._life
+        assert life is not None and life.lease is not None  # noqa: S101
+        lease = life.lease
+        try:
+            environment = await asyncio.to_thread(
+                life.side.ledger.environment, self.user.name, self.name
+            )
+            self._generation = environment.generation
+            self.progress_log.say(40, _("Creating your container"))
+            state = await life.run(lambda raise_limits: self._create_request(lease, raise_limits))
+            self.object_id = state.id
+            self._address = state.addresses.get(self.network_name, "")
+            if state.presence is Presence.RUNNING and not self._address:
+                raise EngineRefused(f"The container has no address in network {self.network_name}.")
+            self.progress_log.say(60, _("Starting JupyterLab"))
+            await wait_until_ready(
+                f"http://{self._address}:{self.port}{self.server.base_url}api",
+                life.state,
+                interval=self.ready_interval,
+                limit=deadline - asyncio.get_running_loop().time(),
+            )
+            await life.mark_running()
+        except ServerStopped as stopped:
+            tail = await life.log_tail()
+            raise failures.server_stopped(stopped.state, tail, self._memory_bytes()) from stopped
+        except TimeoutError as error:
+            tail = await life.log_tail()
+            raise failures.not_ready(self.start_timeout, tail) from error
+        except GpucampError as error:
+            raise failures.spawn_failure(error) from error
+        self.progress_log.say(90, _("Your server answers"))
+        return self._address, self.port
+
+    # -- while it runs
+
+    async def poll(self) -> str | None:
+        """None while the container runs or the Engine does not say; else how it ended."""
+        if self._ended is not None:
+            return self._ended
+        try:
+            life = await self._lifecycle()
+        except GpucampError as error:
+            self.log.error("Cannot tell whether %s runs: %s", self._log_name, error)
+            return None
+        if life is None:
+            return "not started"
+        state = await life.state()
+        if state.presence is Presence.UNKNOWN:
+            self.log.warning("The Engine does not say how %s is: %s", self._log_name, state.error)
+            return None
+        if state.presence is Presence.RUNNING:
+            await self._adopt(life, state)
+            return None
+        if state.presence is Presence.STOPPED:
+            tail = await life.log_tail()
+            self.log.warning("%s ended; the end of its log:\n%s", self._log_name, tail)
+        self._ended = failures.describe_end(state)
+        return self._ended
+
+    async def _adopt(self, life: Lifecycle, state: ContainerState) -> None:
+        """After a restart of the hub: know the container, its address and its lease again."""
+        self._address = state.addresses.get(self.network_name, "")
+        if life.lease is None and not self._spawning:
+            self.object_id = state.id
+            try:
+                await life.adopt(state)
+            except GpucampError as error:
+                self.log.error("The lease of %s is not known: %s", self._log_name, error)
+
+    async def get_url(self) -> str:
+        """Where the server is; found anew after a hub was killed in the middle of a start."""
+        if not self._address:
+            return str(self.server.url)
+        return f"http://{self._address}:{self.port}{self.server.base_url}"
+
+    @property
+    def ready(self) -> bool:
+        """Whether people can be sent to the server.
+
+        JupyterHub takes a cancelled start for a ready server until it has cleaned up, and sends
+        the waiting page to a dead address. So ready means, too, that the hub has routed it.
+        """
+        return bool(super().ready) and self._routed
+
+    def add_poll_callback(self, callback: Any, *args: Any, **kwargs: Any) -> None:
+        """JupyterHub calls this last, once the server is routed (or was found after a restart)."""
+        self._routed = True
+        super().add_poll_callback(callback, *args, **kwargs)
+
+    def clear_state(self) -> None:
+        """Forget the last start; JupyterHub calls this before the next one and after a stop."""
+        super().clear_state()
+        self.object_id = ""
+        self._spawning = True
+        self._routed = False
+        self._life = self._request = self._ended = None
+        self._address = ""
+        self.progress_log = Progress()
+
+    def get_state(self) -> dict[str, Any]:
+        """What a restarted hub must know; the lease itself is in the ledger."""
+        state = dict(super().get_state())
+        if self._life is not None and self._life.lease is not None:
+            state["lease_id"] = self._life.lease.id
+        return state
+
+    # -- the order of a stop
+
+    async def stop(self, now: bool = False) -> None:
+        """End the container; returns when the Engine says that it is gone."""
+        life = await self._lifecycle()
+        if life is not None:
+            await life.stop(0 if now else self.stop_grace, self.stop_patience)
+
+    async def run_post_stop_hook(self) -> None:
+        """JupyterHub calls this after every stop, failure and cancellation."""
+        hook = super().run_post_stop_hook()
+        if isawaitable(hook):
+            await hook
+        life = await self._lifecycle()
+        if life is not None:
+            await life.tear_down(self._ended or "the server was stopped")
+
+    # -- what people see
+
+    async def progress(self) -> AsyncIterator[dict[str, object]]:
+        """All messages of this start, from the first, for every viewer."""
+        async for event in self.progress_log.follow():
+            yield event
+
+    async def _render_form(self) -> str:
+        self._speak_as_asked()
+        try:
+            side = await self._side()
+            snapshot = await side.line.look()
+            limits = await self._limits(side)
+        except GpucampError as error:
+            raise failures.spawn_failure(error) from error
+        kept = (self.orm_spawner.user_options or {}).get(options.GPUS, self.default_gpus)
+        return spawn_form.render(spawn_form.facts_of(snapshot), limits, kept)
+
+    def _speak_as_asked(self) -> None:
+        """Use the language of the browser that asks for the page or the start."""
+        request = getattr(getattr(self, "handler", None), "request", None)
+        if request is not None:
+            i18n.set_language(i18n.choose_language(request.headers.get("Accept-Language", "")))
+
+    # -- parts
+
+    async def _side(self) -> HubSide:
+        side = opened_hub_side(self.ledger_url)
+        if side is not None:
+            side.claim.require()
+            return side
+        return await asyncio.to_thread(
+            open_hub_side, self.ledger_url, self._make_engine, self._find_devices
+        )
+
+    def _make_engine(self) -> EngineClient:
+        return EngineClient(threads=self.engine_threads, timeout=self.engine_timeout)
+
+    def _find_devices(self) -> Any:
+        from .inventory import find_devices
+
+        return find_devices(practice_devices=self.practice_devices)
+
+    async def _lifecycle(self) -> Lifecycle | None:
+        """That of this start; after a restart of the hub one for what it may have left."""
+        if self._life is None and not self._spawning:
+            side = await self._side()
+            self._life = Lifecycle(
+                side, self.user.name, self.name, self.object_name, container_id=self.object_id
+            )
+        return self._life
+
+    async def _limits(self, side: HubSide) -> Limits:
+        snapshot = await side.line.look()
+        return Limits(self.max_gpus, self.default_gpus, promised_count(snapshot.devices))
+
+    def _memory_bytes(self) -> int:
+        limit = self.mem_limit
+        return int(ByteSpecification().validate(self, limit)) if limit else 0
+
+    def _create_request(self, lease: Lease, raise_limits: bool) -> dict[str, object]:
+        user, server = self.user.name, self.name
+        injection = self.device_injection
+        if injection == "auto":
+            injection = "practice" if self._simulated else "device_request"
+        context = container_args.Context(
+            image=self.image,
+            command=(*self.cmd, *self.get_args()) if self.cmd else (),
+            hub_id=self._life.side.hub_id if self._life else "",
+            network=self.network_name,
+            environment=self.get_env(),
+            environment_volume=volumes.environment_volume(
+                user, server, self._generation, prefix=self.prefix
+            ),
+            work_volume=volumes.work_volume(user, prefix=self.prefix),
+            generation=self._generation,
+            injection=DeviceInjection(injection),
+            simulated=self._simulated,
+            service_url=self.service_url,
+            memory_bytes=self._memory_bytes(),
+            cpus=float(self.cpu_limit or 0) or float(os.cpu_count() or 1),
+            shm_bytes=self.shm_size,
+            tmp_bytes=self.tmp_size,
+            pids_limit=self.pids_limit,
+            ulimits=self.ulimits if raise_limits else {},
+        )
+        return container_args.create_request(lease, context)
