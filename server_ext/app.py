@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from jupyter_server.extension.application import ExtensionApp
+from traitlets import Unicode
 
 from . import status
 from .ddp import handlers as ddp
 from .doctor import handlers as doctor
+from .doctor.settings import Settings
 from .reset import handlers as reset
 
 
@@ -16,6 +20,20 @@ class GpucampApp(ExtensionApp):
     name = "gpucamp"
     extension_url = "/gpucamp/status"
     load_other_extensions = True
+
+    image_root = Unicode(
+        "/opt/gpucamp",
+        config=True,
+        help="Where the image keeps base.lock, versions.json and base/, with which the doctor "
+        "compares what it finds.",
+    )
+
+    def initialize_settings(self) -> None:
+        """Settings that the parts read."""
+        assert self.serverapp is not None  # noqa: S101 - an extension is always linked to a server
+        self.settings[doctor.SETTINGS] = Settings(
+            image_root=Path(self.image_root), work=Path(self.serverapp.root_dir)
+        )
 
     def initialize_handlers(self) -> None:
         """Every part exports `handlers`, a list of (pattern, handler class)."""

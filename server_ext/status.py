@@ -18,6 +18,7 @@ from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from .doctor.facts import Facts, ProbeResult, integer_of, text_of
+from .doctor.kernel import without_secrets
 from .doctor.probes import resources
 from .doctor.probing import Probe, run_probe
 from .handlers import GpucampHandler
@@ -26,17 +27,6 @@ NVML_SECONDS = 5.0
 FRESH_SECONDS = 4.0
 # after a failure; a process stuck in a driver call cannot be killed, so do not collect them
 RETRY_SECONDS = 60.0
-
-_SECRETS = ("TOKEN", "SECRET", "PASSWORD")
-
-
-def probe_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment for a probe: without tokens, which no probe needs."""
-    return {
-        name: value
-        for name, value in environ.items()
-        if not any(word in name.upper() for word in _SECRETS)
-    }
 
 
 class DeviceReadings:
@@ -53,8 +43,8 @@ class DeviceReadings:
             if self._result is None or time.monotonic() >= self._until:
                 self._result = await run_probe(
                     Probe("nvml", "nvml", NVML_SECONDS),
-                    [sys.executable],
-                    probe_environment(os.environ),
+                    [sys.executable, "-I"],
+                    without_secrets(os.environ),
                     "/",
                 )
                 keep = RETRY_SECONDS if self._result.failure else FRESH_SECONDS

@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import stat
-import sysconfig
 
 _NO_LIMIT = 2**60  # cgroup v1 writes a huge number for "no limit"
 
@@ -23,9 +22,6 @@ def collect(arguments):
         "cpu": {"quota": cpu_quota(), "usable": len(os.sched_getaffinity(0))},
         "limits": {"nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[0]},
         "compiler": shutil.which("gcc") or shutil.which("cc") or shutil.which("clang"),
-        "python_h": os.path.exists(
-            os.path.join(sysconfig.get_paths().get("include") or "", "Python.h")
-        ),
         "shm_leftovers": shm_leftovers(),
         "orphan_ranks": orphan_ranks(),
     }

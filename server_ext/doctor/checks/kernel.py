@@ -1,0 +1,153 @@
+"""Can the kernel start at all? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...i18n import N_
+from ..facts import Facts, text_of
+from ..findings import Code, Finding, check
+from . import culprits, reading
+
+NO_KERNEL = Code(
+    "GC201",
+    "kernel",
+    "blocker",
+    "you",
+    N_("There is no kernel named {kernel}."),
+    N_("Choose one of the kernels that exist: {available}."),
+    stops=True,
+)
+NO_PYTHON = Code(
+    "GC202",
+    "kernel",
+    "blocker",
+    "you",
+    N_("The kernel's Python is missing: {python}."),
+    N_("Reset the environment; your files in work stay."),
+    stops=True,
+)
+PYTHON_DOES_NOT_START = Code(
+    "GC203",
+    "kernel",
+    "blocker",
+    "you",
+    N_("The kernel's Python does not start."),
+    N_("Undo what was last changed in the environment, or reset it; your files in work stay."),
+    stops=True,
+)
+NO_IPYKERNEL = Code(
+    "GC204",
+    "kernel",
+    "blocker",
+    "you",
+    N_("Kernels cannot start: ipykernel cannot be imported."),
+    N_("Reset the environment, or install ipykernel into it again."),
+    "pip install --force-reinstall ipykernel",
+)
+IPYKERNEL_BROKEN_BY = Code(
+    "GC205",
+    "kernel",
+    "blocker",
+    "you",
+    N_("Kernels cannot start: {package} in your environment is in the way of the base's {base}."),
+    N_("Uninstall {package} from your environment, so that the base's is used again."),
+    "pip uninstall -y {package}",
+)
+OTHER_PYTHON = Code(
+    "GC206",
+    "kernel",
+    "advice",
+    "you",
+    N_("This kernel uses another Python than the image's: {python}."),
+    N_("Choose the kernel “Python 3 (PyTorch 2.9)” for work with the GPU."),
+)
+NOT_EXAMINABLE = Code(
+    "GC207",
+    "kernel",
+    "advice",
+    "you",
+    N_("The doctor cannot look into the kernel {kernel}: it is not started by a Python directly."),
+    N_("Examine the kernel “Python 3 (PyTorch 2.9)” instead."),
+    stops=True,
+)
+
+
+@check("kernel", ("kernelspec",), (NO_KERNEL, NO_PYTHON, NOT_EXAMINABLE))
+def kernel_exists(facts: Facts) -> Iterator[Finding]:
+    """The kernel spec exists and names a Python that exists."""
+    kernel = facts.text("kernelspec", "name") or ""
+    if facts.flag("kernelspec", "found") is False:
+        available = ", ".join(facts.texts("kernelspec", "available")) or "-"
+        error = facts.text("kernelspec", "error")
+        yield Finding(
+            NO_KERNEL, (error,) if error else (), {"kernel": kernel, "available": available}
+        )
+    elif facts.flag("kernelspec", "is_python") is False:
+        evidence = " ".join(facts.texts("kernelspec", "argv"))
+        yield Finding(NOT_EXAMINABLE, (reading.shorten(evidence),), {"kernel": kernel})
+    elif facts.flag("kernelspec", "python_exists") is False:
+        python = facts.text("kernelspec", "executable") or ""
+        problem = facts.text("kernelspec", "python_problem") or ""
+        yield Finding(NO_PYTHON, (problem,) if problem else (), {"python": python})
+
+
+@check("kernel", ("kernelspec", "python"), (PYTHON_DOES_NOT_START,))
+def python_starts(facts: Facts) -> Iterator[Finding]:
+    """The kernel's Python starts and runs a script."""
+    failure = facts.failure("python")
+    if failure is not None and facts.flag("kernelspec", "python_exists"):
+        yield Finding(PYTHON_DOES_NOT_START, reading.failure_evidence(failure))
+
+
+@check(
+    "kernel",
+    ("kernelspec", "python", "ipykernel", "ipykernel_culprit", "packages", "reference"),
+    (NO_IPYKERNEL, IPYKERNEL_BROKEN_BY),
+)
+def ipykernel_imports(facts: Facts) -> Iterator[Finding]:
+    """ipykernel, which every kernel is, can be imported."""
+    if facts.failure("python") is not None or not facts.flag("kernelspec", "python_exists"):
+        return
+    failure = facts.failure("ipykernel")
+    if failure is None and facts.flag("ipykernel", "ok") is not False:
+        return
+    error = facts.mapping("ipykernel", "error")
+    evidence = (
+        reading.failure_evidence(failure)
+        if failure is not None
+        else (f"{text_of(error, 'type')}: {reading.shorten(text_of(error, 'message'))}",)
+    )
+    found = culprits.culprits_found(facts, "ipykernel")
+    if found:
+        package, base = names_of(facts, found)
+        yield Finding(IPYKERNEL_BROKEN_BY, evidence, {"package": package, "base": base})
+    else:
+        yield Finding(NO_IPYKERNEL, evidence)
+
+
+def names_of(facts: Facts, found: tuple[culprits.Suspect, ...]) -> tuple[str, str]:
+    """Culprits for a sentence and a command, and what the base has in their place."""
+    package = " ".join(suspect.name for suspect in found)
+    bases = [reading.locked(facts, suspect.name) for suspect in found]
+    base = " ".join(
+        f"{suspect.name} {version}"
+        for suspect, version in zip(found, bases, strict=True)
+        if version is not None
+    )
+    return package, base or "-"
+
+
+@check("kernel", ("kernelspec", "python", "reference"), (OTHER_PYTHON,))
+def kernel_uses_the_images_python(facts: Facts) -> Iterator[Finding]:
+    """The image's own kernel runs the environment's Python."""
+    expected = facts.text("reference", "environment_prefix")
+    prefix = facts.text("python", "prefix")
+    if expected is None or prefix is None or prefix == expected:
+        return
+    executable = facts.text("python", "executable") or prefix
+    version = facts.text("python", "version") or "?"
+    yield Finding(OTHER_PYTHON, (f"{executable} (Python {version})",), {"python": executable})
+
+
+CHECKS = (kernel_exists, python_starts, ipykernel_imports, kernel_uses_the_images_python)

@@ -1,0 +1,131 @@
+"""Does CUDA's driver library load and start? Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ...i18n import N_
+from ..facts import Facts
+from ..findings import Code, Finding, check
+from . import reading
+
+NO_LIBRARY = Code(
+    "GC131",
+    "libcuda",
+    "blocker",
+    "instructor",
+    N_("The CUDA driver library (libcuda.so.1) is missing in the container."),
+    N_("Tell your instructor: containers need the driver capability “compute”."),
+    stops=True,
+)
+TOO_OLD = Code(
+    "GC132",
+    "libcuda",
+    "blocker",
+    "instructor",
+    N_("The host's driver is too old: it can do CUDA {driver}, torch needs CUDA {torch}."),
+    N_("Use the image's own torch; if this is it, the instructor must update the host's driver."),
+    stops=True,
+)
+NO_DEVICE = Code(
+    "GC133",
+    "libcuda",
+    "blocker",
+    "you",
+    N_("CUDA finds no GPU although its device nodes are here."),
+    N_("Restart the server; if it stays so, tell your instructor."),
+    stops=True,
+)
+LIBRARY_MISMATCH = Code(
+    "GC134",
+    "libcuda",
+    "blocker",
+    "instructor",
+    N_("libcuda and the driver in the host's kernel do not fit together (error 803)."),
+    N_("Tell your instructor: the host needs a reboot, or a stray libcuda must go."),
+    stops=True,
+)
+COMPAT = Code(
+    "GC135",
+    "libcuda",
+    "blocker",
+    "you",
+    N_("A CUDA compatibility library is used on a card that does not support it (error 804)."),
+    N_("Unset LD_LIBRARY_PATH, so that the driver's own libcuda is used."),
+    "unset LD_LIBRARY_PATH",
+    stops=True,
+)
+FABRIC = Code(
+    "GC136",
+    "libcuda",
+    "blocker",
+    "instructor",
+    N_("The GPU's system is not initialized yet (error 802)."),
+    N_("Tell your instructor: nvidia-fabricmanager must run on the host."),
+    stops=True,
+)
+HANGS = Code(
+    "GC137",
+    "libcuda",
+    "blocker",
+    "instructor",
+    N_("CUDA hangs while it starts."),
+    N_("Tell your instructor: the GPU must be reset, or its host rebooted."),
+    stops=True,
+)
+FAILS = Code(
+    "GC139",
+    "libcuda",
+    "blocker",
+    "you",
+    N_("CUDA cannot start: {error}."),
+    N_("Restart the server; if it stays so, tell your instructor."),
+    stops=True,
+)
+
+BY_CODE = {100: NO_DEVICE, 803: LIBRARY_MISMATCH, 804: COMPAT, 802: FABRIC}
+
+
+@check(
+    "libcuda", ("libcuda",), (NO_LIBRARY, NO_DEVICE, LIBRARY_MISMATCH, COMPAT, FABRIC, HANGS, FAILS)
+)
+def cuda_starts(facts: Facts) -> Iterator[Finding]:
+    """libcuda loads, and cuInit succeeds."""
+    failure = facts.failure("libcuda")
+    if failure is not None:
+        if failure.kind == "timeout":
+            yield Finding(HANGS, reading.failure_evidence(failure))
+        else:
+            yield Finding(FAILS, reading.failure_evidence(failure), {"error": failure.detail})
+        return
+    missing = facts.text("libcuda", "library", "error")
+    if missing:
+        yield Finding(NO_LIBRARY, (missing,))
+        return
+    code = facts.integer("libcuda", "init", "code") or 0
+    if code:
+        text = facts.text("libcuda", "init", "text") or facts.text("libcuda", "init", "name")
+        path = facts.text("libcuda", "library", "path") or "libcuda.so.1"
+        evidence = (f"cuInit: {code} {text or ''}".strip(), path)
+        yield Finding(BY_CODE.get(code, FAILS), evidence, {"error": f"{text or 'error'} ({code})"})
+
+
+@check("libcuda", ("libcuda", "torch", "reference"), (TOO_OLD,))
+def driver_is_new_enough(facts: Facts) -> Iterator[Finding]:
+    """The driver supports the major version of CUDA that torch was built for."""
+    driver = facts.integer("libcuda", "version")
+    wanted = facts.text("torch", "torch", "cuda") or facts.text(
+        "reference", "versions", "stack", "cuda"
+    )
+    major = (wanted or "").split(".")[0]
+    # within a major version, an older driver runs newer builds (minor version compatibility)
+    if driver and major.isdigit() and driver < int(major) * 1000:
+        has = f"{driver // 1000}.{driver % 1000 // 10}"
+        yield Finding(
+            TOO_OLD,
+            (f"cuDriverGetVersion: {driver}", f"torch.version.cuda: {wanted}"),
+            {"driver": has, "torch": wanted or ""},
+        )
+
+
+CHECKS = (cuda_starts, driver_is_new_enough)

@@ -1,0 +1,150 @@
+"""Do the installed packages of the torch family fit together? By their metadata only. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ...i18n import N_
+from ..facts import Facts
+from ..findings import Code, Finding, check
+from . import reading
+
+TORCH_CHANGED = Code(
+    "GC301",
+    "packages",
+    "degraded",
+    "you",
+    N_("torch {found} in your environment replaces the base's torch {base}."),
+    N_("Uninstall torch from your environment, so that the base's version is used again."),
+    "pip uninstall -y torch",
+)
+PAIR = Code(
+    "GC302",
+    "packages",
+    "degraded",
+    "you",
+    N_("{package} {found} does not fit torch {torch}; it needs {package} {wanted}."),
+    N_("Uninstall {package} from your environment, so that the base's version is used again."),
+    "pip uninstall -y {package}",
+)
+TRITON = Code(
+    "GC303",
+    "packages",
+    "degraded",
+    "you",
+    N_("triton {found} does not fit this torch, which needs {wanted}: torch.compile fails."),
+    N_("Uninstall triton from your environment, so that the base's version is used again."),
+    "pip uninstall -y triton",
+)
+STRAY_CUDA = Code(
+    "GC304",
+    "packages",
+    "degraded",
+    "you",
+    N_("CUDA libraries of another kind are installed: {packages}."),
+    N_("Uninstall them, unless a package of yours needs them."),
+    "pip uninstall -y {packages}",
+)
+CUDA_CHANGED = Code(
+    "GC305",
+    "packages",
+    "degraded",
+    "you",
+    N_("Other versions of torch's CUDA libraries are in your environment: {packages}."),
+    N_("Uninstall them from your environment, so that the base's versions are used again."),
+    "pip uninstall -y {packages}",
+)
+TWICE = Code(
+    "GC306",
+    "packages",
+    "degraded",
+    "you",
+    N_("{package} is installed twice in the same place: {versions}."),
+    N_("Uninstall it as often as it is there, then install the one that you want."),
+    "pip uninstall -y {package}",
+)
+
+_NVIDIA = re.compile(r"^nvidia-[a-z0-9-]+?(?:-cu(\d+))?$")
+
+
+@check("packages", ("packages", "reference"), (TORCH_CHANGED,))
+def torch_is_the_pinned_one(facts: Facts) -> Iterator[Finding]:
+    """torch is the version that the image was made with."""
+    torch = reading.effective(facts).get("torch")
+    base = reading.locked(facts, "torch")
+    if torch is None or base is None or torch.in_base:
+        return
+    if reading.without_local(torch.version) != reading.without_local(base):
+        where = f"{torch.name} {torch.version} in {torch.directory}"
+        yield Finding(TORCH_CHANGED, (where,), {"found": torch.version, "base": base})
+
+
+@check("packages", ("packages", "reference"), (PAIR, TRITON))
+def torch_family_fits(facts: Facts) -> Iterator[Finding]:
+    """torchvision, torchaudio and triton are the ones that go with the image's torch."""
+    installed = reading.effective(facts)
+    torch = installed.get("torch")
+    base_torch = reading.locked(facts, "torch")
+    if torch is None or base_torch is None:
+        return
+    if reading.without_local(torch.version) != reading.without_local(base_torch):
+        return  # another torch needs another family; that finding comes first
+    for name in ("torchvision", "torchaudio", "triton"):
+        package, wanted = installed.get(name), reading.locked(facts, name)
+        if package is None or wanted is None:
+            continue
+        if reading.without_local(package.version) != reading.without_local(wanted):
+            params = {
+                "package": name,
+                "found": package.version,
+                "wanted": wanted,
+                "torch": torch.version,
+            }
+            evidence = (f"{name} {package.version} in {package.directory}",)
+            yield Finding(TRITON if name == "triton" else PAIR, evidence, params)
+
+
+@check("packages", ("packages", "reference"), (STRAY_CUDA, CUDA_CHANGED))
+def cuda_packages_are_torchs(facts: Facts) -> Iterator[Finding]:
+    """No nvidia-* packages but the ones that torch was installed with."""
+    if reading.locked(facts, "torch") is None:
+        return
+    strays, changed = [], []
+    for item in reading.distributions(facts):
+        if item.in_base or not _NVIDIA.match(item.name) or item.name == "nvidia-ml-py":
+            continue
+        wanted = reading.locked(facts, item.name)
+        if wanted is None:
+            strays.append(item)
+        elif wanted != item.version:
+            changed.append(item)
+    for code, found in ((STRAY_CUDA, strays), (CUDA_CHANGED, changed)):
+        if found:
+            evidence = tuple(
+                f"{item.name} {item.version} in {item.directory}" for item in found[:10]
+            )
+            names = " ".join(sorted({item.name for item in found}))
+            yield Finding(code, evidence, {"packages": names})
+
+
+@check("packages", ("packages",), (TWICE,))
+def nothing_is_installed_twice(facts: Facts) -> Iterator[Finding]:
+    """No package of the torch family has two versions in one folder."""
+    seen: dict[tuple[str, str], list[str]] = {}
+    for item in reading.distributions(facts):
+        if item.name in ("torch", "torchvision", "torchaudio", "triton", "numpy"):
+            seen.setdefault((item.name, item.directory), []).append(item.version)
+    for (name, directory), versions in seen.items():
+        if len(versions) > 1:
+            yield Finding(
+                TWICE, (directory,), {"package": name, "versions": ", ".join(sorted(versions))}
+            )
+
+
+CHECKS = (
+    torch_is_the_pinned_one,
+    torch_family_fits,
+    cuda_packages_are_torchs,
+    nothing_is_installed_twice,
+)

@@ -1,0 +1,105 @@
+"""The doctor's words: layers, codes, checks and findings.
+
+Guarantees: pure and immutable. A code never changes its meaning once released; its texts are English gettext
+msgids with {placeholders}, filled in and translated only when a person reads them. `LAYERS` has every layer
+after those it depends on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .facts import Facts
+
+Severity = Literal["blocker", "degraded", "advice"]
+Who = Literal["you", "instructor"]
+Gettext = Callable[[str], str]
+
+# layer -> the layers without which it cannot work; a finding that stops a layer silences its dependents
+LAYERS: Mapping[str, tuple[str, ...]] = {
+    "kernel": (),
+    "environment": (),
+    "resources": (),
+    "device": (),
+    "nvml": ("device",),
+    "libcuda": ("nvml",),
+    "packages": ("kernel",),
+    "torch": ("kernel",),
+    "cuda": ("libcuda", "torch"),
+}
+
+SEVERITIES: tuple[Severity, ...] = ("blocker", "degraded", "advice")
+
+
+@dataclass(frozen=True)
+class Code:
+    """One thing that can be wrong.
+
+    code: stable, GC and three digits; stops: whether layers above it cannot work then; command: one that can be
+    copied into a terminal, or ""; title, fix: one sentence each.
+    """
+
+    code: str
+    layer: str
+    severity: Severity
+    who: Who
+    title: str
+    fix: str
+    command: str = ""
+    stops: bool = False
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A code met in these facts. evidence: what was seen, as it was seen (not translated)."""
+
+    code: Code
+    evidence: tuple[str, ...] = ()
+    params: Mapping[str, str] = field(default_factory=dict)
+
+    def describe(self, gettext: Gettext, docs_url: str) -> dict[str, object]:
+        """As the REST API and the report show it."""
+        code = self.code
+        return {
+            "code": code.code,
+            "severity": code.severity,
+            "layer": code.layer,
+            "who": code.who,
+            "title": _fill(gettext(code.title), self.params),
+            "evidence": list(self.evidence),
+            "fix": _fill(gettext(code.fix), self.params),
+            "command": _fill(code.command, self.params),
+            "params": dict(self.params),
+            "docs_url": docs_url.replace("{code}", code.code),
+        }
+
+
+def _fill(text: str, params: Mapping[str, str]) -> str:
+    """Placeholders replaced by plain substitution: values are data, never a format."""
+    for name, value in params.items():
+        text = text.replace("{" + name + "}", value)
+    return text
+
+
+@dataclass(frozen=True)
+class Check:
+    """A question to the facts. needs: the probes it reads; codes: what it may find."""
+
+    name: str
+    layer: str
+    needs: tuple[str, ...]
+    codes: tuple[Code, ...]
+    run: Callable[[Facts], Iterable[Finding]]
+
+
+def check(
+    layer: str, needs: tuple[str, ...], codes: tuple[Code, ...]
+) -> Callable[[Callable[[Facts], Iterable[Finding]]], Check]:
+    """Makes a Check of a pure function facts -> findings; its name is the function's."""
+
+    def wrap(run: Callable[[Facts], Iterable[Finding]]) -> Check:
+        return Check(run.__name__, layer, needs, codes, run)
+
+    return wrap

@@ -1,0 +1,65 @@
+"""The last report on disk.
+
+Guarantees: a reader sees an old report or a new one, never half of one; saving never fails an examination (the
+error is returned as text); the file holds texts in English and what is needed to show them in another language.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .checks import CATALOGUE
+from .findings import Finding, Gettext
+
+LARGEST = 8 * 2**20
+
+
+def save(path: Path, report: Mapping[str, Any]) -> str:
+    """Writes the report; returns "" or why it could not. Blocks: call it in a thread."""
+    temporary = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".doctor-report-", dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            json.dump(report, stream, ensure_ascii=False)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None:
+            try:
+                os.unlink(temporary)
+            except OSError:
+                pass
+        return str(error)
+    return ""
+
+
+def load(path: Path) -> dict[str, Any] | None:
+    """The last report, or None when there is none that can be read. Blocks: call it in a thread."""
+    try:
+        with path.open("rb") as stream:
+            value = json.loads(stream.read(LARGEST))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and isinstance(value.get("findings"), list) else None
+
+
+def localised(report: Mapping[str, Any], gettext: Gettext, docs_url: str) -> dict[str, Any]:
+    """The report with its findings in another language; a finding of an unknown code stays as it is."""
+    findings = []
+    for entry in report["findings"]:
+        code = CATALOGUE.get(entry.get("code")) if isinstance(entry, dict) else None
+        evidence, params = (entry.get(key) for key in ("evidence", "params")) if code else ((), {})
+        if code is None or not isinstance(evidence, list) or not isinstance(params, dict):
+            findings.append(entry)
+            continue
+        strings = {str(key): str(value) for key, value in params.items()}
+        finding = Finding(code, tuple(str(item) for item in evidence), strings)
+        findings.append(finding.describe(gettext, docs_url))
+    return {**report, "findings": findings}
