@@ -172,7 +172,7 @@ class EngineClient:
         if image in self._present_images:
             return True
         try:
-            await self._ask(lambda api: api.inspect_image(image))
+            await self._ask(lambda api: _inspect_image(api, image))
         except _NotThere:
             return False
         self._present_images.add(image)
@@ -195,9 +195,7 @@ class EngineClient:
         EngineUnavailable leaves open whether the container was made: ask `state(name)`.
         """
         try:
-            made = await self._change(
-                lambda api: api.create_container_from_config(dict(request), name)
-            )
+            made = await self._change(lambda api: _create_container(api, dict(request), name))
         except EngineRefused as error:
             if error.status == 404 and "no such image" in str(error).lower():
                 self._present_images.discard(str(request.get("Image", "")))
@@ -327,12 +325,11 @@ class EngineClient:
     def _api(self) -> docker.APIClient:
         with self._connecting:
             if self._connection is None:
-                where: dict[str, Any] = kwargs_from_env()
+                where: dict[str, Any] = dict(kwargs_from_env())
                 if self._base_url is not None:
                     where["base_url"] = self._base_url
-                self._connection = docker.APIClient(
-                    version="auto", timeout=self._timeout, max_pool_size=self._threads, **where
-                )
+                where |= {"timeout": self._timeout, "max_pool_size": self._threads}
+                self._connection = docker.APIClient(version="auto", **where)
             return self._connection
 
 
@@ -385,6 +382,15 @@ def _follow_pull(
                 bytes_total=sum(each[1] for each in layers.values()),
             )
         )
+
+
+def _inspect_image(api: Any, image: str) -> object:
+    return api.inspect_image(image)
+
+
+def _create_container(api: Any, request: dict[str, Any], name: str) -> Mapping[str, Any]:
+    made: Mapping[str, Any] = api.create_container_from_config(request, name)
+    return made
 
 
 def _state_of(facts: Mapping[str, Any]) -> ContainerState:

@@ -19,6 +19,7 @@ from .errors import (
     EngineUnavailable,
     GpucampError,
     ImageMissing,
+    InventoryUnavailable,
     LedgerInUse,
     LedgerUnavailable,
     QueueTimeout,
@@ -65,10 +66,10 @@ def spawn_failure(error: GpucampError) -> SpawnException:
                 _("Your server could not be started. Tell your instructor what follows."),
                 str(error),
             )
-        case LedgerInUse() | LedgerUnavailable():
+        case LedgerInUse() | LedgerUnavailable() | InventoryUnavailable():
             return failure(
                 503,
-                "ledger-unavailable",
+                "leases-unavailable",
                 _("GPUs cannot be reserved now, so nothing was started. Tell your instructor."),
                 str(error),
             )

@@ -8,6 +8,7 @@ the ledger before the first request is looked at. So spawns need no other proces
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -16,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from .engine import EngineClient
+from .errors import InventoryUnavailable
 from .hub_claim import HubClaim
 from .ledger import Ledger
 from .models import Device, Snapshot
@@ -24,6 +26,8 @@ T = TypeVar("T")
 Key = tuple[str, str]  # (user, server)
 
 SNAPSHOT_SECONDS = 0.5
+
+_log = logging.getLogger("gpucamp.hub")
 
 
 class HubSide:
@@ -123,12 +127,18 @@ def open_hub_side(
 ) -> HubSide:
     """The shared parts for this ledger; the first call opens them (it blocks: call it in a thread).
 
-    Raises LedgerInUse, LedgerUnavailable; the next call tries again.
+    Raises LedgerInUse, LedgerUnavailable, and InventoryUnavailable on a host whose devices were
+    never seen; the next call tries again.
     """
     ledger, claim = claim_ledger(ledger_url)
     with _opening:
         if ledger_url not in _sides:
-            ledger.record_inventory(tuple(find_devices()), datetime.now(UTC))
+            try:
+                ledger.record_inventory(find_devices(), datetime.now(UTC))
+            except InventoryUnavailable as error:
+                if not ledger.devices():
+                    raise
+                _log.error("Working with the devices seen last. %s", error)
             _sides[ledger_url] = HubSide(ledger, claim, make_engine())
         side = _sides[ledger_url]
     side.claim.require()

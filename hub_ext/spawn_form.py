@@ -1,7 +1,8 @@
 """The spawn form: how many GPUs, and what is free now.
 
 What this module guarantees: the form is a view of a snapshot; it offers what `options` accepts,
-says when devices are simulated, and needs no script. Nothing in it comes from a participant unescaped.
+says when devices are simulated, and needs no script. Nothing in it comes from a participant
+unescaped.
 """
 
 from __future__ import annotations

@@ -28,15 +28,16 @@ from .engine import ContainerState, EngineClient, Presence
 from .errors import BadRequest, EngineRefused, GpucampError
 from .hub_side import HubSide, open_hub_side, opened_hub_side
 from .i18n import _
+from .inventory import scan
 from .lifecycle import Lifecycle
-from .models import Lease, Request
+from .models import Device, Lease, Request
 from .options import Limits
 from .placement import promised_count
 from .progress import Progress
 from .readiness import ServerStopped, wait_until_ready
 
 
-class GPUDockerSpawner(DockerSpawner):
+class GPUDockerSpawner(DockerSpawner):  # type: ignore[misc]
     """A container per server from one pinned image, with the GPUs that the ledger leased to it."""
 
     ledger_url = Unicode(
@@ -376,10 +377,8 @@ class GPUDockerSpawner(DockerSpawner):
     def _make_engine(self) -> EngineClient:
         return EngineClient(threads=self.engine_threads, timeout=self.engine_timeout)
 
-    def _find_devices(self) -> Any:
-        from .inventory import find_devices
-
-        return find_devices(practice_devices=self.practice_devices)
+    def _find_devices(self) -> tuple[Device, ...]:
+        return scan(self.practice_devices)
 
     async def _lifecycle(self) -> Lifecycle | None:
         """That of this start; after a restart of the hub one for what it may have left."""

@@ -1,0 +1,36 @@
+"""What jupyterhub_config.py works out from the host instead of asking for it."""
+
+from __future__ import annotations
+
+import os
+
+from jupyterhub.app import JupyterHub
+
+from .errors import LedgerInUse, LedgerUnavailable
+from .hub_side import claim_ledger
+
+GIB = 1024**3
+
+
+def fair_memory_limit(servers: int, *, total: int | None = None) -> int:
+    """Bytes of memory for one server, if `servers` of them run at a time.
+
+    An equal share of this host's memory (`total`, by default looked up) after a fifth is left to
+    the host; never less than 2 GiB, without which torch does not load.
+    """
+    if total is None:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return max(2 * GIB, total * 4 // 5 // servers)
+
+
+def refuse_second_hub(ledger_url: str) -> None:
+    """Claim the ledger for this hub, or exit with the reason.
+
+    Only in a hub that starts: `jupyterhub token` and the like read the configuration, too.
+    """
+    if not JupyterHub.initialized() or JupyterHub.instance().subapp is not None:
+        return
+    try:
+        claim_ledger(ledger_url)
+    except (LedgerInUse, LedgerUnavailable) as error:
+        raise SystemExit(f"gpucamp does not start. {error}") from error
