@@ -1,0 +1,270 @@
+"""A real hub for tests: JupyterHub, its proxy and GPUDockerSpawner in processes of their own.
+
+Everything is its own: ports, database, ledger, and a prefix for containers and volumes, so several
+runs and an installation live beside each other. `close` leaves nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import docker
+
+from hub_ext.ledger import Ledger
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+CONFIG = """
+c = get_config()
+c.JupyterHub.bind_url = "http://127.0.0.1:{port}"
+c.JupyterHub.hub_ip = c.JupyterHub.hub_connect_ip = "{gateway}"
+c.JupyterHub.hub_port = {hub_port}
+c.ConfigurableHTTPProxy.command = ["{proxy}"]
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{proxy_api_port}"
+c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
+c.JupyterHub.db_url = "sqlite:///{folder}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.Authenticator.admin_users = {{"admin"}}
+c.JupyterHub.allow_named_servers = True
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 1}}
+c.JupyterHub.concurrent_spawn_limit = 0
+c.JupyterHub.services = [{{"name": "tester", "api_token": "{token}"}}]
+c.JupyterHub.load_roles = [{{"name": "tester", "services": ["tester"], "scopes":
+    ["admin:users", "admin:servers", "access:servers", "read:hub"]}}]
+c.JupyterHub.template_paths = ["{repository}/hub_ext/templates"]
+c.JupyterHub.spawner_class = "gpu-docker"
+c.Spawner.default_url = "/lab"
+c.GPUDockerSpawner.image = "{image}"
+c.GPUDockerSpawner.prefix = "{prefix}"
+c.GPUDockerSpawner.network_name = "{network}"
+c.GPUDockerSpawner.ledger_url = "sqlite:///{folder}/ledger.sqlite"
+c.GPUDockerSpawner.practice_devices = {devices}
+c.GPUDockerSpawner.max_gpus = 4
+c.GPUDockerSpawner.mem_limit = "3G"
+"""
+
+
+@dataclass
+class HubApp:
+    """One hub. `extra` is added to its configuration; `docker_host` is where it finds the Engine."""
+
+    folder: Path
+    image: str
+    proxy: str
+    network: str
+    gateway: str
+    prefix: str
+    devices: int = 2
+    extra: str = ""
+    docker_host: str = ""
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        self.port, self.proxy_api_port = free_port("127.0.0.1"), free_port("127.0.0.1")
+        self.hub_port = free_port(self.gateway)
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log_file = self.folder / "hub.log"
+
+    # -- the process
+
+    async def start(self) -> None:
+        """Start the hub and wait until it answers."""
+        config = self.folder / "jupyterhub_config.py"
+        values = {**vars(self), "repository": REPOSITORY}
+        config.write_text(CONFIG.format(**values) + self.extra)
+        environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY)}
+        if self.docker_host:
+            environ["DOCKER_HOST"] = self.docker_host
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "jupyterhub", "-f", str(config)],
+                cwd=self.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        await until(self._answers, 60, lambda: f"the hub does not answer\n{self.log()[-4000:]}")
+
+    async def _answers(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise AssertionError(f"the hub ended\n{self.log()[-4000:]}")
+        try:
+            status, _body = await self.api("GET", "/info")
+        except aiohttp.ClientError:
+            return False
+        return status == 200
+
+    def kill(self) -> None:
+        """SIGKILL to the hub alone; its proxy and the containers go on."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """SIGTERM, as `make stop` sends it."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def close(self) -> None:
+        """End the hub and its proxy; remove its containers and volumes."""
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+        pid_file = self.folder / "proxy.pid"
+        if pid_file.exists():
+            try:
+                os.kill(int(pid_file.read_text()), signal.SIGKILL)
+            except (ProcessLookupError, ValueError):
+                pass
+        engine = docker.from_env()
+        for container in engine.containers.list(all=True, filters={"name": self.prefix}):
+            container.remove(force=True, v=True)
+        for volume in engine.volumes.list(filters={"name": self.prefix}):
+            volume.remove(force=True)
+        engine.close()
+
+    def log(self) -> str:
+        return self.log_file.read_text() if self.log_file.exists() else ""
+
+    # -- asking it
+
+    async def api(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """One request to the hub's REST API as an admin service; status and decoded body."""
+        headers = {"Authorization": f"token {self.token}"}
+        # json.dumps, not aiohttp's json=: NaN must reach the hub as clients send it
+        data = None if body is None else json.dumps(body)
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(90)) as session,
+            session.request(
+                method, f"{self.url}/hub/api{path}", headers=headers, data=data
+            ) as answer,
+        ):
+            text = await answer.text()
+            try:
+                return answer.status, json.loads(text)
+            except ValueError:
+                return answer.status, text
+
+    async def add_user(self, name: str) -> None:
+        status, body = await self.api("POST", f"/users/{name}")
+        assert status in (201, 409), body
+
+    async def request_server(self, user: str, options: object, server: str = "") -> tuple[int, Any]:
+        """POST for a server; the status and what the hub says."""
+        await self.add_user(user)
+        where = f"/users/{user}/servers/{server}" if server else f"/users/{user}/server"
+        return await self.api("POST", where, {"user_options": options})
+
+    async def server(self, user: str, server: str = "") -> dict[str, Any] | None:
+        """The hub's model of the server if it is active."""
+        _status, body = await self.api("GET", f"/users/{user}")
+        found = body["servers"].get(server)
+        return found if found and (found["ready"] or found["pending"]) else None
+
+    async def start_server(self, user: str, gpus: int, server: str = "") -> None:
+        """Ask for a server and wait until it is ready."""
+        status, body = await self.request_server(user, {"gpus": gpus}, server)
+        assert status in (201, 202), (status, body, self.log()[-3000:])
+        await self.wait_ready(user, server)
+
+    async def wait_ready(self, user: str, server: str = "", seconds: float = 90) -> None:
+        async def ready() -> bool:
+            model = await self.server(user, server)
+            if model is None:
+                raise AssertionError(f"{user}'s server failed\n{self.log()[-4000:]}")
+            return bool(model["ready"])
+
+        await until(ready, seconds, lambda: f"{user}'s server is not ready\n{self.log()[-4000:]}")
+
+    async def stop_server(self, user: str, server: str = "", seconds: float = 60) -> int:
+        """DELETE the server and wait until the hub has finished; the first status."""
+        where = f"/users/{user}/servers/{server}" if server else f"/users/{user}/server"
+        status, body = await self.api("DELETE", where)
+        assert status in (202, 204), (status, body, self.log()[-3000:])
+
+        async def gone() -> bool:
+            return await self.server(user, server) is None
+
+        await until(gone, seconds, lambda: f"{user}'s server does not stop\n{self.log()[-3000:]}")
+        return status
+
+    @asynccontextmanager
+    async def progress(self, user: str, server: str = "") -> AsyncIterator[Progress]:
+        """Follow the progress events of a start."""
+        where = f"/users/{user}/servers/{server}" if server else f"/users/{user}/server"
+        headers = {"Authorization": f"token {self.token}"}
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(None)) as session,
+            session.get(f"{self.url}/hub/api{where}/progress", headers=headers) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+            yield Progress(answer)
+
+    def ledger(self) -> Ledger:
+        return Ledger(f"sqlite:///{self.folder}/ledger.sqlite")
+
+    def container(self, user: str, server: str = "") -> str:
+        return f"{self.prefix}-{user}--{server}" if server else f"{self.prefix}-{user}"
+
+
+class Progress:
+    """Progress events, one at a time."""
+
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def until(self, found: Any, seconds: float = 30) -> dict[str, Any]:
+        """The first event for which `found` is true."""
+        seen: list[Any] = []
+        try:
+            async with asyncio.timeout(seconds):
+                async for raw in self._answer.content:
+                    line = raw.decode().strip()
+                    if line.startswith("data:"):
+                        event: dict[str, Any] = json.loads(line[5:])
+                        seen.append(event)
+                        if found(event):
+                            return event
+        except TimeoutError:
+            pass
+        raise AssertionError(f"no such event; there were {seen}")
+
+
+def free_port(address: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+async def until(condition: Any, seconds: float, words: Any = lambda: "") -> None:
+    """Wait until an async condition is true; AssertionError after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds} s: {words()}")
+        await asyncio.sleep(0.1)
