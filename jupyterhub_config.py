@@ -1,6 +1,7 @@
 """The hub's configuration. `make run` sets the GPUCAMP_* variables read here; `make help` has them.
 
-To change a setting, add a line at the end; `jupyterhub --help-all` explains them all.
+Your own settings go into `jupyterhub_config.py` in the state folder (.gpucamp), which is read last
+and survives updates; `jupyterhub --help-all` and docs/admin.md explain them.
 """
 
 import os
@@ -103,3 +104,8 @@ c.JupyterHub.services = [
 ]
 
 refuse_second_hub(ledger_url)
+
+# Your own settings.
+own_config = state / "jupyterhub_config.py"
+if own_config.exists():
+    load_subconfig(str(own_config))  # noqa: F821  (traitlets provides it)
