@@ -32,6 +32,7 @@ from traitlets.config import Application, catch_config_error
 from .. import __version__
 from ..engine import EngineClient
 from ..errors import LedgerUnavailable
+from ..inventory import scan
 from ..ledger import Ledger
 from ..models import Device
 from ..volumes import PREFIX
@@ -287,8 +288,6 @@ class GpucampService(Application):
     def _scanner(self) -> Callable[[], Sequence[Device]] | None:
         if not self.inventory_enabled:
             return None
-        from ..inventory import scan
-
         return partial(scan, practice_devices=self.practice_devices)
 
     def _cookie_secret(self) -> bytes:

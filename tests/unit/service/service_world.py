@@ -1,0 +1,226 @@
+"""A small world for the service's tests: a hub, an Engine and a real ledger that fit together.
+
+The fakes keep the contract of the real ones: a stop ends the container and then the lease, unless
+it is held; a start takes up a held lease, makes a container of the current generation, and says so.
+Subclasses are named after their failures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hub_ext.errors import EngineUnavailable, HubRefused, HubUnavailable, NotFound
+from hub_ext.ledger import Ledger
+from hub_ext.models import Device, LeaseState, Request, Snapshot
+from hub_ext.reconcile import ContainerFact
+from hub_ext.service.hub_api import HubServer, HubUser
+
+UUIDS = tuple(f"GPU-5ca1ab1e-0000-4000-8000-00000000000{n}" for n in range(2))
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def make_ledger(folder: Path) -> Ledger:
+    ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", actor="test")
+    ledger.migrate()
+    ledger.record_inventory(
+        [Device(uuid, "Simulated A100 (practice)", 40 * 2**30, simulated=True) for uuid in UUIDS],
+        now(),
+    )
+    return ledger
+
+
+def first_free(gpus: int) -> Callable[[Snapshot], list[str] | None]:
+    def choose(snapshot: Snapshot) -> list[str] | None:
+        free = [record.device.uuid for record in snapshot.devices if record.is_free]
+        return free[:gpus] if len(free) >= gpus else None
+
+    return choose
+
+
+@dataclass
+class World:
+    """What is true, whatever the fakes answer."""
+
+    ledger: Ledger
+    servers: dict[tuple[str, str], HubServer] = field(default_factory=dict)
+    containers: list[ContainerFact] = field(default_factory=list)
+    users: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"ada": (), "bob": ()})
+    removed_environments: list[tuple[str, str, int]] = field(default_factory=list)
+    started_with: list[Mapping[str, object]] = field(default_factory=list)
+    made: int = 0
+
+    def run_server(self, user: str, server: str = "", gpus: int = 1) -> None:
+        """What a spawn does, from lease to ready."""
+        options = {"gpus": gpus}
+        lease = self.ledger.acquire(Request(user, server, gpus), first_free(gpus), now())
+        assert lease is not None, "no free device"
+        self.made += 1
+        container = ContainerFact(
+            id=f"c{self.made}",
+            lease_id=lease.id,
+            user=user,
+            server=server,
+            running=True,
+            generation=self.ledger.environment(user, server).generation,
+            image="sha256:" + "ab" * 32,
+        )
+        self.containers.append(container)
+        self.ledger.mark_running(lease.id, container.id, now())
+        self.servers[user, server] = HubServer(False, True, "", f"/user/{user}/", options)
+
+    def stop_server(self, user: str, server: str) -> None:
+        """What a stop does, with the spawner's post-stop hook."""
+        self.containers = [c for c in self.containers if (c.user, c.server) != (user, server)]
+        lease = self.ledger.lease_of(user, server)
+        if lease is not None and lease.state is not LeaseState.HELD:
+            self.ledger.end(lease.id, "stopped", now())
+        known = self.servers[user, server]
+        self.servers[user, server] = replace(known, stopped=True, ready=False, pending="")
+
+
+class FakeHub:
+    """JupyterHub that works at once."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def version(self) -> str:
+        return "6.1.1"
+
+    async def user(self, name: str) -> HubUser:
+        if name not in self.world.users:
+            raise NotFound("JupyterHub knows no such user.")
+        return HubUser(name, self.world.users[name])
+
+    async def server(self, user: str, server: str) -> HubServer | None:
+        await self.user(user)
+        return self.world.servers.get((user, server))
+
+    async def stop(self, user: str, server: str) -> None:
+        found = self.world.servers.get((user, server))
+        if found is not None and not found.stopped:
+            self.world.stop_server(user, server)
+
+    async def start(self, user: str, server: str, user_options: Mapping[str, object]) -> None:
+        found = self.world.servers.get((user, server))
+        if found is not None and not found.stopped:
+            raise HubRefused(f"{user} is already running")
+        self.world.started_with.append(user_options)
+        self.world.run_server(user, server, int(str(user_options.get("gpus", 0))))
+
+
+class HubDownForAWhile(FakeHub):
+    """Answers nothing for its next `silent` calls."""
+
+    silent = 0
+
+    async def user(self, name: str) -> HubUser:
+        self._answer()
+        return await super().user(name)
+
+    async def stop(self, user: str, server: str) -> None:
+        self._answer()
+        await super().stop(user, server)
+
+    async def start(self, user: str, server: str, user_options: Mapping[str, object]) -> None:
+        self._answer()
+        await super().start(user, server, user_options)
+
+    def _answer(self) -> None:
+        if self.silent > 0:
+            self.silent -= 1
+            raise HubUnavailable("JupyterHub did not answer")
+
+
+class HubLosesReplies(FakeHub):
+    """Does what it is told, and the reply is lost, once for each command."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.lost: set[str] = set()
+
+    async def stop(self, user: str, server: str) -> None:
+        await super().stop(user, server)
+        self._lose("stop")
+
+    async def start(self, user: str, server: str, user_options: Mapping[str, object]) -> None:
+        await super().start(user, server, user_options)
+        self._lose("start")
+
+    def _lose(self, command: str) -> None:
+        if command not in self.lost:
+            self.lost.add(command)
+            raise HubUnavailable("the reply was lost")
+
+
+class HubNeverStops(FakeHub):
+    async def stop(self, user: str, server: str) -> None:
+        pass
+
+
+class HubFailsToStart(FakeHub):
+    """Every spawn fails with a reason, `failures` times."""
+
+    failures = 10**6
+
+    async def start(self, user: str, server: str, user_options: Mapping[str, object]) -> None:
+        if self.failures > 0:
+            self.failures -= 1
+            raise HubRefused("The image is gone")
+        await super().start(user, server, user_options)
+
+
+class HubLosesTrackOfContainers(FakeHub):
+    """Says that the server has stopped while its container goes on (stock DockerSpawner)."""
+
+    async def stop(self, user: str, server: str) -> None:
+        found = self.world.servers[user, server]
+        self.world.servers[user, server] = replace(found, stopped=True, ready=False)
+
+
+class FakeEngine:
+    """A Docker Engine that answers."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+
+    async def containers(self) -> tuple[ContainerFact, ...]:
+        return tuple(self.world.containers)
+
+    async def remove(self, container_id: str) -> None:
+        self.world.containers = [c for c in self.world.containers if c.id != container_id]
+
+    async def remove_environment(self, user: str, server: str, generation: int) -> None:
+        self.world.removed_environments.append((user, server, generation))
+
+
+class EngineSilent(FakeEngine):
+    """Answers nothing for its next `silent` calls."""
+
+    silent = 10**9
+
+    async def containers(self) -> tuple[ContainerFact, ...]:
+        if self.silent > 0:
+            self.silent -= 1
+            raise EngineUnavailable("The Docker Engine did not answer")
+        return await super().containers()
+
+
+def check_invariants(world: World) -> None:
+    """What must hold at every moment."""
+    leases = world.ledger.leases()
+    held = [uuid for lease in leases for uuid in lease.device_uuids]
+    assert len(held) == len(set(held)), "a device has two leases"
+    live = {lease.id for lease in leases}
+    for container in world.containers:
+        assert container.lease_id in live, f"{container} runs without a lease"
+    for user, server, generation in world.removed_environments:
+        environment = world.ledger.environment(user, server)
+        assert generation != environment.generation, "the environment in use was deleted"
+        assert generation not in environment.history, "an undo lost its environment"
