@@ -13,6 +13,7 @@ through the proxy, then the server is stopped and its container removed.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import secrets
@@ -25,10 +26,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 AIM = 0.65  # of stock's median: the project's figure for this measurement
 PAUSE_SECONDS = 1.0
 
@@ -53,13 +54,13 @@ c.DockerSpawner.image = "{image}"
 c.DockerSpawner.network_name = "{network}"
 c.DockerSpawner.use_internal_ip = True
 c.DockerSpawner.remove = True
-c.DockerSpawner.name_template = "{prefix}-{{username}}"
 c.DockerSpawner.prefix = "{prefix}"
 """
 STOCK = 'c.JupyterHub.spawner_class = "docker"\n'
 GPUCAMP = """
 c.JupyterHub.spawner_class = "gpu-docker"
 c.GPUDockerSpawner.ledger_url = "sqlite:///{folder}/ledger.sqlite"
+c.GPUDockerSpawner.practice_devices = 2
 """
 
 
@@ -146,7 +147,7 @@ class Contender:
         return seconds
 
 
-def wait_for(condition, seconds: float, what: str) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
     """Poll each 20 ms; TimeoutError names what did not come."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -171,6 +172,20 @@ def docker(*arguments: str) -> str:
         capture_output=True,
         text=True,
     ).stdout.strip()
+
+
+@contextlib.contextmanager
+def network() -> Iterator[tuple[str, str]]:
+    """A Docker network for all contenders -> (name, gateway address); removed afterwards."""
+    name = f"gpucamp-perf-{secrets.token_hex(3)}"
+    docker("network", "create", name)
+    try:
+        yield (
+            name,
+            docker("network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", name),
+        )
+    finally:
+        docker("network", "rm", name)
 
 
 def stock_image(image: str) -> str:
@@ -208,23 +223,27 @@ def report(contenders: list[Contender]) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--image", required=True, help="id of the gpucamp image")
-    parser.add_argument("--network", default="gpucamp", help="Docker network of the containers")
-    parser.add_argument("--proxy", required=True, help="path of configurable-http-proxy")
-    parser.add_argument("--starts", type=int, default=6, help="counted starts of each")
-    options = parser.parse_args()
-    gateway = docker(
-        "network", "inspect", "-f", "{{(index .IPAM.Config 0).Gateway}}", options.network
+    parser.add_argument(
+        "--image", default=os.environ.get("GPUCAMP_IMAGE"), help="id of the gpucamp image"
     )
+    parser.add_argument(
+        "--proxy",
+        default=os.environ.get("GPUCAMP_PROXY_COMMAND"),
+        help="path of configurable-http-proxy",
+    )
+    parser.add_argument("--starts", type=int, default=8, help="counted starts of each")
+    options = parser.parse_args()
+    if not options.image or not options.proxy:
+        parser.error("run it as `make perf`, or give --image and --proxy")
     contenders = [
         Contender("gpucamp", options.image, GPUCAMP, {"gpus": 1}),
         Contender("stock", stock_image(options.image), STOCK),
         Contender("stock, ours", options.image, STOCK),
     ]
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, network() as (name, gateway):
         try:
             for number, each in enumerate(contenders):
-                each.start(Path(folder) / str(number), options.network, gateway, options.proxy)
+                each.start(Path(folder) / str(number), name, gateway, options.proxy)
             for turn in range(options.starts + 1):  # the first warms up and is not counted
                 for each in contenders:
                     seconds = each.measure()
