@@ -50,6 +50,7 @@ c.JupyterHub.template_paths = [str(Path(scopes.__file__).parent / "templates")]
 c.JupyterHub.spawner_class = "gpu-docker"
 c.JupyterHub.concurrent_spawn_limit = 0
 c.GPUDockerSpawner.image = env.get("GPUCAMP_IMAGE", "gpucamp/torch-cuda")
+c.GPUDockerSpawner.prefix = env.get("GPUCAMP_PREFIX", "gpucamp")
 c.GPUDockerSpawner.network_name = env.get("GPUCAMP_NETWORK", "gpucamp")
 c.GPUDockerSpawner.ledger_url = ledger_url
 c.GPUDockerSpawner.practice_devices = practice_devices

@@ -62,6 +62,7 @@ def environ_for(settings: Settings, image: str, gateway: str) -> dict[str, str]:
         "GPUCAMP_PORT": str(settings.port),
         "GPUCAMP_BIND": settings.bind,
         "GPUCAMP_NETWORK": settings.network,
+        "GPUCAMP_PREFIX": settings.prefix,
         "GPUCAMP_HUB_ADDRESS": gateway,
         "GPUCAMP_HUB_PORT": str(settings.hub_port),
         "GPUCAMP_SERVICE_PORT": str(settings.service_port),

@@ -7,6 +7,7 @@ what is allowed; an empty variable counts as not set.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "GPUCAMP_SERVICE_PORT": ("8083", "port of the service on the container network's gateway"),
     "GPUCAMP_PROXY_API_PORT": ("8001", "port of the proxy's own API on 127.0.0.1"),
     "GPUCAMP_NETWORK": ("gpucamp", "name of the containers' Docker network"),
+    "GPUCAMP_PREFIX": ("gpucamp", "how names of containers and volumes begin; one per installation"),
     "GPUCAMP_SUBNET": ("", "its subnet, such as 10.77.0.0/20 (default: a free one)"),
     "GPUCAMP_PRACTICE_DEVICES": ("2", "simulated GPUs on a host without a card"),
     "GPUCAMP_LEDGER_URL": ("", "database of the leases (default: SQLite in the state folder)"),
@@ -49,6 +51,7 @@ class Settings:
     service_port: int
     proxy_api_port: int
     network: str
+    prefix: str
     subnet: str
     practice_devices: int
     ledger_url: str
@@ -145,6 +148,7 @@ class Settings:
             service_port=ports["GPUCAMP_SERVICE_PORT"],
             proxy_api_port=ports["GPUCAMP_PROXY_API_PORT"],
             network=text("GPUCAMP_NETWORK"),
+            prefix=_prefix(text("GPUCAMP_PREFIX")),
             subnet=_subnet(text("GPUCAMP_SUBNET")),
             practice_devices=number("GPUCAMP_PRACTICE_DEVICES", 0, 9),
             ledger_url=text("GPUCAMP_LEDGER_URL") or f"sqlite:///{state}/hub/ledger.sqlite",
@@ -165,6 +169,15 @@ def _address(name: str, value: str) -> str:
         raise SetupError(
             f"{name}={value!r} is not an IP address.", f"set {name} to 127.0.0.1 or 0.0.0.0."
         ) from None
+
+
+def _prefix(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", value):
+        raise SetupError(
+            f"GPUCAMP_PREFIX={value!r} cannot begin a name.",
+            "use lower-case letters, digits and single hyphens, such as gpucamp-spring.",
+        )
+    return value
 
 
 def _subnet(value: str) -> str:

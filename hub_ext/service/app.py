@@ -159,7 +159,9 @@ class GpucampService(Application):
     ).tag(config=True)
 
     name_prefix = Unicode(
-        PREFIX, help="How the names of environment volumes begin; the spawner's must be the same."
+        help="""How the names of environment volumes begin; the spawner's `prefix` is the same.
+
+        Default: $GPUCAMP_PREFIX, else gpucamp."""
     ).tag(config=True)
 
     @default("service_url")
@@ -174,6 +176,10 @@ class GpucampService(Application):
     @default("image")
     def _default_image(self) -> str:
         return os.environ.get("GPUCAMP_IMAGE", "")
+
+    @default("name_prefix")
+    def _default_name_prefix(self) -> str:
+        return os.environ.get("GPUCAMP_PREFIX") or PREFIX
 
     @default("practice_devices")
     def _default_practice_devices(self) -> int:

@@ -32,7 +32,6 @@ ARGUMENTS = (
 )
 OWN_CONFIG = """
 c.GPUDockerSpawner.device_injection = "device_request"
-c.GPUDockerSpawner.prefix = "gpucamp-browser"
 """
 
 
@@ -58,6 +57,7 @@ class Installation:
             **{f"GPUCAMP_{name}": str(port) for name, port in ports.items()},
             "GPUCAMP_STATE_DIR": str(state),
             "GPUCAMP_NETWORK": "gpucamp-browser",
+            "GPUCAMP_PREFIX": "gpucamp-browser",
             "GPUCAMP_PRACTICE_DEVICES": "2",
         }
 
