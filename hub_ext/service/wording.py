@@ -100,7 +100,7 @@ def failure_message(error: str) -> str:
     """What happened, why, and what to do, in one paragraph."""
     failure, detail = split_error(error)
     text = failure_text(failure)
-    reason = " " + _("The reason given: {reason}").format(reason=detail) if detail else ""
+    reason = " " + _("The reason given: “{reason}”.").format(reason=detail) if detail else ""
     return f"{text.happened}{reason} {text.todo}"
 
 

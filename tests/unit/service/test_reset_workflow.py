@@ -7,7 +7,6 @@ import inspect
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,15 +35,6 @@ RESET, UNDO = OperationKind.RESET, OperationKind.UNDO
 QUICK = Limits(
     poll=0.005, stop=5.0, start=5.0, leftover=0.05, retry=0.005, stop_again=0.05, starts=2
 )
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    ledger = make_ledger(tmp_path)
-    world = World(ledger)
-    world.run_server("ada")
-    yield world
-    ledger.close()
 
 
 async def run(

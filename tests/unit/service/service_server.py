@@ -1,0 +1,303 @@
+"""The real web application on loopback, with a hub of a few lines behind it.
+
+One HTTP server plays hub, proxy and service, so cookies, OAuth and redirects work as behind
+JupyterHub's proxy. Its event loop runs in a thread, so that blocking clients can be used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from jupyterhub.services.auth import HubOAuth
+from service_world import FakeEngine, FakeHub, World
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import HTTPError, RequestHandler
+
+from hub_ext import scopes
+from hub_ext.errors import GpucampError, NotFound
+from hub_ext.service.app import Service, make_web_application
+from hub_ext.service.hub_api import HubClient
+from hub_ext.service.monitor import Monitor
+from hub_ext.service.reset import Limits, ResetWorkflow
+
+PREFIX = "/services/gpucamp/"
+SERVICE_TOKEN = "service-token"
+
+
+def expand(names: Iterable[str], user: str, server: str = "") -> list[str]:
+    """What JupyterHub makes of `!user` and `!server`."""
+    return [
+        name.replace("!user", f"!user={user}")
+        if name.endswith("!user")
+        else name + f"={user}/{server}"
+        if name.endswith("!server")
+        else name
+        for name in names
+    ]
+
+
+def person(name: str, *more: str) -> dict[str, Any]:
+    return {
+        "kind": "user",
+        "name": name,
+        "admin": False,
+        "groups": [],
+        "scopes": [*expand(scopes.USER_SCOPES, name), *more],
+    }
+
+
+class Tokens(dict[str, dict[str, Any]]):
+    """token -> JupyterHub's user model."""
+
+
+class HubHandler(RequestHandler):
+    """JupyterHub's REST API, as far as it is used."""
+
+    def initialize(self, server: RunningService) -> None:
+        self.server = server
+
+    def caller(self) -> dict[str, Any]:
+        token = self.request.headers.get("Authorization", "").removeprefix("token ")
+        if token == SERVICE_TOKEN:
+            return {"kind": "service", "name": "gpucamp", "scopes": list(scopes.SERVICE_SCOPES)}
+        if token not in self.server.tokens:
+            raise HTTPError(403)
+        return self.server.tokens[token]
+
+    def require_service(self) -> None:
+        if self.server.hub_down:
+            raise HTTPError(503)
+        if self.caller()["name"] != "gpucamp":
+            raise HTTPError(403)
+
+    def reply(self, value: Any, status: int = 200) -> None:
+        self.set_status(status)
+        self.set_header("Content-Type", "application/json")
+        self.finish(json.dumps(value))
+
+
+class RootHandler(HubHandler):
+    def get(self) -> None:
+        if self.server.hub_down:
+            raise HTTPError(503)
+        self.reply({"version": "6.1.1"})
+
+
+class WhoHandler(HubHandler):
+    def get(self) -> None:
+        if self.server.hub_down:
+            raise HTTPError(503)
+        self.reply(self.caller())
+
+
+class UserHandler(HubHandler):
+    async def get(self, user: str) -> None:
+        self.require_service()
+        try:
+            found = await self.server.hub.user(user)
+        except NotFound as error:
+            raise HTTPError(404) from error
+        self.reply({"kind": "user", "name": found.name, "groups": list(found.groups)})
+
+
+class UserServerHandler(HubHandler):
+    async def get(self, user: str, server: str = "") -> None:
+        self.require_service()
+        try:
+            found = await self.server.hub.server(user, server)
+        except NotFound as error:
+            raise HTTPError(404) from error
+        if found is None:
+            raise HTTPError(404)
+        self.reply(
+            {
+                "name": server,
+                "ready": found.ready,
+                "pending": found.pending or None,
+                "stopped": found.stopped,
+                "url": found.url,
+                "full_url": None,
+                "user_options": found.user_options,
+            }
+        )
+
+    async def delete(self, user: str, server: str = "") -> None:
+        self.require_service()
+        await self.server.hub.stop(user, server)
+        self.set_status(204)
+
+    async def post(self, user: str, server: str = "") -> None:
+        self.require_service()
+        options = json.loads(self.request.body)["user_options"]
+        try:
+            await self.server.hub.start(user, server, options)
+        except GpucampError as error:
+            self.reply({"status": 400, "message": str(error)}, 400)
+            return
+        self.set_status(201)
+
+
+class AuthorizeHandler(HubHandler):
+    """Signs in whoever `visitor` says, without asking."""
+
+    def get(self) -> None:
+        uri, state = self.get_argument("redirect_uri"), self.get_argument("state")
+        self.redirect(f"{uri}?code=one-time&state={state}")
+
+
+class TokenHandler(HubHandler):
+    def post(self) -> None:
+        token = secrets.token_hex(8)
+        self.server.tokens[token] = self.server.visitor
+        self.reply({"access_token": token, "token_type": "Bearer"})
+
+    def check_xsrf_cookie(self) -> None:
+        pass
+
+
+class PlainPage(HubHandler):
+    """Hub home and users' servers."""
+
+    def get(self) -> None:
+        self.finish(f"<!doctype html><title>fake</title><h1>{self.request.path}</h1>")
+
+
+class RunningService:
+    """What a test works with; `url` ends with the service's prefix."""
+
+    def __init__(self, world: World, hub: FakeHub, engine: FakeEngine, limits: Limits) -> None:
+        self.world, self.hub, self.engine, self.limits = world, hub, engine, limits
+        self.tokens = Tokens(
+            {
+                "ada-token": person("ada"),
+                "bob-token": person("bob"),
+                "stranger-token": {"kind": "user", "name": "eve", "scopes": []},
+                "instructor-token": person("kim", *scopes.INSTRUCTOR_SCOPES),
+                "ada-server-token": {
+                    "kind": "user",
+                    "name": "ada",
+                    "scopes": expand(scopes.SERVER_TOKEN_SCOPES, "ada"),
+                },
+            }
+        )
+        self.visitor = self.tokens["ada-token"]
+        self.hub_down = False
+        self.port = 0
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return self.origin + PREFIX
+
+    def __call__(
+        self, method: str, path: str, token: str | None = "ada-token", **kwargs: Any
+    ) -> requests.Response:
+        """A request with a token."""
+        headers = kwargs.pop("headers", {})
+        if token:
+            headers["Authorization"] = f"token {token}"
+        kwargs.setdefault("allow_redirects", False)
+        return requests.request(method, self.url + path, headers=headers, timeout=10, **kwargs)
+
+    async def _serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
+        self.stop, self.loop = stop, asyncio.get_running_loop()
+        sockets = bind_sockets(0, "127.0.0.1")
+        self.port = sockets[0].getsockname()[1]
+        client = HubClient(f"{self.origin}/hub/api", SERVICE_TOKEN)
+        auth = HubOAuth(
+            api_url=f"{self.origin}/hub/api",
+            api_token=SERVICE_TOKEN,
+            base_url=PREFIX,
+            hub_prefix="/hub/",
+            oauth_client_id="service-gpucamp",
+            access_scopes={scopes.ACCESS_SERVICE},
+            cache_max_age=1,
+        )
+        self.service = Service(
+            ledger=self.world.ledger,
+            hub=client,
+            resets=ResetWorkflow(self.world.ledger, client, self.engine, limits=self.limits),
+            monitor=Monitor(self.world.ledger, self.engine, None, reconcile_interval=0.5),
+            prefix=PREFIX,
+            hub_prefix="/hub/",
+            image="gpucamp@sha256:" + "0123456789ab" * 5 + "0123",
+        )
+        application = make_web_application(self.service, auth, cookie_secret=b"x" * 32)
+        me = {"server": self}
+        application.add_handlers(
+            ".*",
+            [
+                (r"/hub/api/", RootHandler, me),
+                (r"/hub/api/user", WhoHandler, me),
+                (r"/hub/api/users/([^/]+)", UserHandler, me),
+                (r"/hub/api/users/([^/]+)/server", UserServerHandler, me),
+                (r"/hub/api/users/([^/]+)/servers/([^/]+)", UserServerHandler, me),
+                (r"/hub/api/oauth2/authorize", AuthorizeHandler, me),
+                (r"/hub/api/oauth2/token", TokenHandler, me),
+                (r"/(?:hub|user)/.*", PlainPage, me),
+            ],
+        )
+        server = HTTPServer(application)
+        server.add_sockets(sockets)
+        self.application = application
+        await self.service.resets.resume()
+        self.service.monitor.start()
+        ready.set()
+        await stop.wait()
+        server.stop()
+        await self.service.monitor.close()
+        await self.service.resets.close()
+        await client.close()
+        await server.close_all_connections()
+
+
+@contextmanager
+def running_service(
+    world: World,
+    *,
+    hub: FakeHub | None = None,
+    engine: FakeEngine | None = None,
+    limits: Limits | None = None,
+) -> Iterator[RunningService]:
+    """Serve until the block ends."""
+    running = RunningService(
+        world, hub or FakeHub(world), engine or FakeEngine(world), limits or Limits(poll=0.02)
+    )
+    ready = threading.Event()
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        async def main() -> None:
+            await running._serve(ready, asyncio.Event())
+
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    ready.wait(20)
+    if failed:
+        raise failed[0]
+    try:
+        yield running
+    finally:
+        running.loop.call_soon_threadsafe(running.stop.set)
+        thread.join(10)
+        assert not thread.is_alive(), "the service did not stop"
+        if failed:
+            raise failed[0]
