@@ -19,6 +19,7 @@ hub_folder = state / "hub"
 hub_address = env.get("GPUCAMP_HUB_ADDRESS", "172.18.0.1")  # gateway of the containers' network
 service_port = int(env.get("GPUCAMP_SERVICE_PORT", "8083"))
 practice_devices = int(env.get("GPUCAMP_PRACTICE_DEVICES", "2"))
+own_config = state / "jupyterhub_config.py"
 ledger_url = env.get("GPUCAMP_LEDGER_URL") or f"sqlite:///{hub_folder}/ledger.sqlite"
 
 # Who signs in. Accounts with a password each (`make accounts`); for single sign-on replace the line
@@ -87,7 +88,10 @@ c.JupyterHub.load_roles = [
 c.JupyterHub.services = [
     {
         "name": scopes.SERVICE_NAME,
-        "command": [sys.executable, "-m", "hub_ext.service"],
+        "command": [
+            *(sys.executable, "-m", "hub_ext.service"),
+            *(("--config", str(own_config)) if own_config.exists() else ()),
+        ],
         "url": f"http://{hub_address}:{service_port}",
         "oauth_no_confirm": True,
         "oauth_client_allowed_scopes": list(scopes.OAUTH_CLIENT_ALLOWED_SCOPES),
@@ -107,6 +111,5 @@ c.JupyterHub.services = [
 refuse_second_hub(ledger_url)
 
 # Your own settings.
-own_config = state / "jupyterhub_config.py"
 if own_config.exists():
     load_subconfig(str(own_config))  # noqa: F821  (traitlets provides it)
