@@ -111,7 +111,7 @@ def _make(settings: Settings, progress: Progress, docker: DockerCLI, suite: str,
     _remove(folder)
     folder.mkdir(parents=True)
     try:
-        with progress.step(f"Making a base image of Debian {suite} (half a minute)"):
+        with progress.step(f"Making a base image of Debian {suite} (a minute)"):
             mirror = settings.apt_mirror or "http://deb.debian.org/debian"
             progress.run(
                 ["debootstrap", "--variant=minbase", suite, folder, mirror],
@@ -154,4 +154,12 @@ def _remove(folder: Path) -> None:
         target = line.split()[1]
         if target.startswith(f"{folder}/"):
             subprocess.run(["umount", "--lazy", target], check=False, timeout=30)
-    subprocess.run(["rm", "-rf", "--one-file-system", str(folder)], check=True, timeout=300)
+    result = subprocess.run(
+        ["rm", "-rf", "--one-file-system", str(folder)], capture_output=True, text=True, timeout=300
+    )
+    if result.returncode != 0:
+        raise SetupError(
+            f"{folder}, left by an earlier run, cannot be removed.",
+            f"see what still uses it (`grep {folder} /proc/mounts`), then remove it.",
+            result.stderr,
+        )

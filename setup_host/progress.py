@@ -126,14 +126,20 @@ class Progress:
         return code
 
 
-def end_session(process: subprocess.Popen[bytes], grace: float = 10.0) -> None:
+def end_session(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
     """End a process that leads a session, and its children: politely, then not."""
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(grace)
-            return
+        deadline = time.monotonic() + grace
+        while time.monotonic() < deadline:
+            process.poll()
+            try:
+                os.killpg(process.pid, 0)
+            except ProcessLookupError:
+                process.wait()
+                return
+            time.sleep(0.05)
 
 
 def duration(seconds: float) -> str:
