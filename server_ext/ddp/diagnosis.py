@@ -27,6 +27,10 @@ _EXCEPTION_LINE = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
 _FAILURE = re.compile(
     r"^\s*rank\s*: (\d+) \(local_rank: \d+\)\s*\n\s*exitcode\s*: (-?\d+) ", re.MULTILINE
 )
+_LOG_LINE = re.compile(r"^(?:\[|[DIWEF]\d{4} |\s*$)")  # what another writer put behind it
+_RANK_ENDED = N_("Rank {rank} ended with {error}")
+_ENDED = N_("torchrun ended with {error}")
+
 # The agent's way to say that a rank failed or that it was asked to end.
 _AGENT_ENDINGS = ("ChildFailedError", "SignalException")
 
@@ -146,11 +150,11 @@ def _texts(streams: Mapping[int | None, list[_Line]]) -> Iterator[_Candidate]:
                 position,
                 Diagnosis(
                     "exception",
-                    N_("{who} ended with {error}"),
+                    _ENDED if rank is None else _RANK_ENDED,
                     N_("The last lines of the traceback show where; correct the script there."),
                     rank,
                     evidence,
-                    {"who": _who(rank), "error": headline[:300]},
+                    {"rank": rank, "error": headline[:300]},
                 ),
             )
 
@@ -211,7 +215,7 @@ def _exit_codes(
                     "exit-code",
                     N_("Rank {rank} ended with exit code {code} and said nothing about an error."),
                     N_(
-                        "Look for sys.exit() or os._exit(); the log's last lines show how far it came."
+                        "Look for sys.exit() or os._exit(); the log's last lines show how far it got."
                     ),
                     rank,
                     evidence,
@@ -261,17 +265,16 @@ def _traceback(lines: list[_Line], exception: int) -> str:
         first -= 1
     if lines[first].text.strip() != _TRACEBACK:
         first = max(0, exception - 4)
-    block = [line.text for line in lines[first : exception + 6]]
+    last = exception + 1
+    while last < min(len(lines), exception + 8) and not _LOG_LINE.match(lines[last].text):
+        last += 1
+    block = [line.text for line in lines[first:last]]
     # Where it happened and what, rather than how the interpreter came there.
     return _shorten(block[:1] + block[1:][-(EVIDENCE_LINES - 1) :])
 
 
 def _shorten(lines: list[str]) -> str:
     return "\n".join(line[:500] for line in lines[-EVIDENCE_LINES:])[-EVIDENCE_CHARACTERS:].strip()
-
-
-def _who(rank: int | None) -> str:
-    return "torchrun" if rank is None else f"rank {rank}"
 
 
 def _fill(text: str, params: Mapping[str, object]) -> str:

@@ -38,7 +38,7 @@ def manager_of(settings: dict[str, Any], root_dir: str, log: Any = None) -> RunM
         def note_activity() -> None:
             settings.setdefault("last_activity_times", {})[ACTIVITY] = datetime.now(UTC)
 
-        store = RunStore(os.path.join(root_dir, ".gpucamp", "runs"))
+        store = RunStore(os.path.join(os.path.realpath(root_dir), ".gpucamp", "runs"))
         settings[MANAGER] = RunManager(store, dict(os.environ), on_alive=note_activity, log=log)
     manager: RunManager = settings[MANAGER]
     return manager
@@ -57,7 +57,7 @@ class _DdpHandler(GpucampHandler):
 
     @property
     def manager(self) -> RunManager:
-        return manager_of(self.settings, self.root_dir, self.log)
+        return manager_of(self.settings, self.serverapp.root_dir, self.log)
 
     async def machine(self) -> Machine:
         def read() -> Machine:

@@ -99,10 +99,6 @@ class RunManager:
 
         Raises Conflict where its id is taken or too many runs are alive.
         """
-        if len(await self.alive()) >= MAXIMUM_ALIVE:
-            raise Conflict(
-                N_("{count} runs are going on already: stop one first."), count=MAXIMUM_ALIVE
-            )
         if plan.run_id in self._starting:
             raise Conflict(N_("There is a run {id} already."), id=plan.run_id)
         task = asyncio.create_task(self._start(plan))
@@ -149,6 +145,11 @@ class RunManager:
     # -- inside
 
     async def _start(self, plan: Plan) -> Run:
+        others = len(self._starting) - 1
+        if others + len(await self.alive()) >= MAXIMUM_ALIVE:
+            raise Conflict(
+                N_("{count} runs are going on already: stop one first."), count=MAXIMUM_ALIVE
+            )
         run = Run(
             id=plan.run_id,
             script=plan.script,

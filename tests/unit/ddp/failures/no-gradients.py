@@ -1,0 +1,8 @@
+"""DDP around a frozen model."""
+
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+dist.init_process_group("gloo")
+DistributedDataParallel(nn.Linear(2, 2).requires_grad_(False))

@@ -1,0 +1,3 @@
+"""A bracket too few."""
+
+print("epoch 1"

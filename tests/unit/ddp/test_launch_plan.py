@@ -1,0 +1,204 @@
+"""From a request to the command: the whole of it, and what is refused."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server_ext.ddp.launch_plan import (
+    LaunchRequest,
+    Machine,
+    Script,
+    child_environment,
+    make_plan,
+    parse_request,
+)
+from server_ext.errors import BadRequest
+
+RUN_ID = "20260131-120000-1a2b3c"
+SCRIPT = Script("/home/jovyan/work/my project/train.py", "my project/train.py", "/home/jovyan/work")
+
+
+def machine(**changes: Any) -> Machine:
+    facts: dict[str, Any] = {
+        "cpus": 4,
+        "devices": (),
+        "simulated": False,
+        "launcher": ("torchrun",),
+        "runs_folder": "/home/jovyan/work/.gpucamp/runs",
+    }
+    return Machine(**{**facts, **changes})
+
+
+def codes(processes: int | None = None, other_runs: int = 0, **changes: Any) -> list[str]:
+    request = LaunchRequest("train.py", processes=processes)
+    plan = make_plan(request, SCRIPT, machine(**changes), RUN_ID, other_runs=other_runs)
+    for advice in plan.advice:
+        assert "{" not in advice.render(lambda text: text)
+    return [advice.code for advice in plan.advice]
+
+
+def test_the_whole_command_and_environment() -> None:
+    request = LaunchRequest("x", ("--data", "a b", "it's"), 2)
+    plan = make_plan(request, SCRIPT, machine(devices=("GPU-a", "GPU-b")), RUN_ID)
+    folder = f"/home/jovyan/work/.gpucamp/runs/{RUN_ID}"
+    assert plan.argv == (
+        *("torchrun", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"),
+        *("--log-dir", f"{folder}/ranks", "--redirects", "3", "--tee", "3"),
+        *("/home/jovyan/work/my project/train.py", "--data", "a b", "it's"),
+    )
+    assert shlex.split(plan.command) == list(plan.argv)
+    assert plan.env == {
+        "GPUCAMP_RUN_ID": RUN_ID,
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "2",
+        "NCCL_DEBUG": "WARN",
+        "NCCL_SOCKET_IFNAME": "lo",
+        "GLOO_SOCKET_IFNAME": "lo",
+        "TORCH_DISTRIBUTED_DEBUG": "INFO",
+        "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
+        "TORCH_FR_BUFFER_SIZE": "2000",
+        "TORCH_FR_DUMP_TEMP_FILE": f"{folder}/flight_recorder_",
+        "TORCH_NCCL_DEBUG_INFO_TEMP_FILE": f"{folder}/flight_recorder_",
+    }
+    assert plan.advice == ()
+    assert plan.terminal_command.startswith("cd /home/jovyan/work && PYTHONUNBUFFERED=1 ")
+    assert plan.terminal_command.endswith(plan.command)
+    assert "GPUCAMP_RUN_ID" not in plan.terminal_command
+
+
+@pytest.mark.parametrize(
+    ("facts", "default", "maximum", "backend"),
+    [
+        ({"devices": ("GPU-a",)}, 1, 4, "nccl"),
+        ({"devices": tuple("abcdefgh")}, 8, 8, "nccl"),
+        ({"devices": ("GPU-a",), "simulated": True}, 4, 4, "gloo"),
+        ({"cpus": 1}, 2, 2, "gloo"),
+        ({"cpus": 16}, 4, 16, "gloo"),
+        ({"cpus": 500}, 4, 64, "gloo"),
+    ],
+)
+def test_numbers_that_fit_the_machine(
+    facts: dict[str, Any], default: int, maximum: int, backend: str
+) -> None:
+    here = machine(**facts)
+    assert (here.default_processes, here.max_processes, here.backend) == (default, maximum, backend)
+    plan = make_plan(LaunchRequest("x"), SCRIPT, here, RUN_ID)
+    assert plan.processes == default
+    assert int(plan.env["OMP_NUM_THREADS"]) >= 1
+
+
+@pytest.mark.parametrize(
+    "processes",
+    [0, -1, 5, 10**9, True, False, 2.0, 1.5, math.nan, math.inf, "2", "all", [2], {"n": 2}],
+)
+def test_processes_that_are_refused(processes: object) -> None:
+    with pytest.raises(BadRequest, match="whole number from 1 to 4"):
+        parse_request({"script": "train.py", "processes": processes}, 4)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        "train.py",
+        {},
+        {"script": None},
+        {"script": 7},
+        {"script": "a\0.py"},
+        {"script": "\ud800.py"},
+        {"script": "x" * 5000},
+        {"script": "train.py", "gpus": 2},
+        {"script": "train.py", "env": {"LD_PRELOAD": "x"}},
+        {"script": "train.py", "arguments": "--lr 1"},
+        {"script": "train.py", "arguments": [1]},
+        {"script": "train.py", "arguments": ["a\0b"]},
+        {"script": "train.py", "arguments": ["x"] * 300},
+        {"script": "train.py", "arguments": ["x" * 40000]},
+        {"script": "train.py", "working_directory": 1},
+        {"script": "train.py", "id": "../../etc"},
+        {"script": "train.py", "id": RUN_ID + "\n"},
+    ],
+)
+def test_bodies_that_are_refused(body: object) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse_request(body, 4)
+    assert str(refused.value)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["script", "arguments", "processes", "working_directory", "id", "x"]
+                ),
+                inner,
+                max_size=6,
+            )
+        ),
+    )
+)
+def test_any_json_is_a_request_or_a_refusal(body: object) -> None:
+    try:
+        request = parse_request(body, 4)
+    except BadRequest as error:
+        assert str(error)
+    else:
+        assert request.processes is None or 1 <= request.processes <= 4
+        plan = make_plan(request, SCRIPT, machine(), RUN_ID)
+        assert shlex.split(plan.command) == list(plan.argv)
+
+
+@given(st.lists(st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]))))
+def test_arguments_arrive_as_they_are(arguments: list[str]) -> None:
+    try:
+        request = parse_request({"script": "t.py", "arguments": arguments}, 2)
+    except BadRequest:
+        return  # too long
+    plan = make_plan(request, SCRIPT, machine(), RUN_ID)
+    assert list(plan.argv)[-len(arguments) :] == arguments or not arguments
+    assert shlex.split(plan.command) == list(plan.argv)
+
+
+def test_advice_about_the_machine() -> None:
+    assert codes() == []
+    assert codes(2, devices=("GPU-a",)) == ["more-processes-than-gpus"]
+    assert codes(2, cpus=1) == ["more-processes-than-cpus"]
+    assert codes(2, devices=("MIG-a", "MIG-b")) == ["mig"]
+    assert codes(1, devices=("MIG-a",)) == []
+    assert codes(other_runs=1) == ["other-runs"]
+    assert codes(2, shm_free_bytes=10**6) == ["shm"]
+    assert codes(2, disk_free_bytes=10**6) == ["disk"]
+
+
+def test_no_secret_and_no_old_rank_reaches_the_run() -> None:
+    server = {
+        "PATH": "/bin",
+        "HOME": "/home/jovyan",
+        "WANDB_API_KEY": "the participant's own",
+        "JUPYTERHUB_API_TOKEN": "t",
+        "JUPYTERHUB_COOKIE_SECRET": "t",
+        "JPY_API_TOKEN": "t",
+        "JUPYTER_TOKEN": "t",
+        "CONFIGPROXY_AUTH_TOKEN": "t",
+        "RANK": "5",
+        "MASTER_ADDR": "elsewhere",
+        "OMP_NUM_THREADS": "99",
+    }
+    plan = make_plan(LaunchRequest("x"), SCRIPT, machine(), RUN_ID)
+    environment = child_environment(server, plan)
+    assert environment == {
+        "PATH": "/bin",
+        "HOME": "/home/jovyan",
+        "WANDB_API_KEY": "the participant's own",
+        **plan.env,
+    }

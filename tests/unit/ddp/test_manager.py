@@ -1,0 +1,328 @@
+"""Runs of a stand-in agent: endings, stops, restarts of the server; never a rank left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from server_ext.ddp import process
+from server_ext.ddp.launch_plan import Plan
+from server_ext.ddp.manager import MAXIMUM_ALIVE, RunManager
+from server_ext.ddp.runs import LOG, Run, RunStore
+from server_ext.errors import Conflict, NotFound
+
+pytestmark = pytest.mark.timeout(60)
+PlanMaker = Callable[..., Plan]
+
+
+async def until(condition: Callable[[Run], bool], manager: RunManager, run: Run) -> Run:
+    """The run once `condition` holds for it."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        run = await manager.get(run.id)
+        if condition(run):
+            return run
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"never happened: {run}")
+
+
+def has_ranks(count: int) -> Callable[[Run], bool]:
+    return lambda run: sum(member.rank is not None for member in run.members) == count
+
+
+def over(run: Run) -> bool:
+    return not run.alive
+
+
+def alive(run: Run) -> list[process.Identity]:
+    return process.find_processes(run.id, run.members)
+
+
+async def test_a_run_that_ends_well(manager: RunManager, plan_for: PlanMaker) -> None:
+    plan = plan_for("seconds=1")
+    run = await manager.start(plan)
+    assert (run.state, run.command, run.exit_code) == ("starting", plan.command, None)
+    running = await until(lambda run: run.state == "running", manager, run)
+    assert {member.rank for member in running.members} >= {None}
+    ended = await manager.wait(run.id)
+    assert (ended.state, ended.exit_code, ended.diagnosis) == ("succeeded", 0, None)
+    assert ended.ended_at is not None and ended.ended_at - ended.started_at >= 1
+    assert manager.store.load(run.id) == ended  # what is kept is what was told
+    text = manager.store.path(run.id, LOG).read_text()
+    assert text.count("loss=0.5") == 2
+
+
+async def test_a_run_that_fails_is_explained(manager: RunManager, plan_for: PlanMaker) -> None:
+    run = await manager.start(plan_for("exit=3"))
+    ended = await manager.wait(run.id)
+    assert (ended.state, ended.exit_code) == ("failed", 1)
+    assert ended.diagnosis is not None
+
+
+async def test_a_command_that_is_not_there_is_a_failed_run(
+    manager: RunManager, plan_for: PlanMaker
+) -> None:
+    run = await manager.start(plan_for(launcher=("/nowhere/torchrun",)))
+    assert run.state == "failed" and run.diagnosis is not None
+    assert run.diagnosis.code == "not-started"
+    assert manager.store.load(run.id) == run
+
+
+async def test_stop_ends_willing_ranks_through_their_agent(
+    manager: RunManager, plan_for: PlanMaker
+) -> None:
+    run = await manager.start(plan_for("seconds=60"))
+    run = await until(has_ranks(2), manager, run)
+    begun = time.monotonic()
+    await manager.stop(run.id)
+    ended = await manager.wait(run.id)
+    assert (ended.state, ended.exit_code, ended.survivors) == ("stopped", 1, ())
+    assert time.monotonic() - begun < 1.0  # well before the agent's patience is over
+    assert not alive(run)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        ("stubborn",),
+        ("stubborn-agent",),
+        ("stubborn", "stubborn-agent"),
+        ("stubborn", "grandchild"),
+        ("helper",),
+    ],
+    ids="+".join,
+)
+async def test_stop_leaves_nothing(
+    manager: RunManager, plan_for: PlanMaker, behaviour: tuple[str, ...]
+) -> None:
+    run = await manager.start(plan_for("seconds=60", *behaviour))
+    extra = 2 * ("grandchild" in behaviour or "helper" in behaviour)
+    run = await until(lambda run: len(run.members) == 3 + extra, manager, run)
+    everyone = run.members
+    await manager.stop(run.id)
+    ended = await manager.wait(run.id)
+    assert (ended.state, ended.survivors) == ("stopped", ())
+    assert not [member for member in everyone if process.is_alive(member)]
+
+
+async def test_stop_twice_and_after_the_end(manager: RunManager, plan_for: PlanMaker) -> None:
+    run = await manager.start(plan_for("seconds=60"))
+    await asyncio.gather(*(manager.stop(run.id) for _ in range(5)))
+    ended = await manager.wait(run.id)
+    assert ended.state == "stopped"
+    assert await manager.stop(run.id) == ended
+
+
+async def test_stop_while_it_starts(manager: RunManager, plan_for: PlanMaker) -> None:
+    plan = plan_for("seconds=60")
+    starting = asyncio.create_task(manager.start(plan))
+    await asyncio.sleep(0)
+    await manager.stop(plan.run_id)
+    await starting
+    assert (await manager.wait(plan.run_id)).state == "stopped"
+
+
+async def test_a_cancelled_start_is_not_lost(manager: RunManager, plan_for: PlanMaker) -> None:
+    plan = plan_for("seconds=60")
+    starting = asyncio.create_task(manager.start(plan))
+    await asyncio.sleep(0.001)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await manager.stop(plan.run_id)
+    assert (await manager.wait(plan.run_id)).state == "stopped"
+
+
+async def test_orphans_of_a_killed_agent_are_ended(
+    manager: RunManager, plan_for: PlanMaker
+) -> None:
+    run = await manager.start(plan_for("seconds=60", "stubborn", processes=3))
+    run = await until(has_ranks(3), manager, run)
+    assert run.agent is not None
+    os.kill(run.agent.pid, signal.SIGKILL)
+    ended = await manager.wait(run.id)
+    assert (ended.state, ended.exit_code, ended.survivors) == ("failed", -9, ())
+    assert ended.diagnosis is not None and ended.diagnosis.code == "launcher-killed"
+    assert not alive(run)
+
+
+async def test_after_a_success_helpers_may_finish_but_not_stay(
+    manager: RunManager, plan_for: PlanMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server_ext.ddp.manager.AFTER_SUCCESS", 1.0)
+    run = await manager.start(plan_for("grandchild", "seconds=0.5"))
+    ended = await manager.wait(run.id)
+    assert (ended.state, ended.exit_code) == ("succeeded", 0)
+    assert not alive(ended)
+
+
+async def test_a_stranger_with_a_recorded_pid_is_not_touched(
+    manager: RunManager, plan_for: PlanMaker
+) -> None:
+    """The pid of a rank that has ended was given to someone else."""
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        real = process.identify(stranger.pid)
+        assert real is not None
+        stale = replace(real, started=real.started - 1, rank=1)
+        assert not process.is_alive(stale)
+        assert not process.send_signal(stale, signal.SIGKILL)
+        left = await process.end_all(
+            "20260101-000000-abcdef", [stale], agent=stale, agent_patience=1, patience=0.2
+        )
+        assert left == []
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+async def test_a_run_goes_on_without_its_server_and_is_taken_over(
+    manager: RunManager, plan_for: PlanMaker, store: RunStore
+) -> None:
+    run = await manager.start(plan_for("seconds=60"))
+    run = await until(has_ranks(2), manager, run)
+    await manager.close()  # the first server ends ...
+    assert run.agent is not None and process.is_alive(run.agent)
+    gone = replace(run, owner=replace(run.owner, pid=run.owner.pid, started=1))
+    store.save(gone)
+    second = RunManager(store, os.environ, agent_patience=1.0)  # ... another comes
+    found = (await second.all())[0]
+    assert (found.id, found.state) == (run.id, "running")
+    await second.stop(run.id)
+    assert (await second.wait(run.id)).state == "stopped"
+    assert not alive(run)
+    await second.close()
+
+
+async def test_a_run_whose_processes_went_with_the_server_is_lost(
+    plan_for: PlanMaker, store: RunStore
+) -> None:
+    first = RunManager(store, os.environ)
+    run = await first.start(plan_for("seconds=60"))
+    run = await until(has_ranks(2), first, run)
+    await first.close()
+    store.save(replace(run, owner=replace(run.owner, started=1)))
+    for member in run.members:
+        process.send_signal(member, signal.SIGKILL)
+    second = RunManager(store, os.environ)
+    found = await until(over, second, run)
+    assert (found.state, found.exit_code) == ("lost", None)
+    assert found.diagnosis is not None and found.diagnosis.code == "server-ended"
+    assert store.load(run.id).state == "lost"
+    await second.close()
+
+
+async def test_ranks_without_agent_and_server_are_ended_by_the_next_server(
+    plan_for: PlanMaker, store: RunStore
+) -> None:
+    first = RunManager(store, os.environ)
+    run = await first.start(plan_for("seconds=60", "stubborn"))
+    run = await until(has_ranks(2), first, run)
+    await first.close()
+    store.save(replace(run, owner=replace(run.owner, started=1)))
+    assert run.agent is not None
+    process.send_signal(run.agent, signal.SIGKILL)
+    second = RunManager(store, os.environ)
+    await until(over, second, run)
+    assert not alive(run)
+    await second.close()
+
+
+async def test_a_run_of_a_container_that_has_gone_is_lost_and_its_pids_mean_nothing(
+    manager: RunManager, plan_for: PlanMaker, store: RunStore
+) -> None:
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        identity = process.identify(stranger.pid)
+        run = await manager.start(plan_for())
+        run = await manager.wait(run.id)
+        assert identity is not None
+        elsewhere = replace(
+            run,
+            state="running",
+            owner=replace(run.owner, host="another container"),
+            agent=identity,
+            members=(identity,),
+        )
+        store.save(elsewhere)
+        found = await until(over, manager, run)
+        assert found.state == "lost"
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+async def test_a_run_of_another_server_is_shown_and_left_alone(
+    manager: RunManager, plan_for: PlanMaker, store: RunStore
+) -> None:
+    run = await manager.wait((await manager.start(plan_for())).id)
+    other = replace(run, state="running", owner=replace(run.owner, host="other", server="second"))
+    store.save(other)
+    assert (await manager.get(run.id)).state == "running"
+    assert await manager.alive() == []
+    await manager.stop(run.id)  # its own server sees the wish
+    assert store.stop_requested(run.id)
+    assert store.load(run.id) == other
+    os.utime(store.path(run.id, "run.json"), (1, 1))  # its server has not been seen for long
+    assert (await manager.get(run.id)).state == "lost"
+    assert store.load(run.id) == other
+
+
+async def test_a_wish_left_on_disk_is_obeyed(
+    manager: RunManager, plan_for: PlanMaker, store: RunStore
+) -> None:
+    run = await manager.start(plan_for("seconds=60"))
+    await until(has_ranks(2), manager, run)
+    store.request_stop(run.id)
+    assert (await until(over, manager, run)).state == "stopped"
+
+
+async def test_activity_is_noted_while_a_run_is_alive(store: RunStore, plan_for: PlanMaker) -> None:
+    notes: list[float] = []
+    manager = RunManager(store, os.environ, on_alive=lambda: notes.append(time.time()))
+    run = await manager.start(plan_for("seconds=0.5"))
+    await manager.wait(run.id)
+    count = len(notes)
+    assert count >= 1
+    await asyncio.sleep(0.3)
+    assert len(notes) == count
+    await manager.close()
+
+
+async def test_bounds(manager: RunManager, plan_for: PlanMaker) -> None:
+    with pytest.raises(NotFound):
+        await manager.get("20260101-000000-000000")
+    for bad in ("../../etc", "", "20260101-000000-00000g", "20260101-000000-000000/.."):
+        with pytest.raises(NotFound):
+            await manager.get(bad)
+    plan = plan_for()
+    await manager.wait((await manager.start(plan)).id)
+    with pytest.raises(Conflict):
+        await manager.start(plan)  # the same id again: once is enough
+    for _ in range(MAXIMUM_ALIVE):
+        await manager.start(plan_for("seconds=60", processes=1))
+    with pytest.raises(Conflict):
+        await manager.start(plan_for())
+
+
+async def test_the_child_has_no_secret_of_the_server(store: RunStore, plan_for: PlanMaker) -> None:
+    environ = {**os.environ, "JUPYTERHUB_API_TOKEN": "hunter2", "JPY_API_TOKEN": "hunter2"}
+    manager = RunManager(store, environ)
+    run = await manager.start(plan_for("seconds=60"))
+    run = await until(has_ranks(2), manager, run)
+    for member in run.members:
+        with open(f"/proc/{member.pid}/environ", "rb") as file:
+            assert b"hunter2" not in file.read()
+    await manager.stop(run.id)
+    await manager.wait(run.id)
+    await manager.close()
