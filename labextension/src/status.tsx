@@ -97,16 +97,35 @@ class StatusItem extends ReactWidget {
       void this._poll.refresh();
       return;
     }
-    this._popup?.dispose();
-    this._body = new StatusDetails(
+    if (this._popup && !this._popup.isDisposed) {
+      this._popup.dispose();
+      return;
+    }
+    const body = new StatusDetails(
       () => this._status,
       () => {
-        this._popup?.dispose();
+        popup.dispose();
         void this.commands.execute(CommandIDs.doctor);
       },
       this.trans
     );
-    this._popup = showPopup({ body: this._body, anchor: this, align: 'right' });
+    const popup = showPopup({ body, anchor: this, align: 'right' });
+    const button = this.node.querySelector('button');
+    // Whoever goes elsewhere, by mouse or keyboard, is done with it.
+    body.node.addEventListener('focusout', event => {
+      const next = event.relatedTarget;
+      if (next !== button && !(next instanceof Node && body.node.contains(next))) {
+        popup.dispose();
+      }
+    });
+    popup.disposed.connect(() => {
+      if (document.activeElement === document.body) {
+        button?.focus();
+      }
+    });
+    this._popup = popup;
+    this._body = body;
+    body.node.focus();
     void this._poll.refresh();
   }
 
@@ -126,6 +145,7 @@ class StatusDetails extends ReactWidget {
   ) {
     super();
     this.addClass('gpucamp-StatusDetails');
+    this.node.tabIndex = -1;
     this.node.setAttribute('role', 'dialog');
     this.node.setAttribute('aria-label', trans.__('GPU'));
   }
@@ -143,7 +163,7 @@ class StatusDetails extends ReactWidget {
         )}
         {status.devices.map(device => (
           <div key={device.uuid} className="gpucamp-Device">
-            <b>{device.name}</b>
+            <b>{device.name ?? device.uuid}</b>
             <p>{deviceUse(device, trans)}</p>
             {device.memory_bytes != null && device.memory_used_bytes != null && (
               <meter

@@ -20,7 +20,10 @@ export function bytesText(bytes: number): string {
 }
 
 /** A device's name without what every such name says: "NVIDIA A100-SXM4-80GB" -> "A100". */
-export function shortName(name: string): string {
+export function shortName(name: string | null): string {
+  if (!name) {
+    return '?';
+  }
   const short = name
     .replace(/\((practice|simulated)\)/gi, ' ')
     .replace(/\b(NVIDIA|GeForce|Tesla|Simulated)\b/gi, ' ')
@@ -75,7 +78,8 @@ export function deviceUse(device: Device, trans: TranslationBundle): string {
 export function statusTooltip(status: ServerStatus, trans: TranslationBundle): string {
   const lines = status.devices.map(device => {
     const use = deviceUse(device, trans);
-    return use ? `${device.name}: ${use}` : device.name;
+    const name = device.name ?? device.uuid;
+    return use ? `${name}: ${use}` : name;
   });
   if (lines.length === 0) {
     lines.push(trans.__('No GPU is assigned to this server. Choose one when you start it.'));

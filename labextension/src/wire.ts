@@ -4,7 +4,7 @@
 
 export interface Device {
   uuid: string;
-  name: string;
+  name: string | null;
   memory_bytes: number | null;
   memory_used_bytes: number | null;
   utilization_percent: number | null;
@@ -67,10 +67,16 @@ export interface LaunchRequest {
   arguments: string[];
   processes: number;
   working_directory?: string;
+  /** The id of the plan, so that what is run is what was shown, once. */
+  id?: string;
 }
 
 export interface LaunchPlan {
+  /** The id that the run will have. */
+  id?: string;
   command: string;
+  /** The same with its folder and its environment, for a terminal anywhere. */
+  terminal_command?: string;
   warnings: Warning[];
 }
 

@@ -63,9 +63,10 @@ export function CopyButton(props: {
   );
 }
 
-/** A command to read and to copy. */
+/** A command to read and to copy; `forTerminal` is what a terminal elsewhere needs for the same. */
 export function Command(props: {
   command: string;
+  forTerminal?: string;
   trans: TranslationBundle;
   testId?: string;
 }): React.ReactElement {
@@ -80,6 +81,13 @@ export function Command(props: {
         trans={props.trans}
         disabled={props.command === ''}
       />
+      {props.forTerminal && (
+        <CopyButton
+          label={props.trans.__('Copy for a terminal')}
+          text={() => props.forTerminal ?? ''}
+          trans={props.trans}
+        />
+      )}
     </div>
   );
 }

@@ -4,7 +4,7 @@
  * Guarantees: arguments are split as a POSIX shell would split plain words and quotes, and nothing is expanded;
  * what cannot be a request is refused with the field that has to change; the same input gives the same request.
  */
-import type { LaunchDefaults, LaunchRequest } from '../wire';
+import type { LaunchDefaults, LaunchRequest, Run } from '../wire';
 
 export interface LaunchForm {
   script: string;
@@ -113,4 +113,35 @@ export function toRequest(
     request.working_directory = folder;
   }
   return { request };
+}
+
+/** The form that launches an earlier run again. */
+export function formOf(run: Run): LaunchForm {
+  return {
+    script: run.script,
+    processes: String(run.processes),
+    arguments: joinArguments(run.arguments ?? []),
+    folder: folderOf(run)
+  };
+}
+
+/**
+ * A run's working folder as the form has it. The server tells the absolute one; the root above the user's files
+ * is what precedes the script in the command.
+ */
+function folderOf(run: Run): string {
+  const folder = run.working_directory ?? '';
+  if (!folder.startsWith('/')) {
+    return folder;
+  }
+  const script = `/${run.script}`;
+  const full = splitArguments(run.command)?.find(word => word.endsWith(script));
+  if (full === undefined || folder === full.slice(0, full.lastIndexOf('/'))) {
+    return '';
+  }
+  const root = full.slice(0, -script.length);
+  if (folder === root) {
+    return '.';
+  }
+  return folder.startsWith(`${root}/`) ? folder.slice(root.length + 1) : '';
 }

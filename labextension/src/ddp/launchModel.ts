@@ -1,8 +1,8 @@
 import type { IApi } from '../api';
-import { isAbort } from '../errors';
+import { ApiError, isAbort } from '../errors';
 import { Store } from '../store';
-import type { LaunchDefaults, LaunchPlan, Run } from '../wire';
-import { EMPTY_FORM, FormProblem, joinArguments, LaunchForm, toRequest } from './form';
+import type { LaunchDefaults, LaunchPlan, LaunchRequest, Run } from '../wire';
+import { EMPTY_FORM, formOf, FormProblem, LaunchForm, toRequest } from './form';
 import { isAlive } from './runText';
 
 export interface LaunchState {
@@ -62,12 +62,7 @@ export class LaunchModel extends Store<LaunchState> {
 
   /** Puts an earlier run's values into the form. */
   fillFrom(run: Run): void {
-    this._apply({
-      script: run.script,
-      processes: String(run.processes),
-      arguments: joinArguments(run.arguments ?? []),
-      folder: run.working_directory ?? ''
-    });
+    this._apply(formOf(run));
   }
 
   /** Launches what the form says. Gives the run, or null with `launchError` set. */
@@ -76,19 +71,39 @@ export class LaunchModel extends Store<LaunchState> {
     if (this.state.launching || !('request' in parsed)) {
       return null;
     }
+    const { form, plan } = this.state;
+    const request = plan?.id === undefined ? parsed.request : { ...parsed.request, id: plan.id };
     this.set({ launching: true, launchError: null });
     try {
-      const run = await this.options.api.ddpLaunch(parsed.request);
+      const run = await this._launchOnce(request);
       this.set({ runs: [run, ...this.state.runs.filter(other => other.id !== run.id)] });
       this._watchRuns();
+      if (this.state.form === form) {
+        // A plan is for one run; the next one needs another.
+        this._apply(form);
+      }
       return run;
     } catch (launchError) {
       this.set({ launchError });
-      // The reply may be lost and the run there all the same.
-      void this.refreshRuns();
       return null;
     } finally {
       this.set({ launching: false });
+    }
+  }
+
+  /** A lost reply does not make a second run: where the id is taken, the run is the one asked for. */
+  private async _launchOnce(request: LaunchRequest): Promise<Run> {
+    const { api } = this.options;
+    try {
+      return await api.ddpLaunch(request);
+    } catch (error) {
+      const known = error instanceof ApiError && (error.kind === 'network' || error.status === 409);
+      if (request.id === undefined || !known) {
+        throw error;
+      }
+      return await api.ddpRun(request.id).catch(() => {
+        throw error;
+      });
     }
   }
 

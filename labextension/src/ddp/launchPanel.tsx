@@ -154,8 +154,12 @@ function Form(props: {
       </div>
       <div className="gpucamp-Field">
         <h2>{trans.__('Command')}</h2>
-        <Command command={plan?.command ?? ''} trans={trans} testId={TestId.ddpCommand} />
-        <p className="gpucamp-Muted">{trans.__('The same command works in a terminal.')}</p>
+        <Command
+          command={plan?.command ?? ''}
+          forTerminal={plan?.terminal_command}
+          trans={trans}
+          testId={TestId.ddpCommand}
+        />
       </div>
       {plan && plan.warnings.length > 0 && (
         <ul className="gpucamp-Warnings" role="status" aria-label={trans.__('Warnings')}>

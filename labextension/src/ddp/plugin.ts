@@ -79,6 +79,7 @@ export const ddpPlugin: JupyterFrontEndPlugin<void> = {
         trans
       );
       const widget = new MainAreaWidget({ content });
+      widget.toolbar.hide(); // it would be empty
       widget.id = `gpucamp-ddp-run-${id}`;
       widget.title.icon = ddpIcon;
       const title = (): void => {
@@ -108,6 +109,7 @@ export const ddpPlugin: JupyterFrontEndPlugin<void> = {
       const model = new LaunchModel({ api, scripts: () => findScripts(listFolder) });
       const content = new LaunchPanel(model, run => void openRun(run.id, run), trans);
       const widget = new MainAreaWidget({ content });
+      widget.toolbar.hide(); // it would be empty
       widget.id = 'gpucamp-ddp';
       widget.title.label = trans.__('Launch DDP');
       widget.title.icon = ddpIcon;

@@ -58,6 +58,7 @@ export const doctorPlugin: JupyterFrontEndPlugin<void> = {
         const model = new DoctorModel(api, asked ?? currentKernel());
         const content = new DoctorPanel(model, app.serviceManager.kernelspecs, trans);
         const widget = new MainAreaWidget({ content });
+        widget.toolbar.hide(); // it would be empty
         widget.id = 'gpucamp-doctor';
         widget.title.label = trans.__('GPU doctor');
         widget.title.icon = doctorIcon;

@@ -119,7 +119,7 @@ class ResetBody extends ReactWidget {
         <h2>{trans.__('What stays')}</h2>
         <ul>
           <li>{trans.__('All files in your work folder')}</li>
-          <li>{trans.__('Your GPU')}</li>
+          <li>{trans.__('Your GPU, if you have one')}</li>
         </ul>
         <p className="gpucamp-Muted">
           {trans.__(

@@ -14,7 +14,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Api } from '../api';
 import { addCommand, CommandIDs } from '../commands';
-import { describeError } from '../errors';
+import { ApiError, describeError } from '../errors';
 import { resetIcon } from '../icons';
 import { confirmReset } from './dialog';
 import { progressAddress } from './summary';
@@ -70,6 +70,12 @@ export const resetPlugin: JupyterFrontEndPlugin<void> = {
       window.location.assign(address);
     };
 
+    /** What a failed request has done: a lost reply says nothing about that. */
+    const outcome = (error: unknown): string =>
+      error instanceof ApiError && ['refused', 'missing', 'signed-out'].includes(error.kind)
+        ? trans.__('Nothing was changed.')
+        : trans.__('It may have begun all the same: wait a minute, then reload this page.');
+
     /** Saves, asks the server, and leads to the page that shows the progress. */
     const change = async (undo: boolean): Promise<void> => {
       if (!(await saved())) {
@@ -86,7 +92,7 @@ export const resetPlugin: JupyterFrontEndPlugin<void> = {
         Notification.dismiss(notice);
         await showErrorMessage(
           undo ? trans.__('The reset was not undone') : trans.__('The environment was not reset'),
-          `${trans.__('Nothing was changed.')} ${describeError(error, trans)}`,
+          `${describeError(error, trans)} ${outcome(error)}`,
           [Dialog.okButton({ label: trans.__('Close') })]
         );
       }

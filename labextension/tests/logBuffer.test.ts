@@ -1,0 +1,130 @@
+import { describe, expect, test } from 'vitest';
+
+import { LogBuffer, MAXIMUM_LINE_LENGTH, plainText, withoutMoves } from '../src/ddp/logBuffer';
+
+const texts = (buffer: LogBuffer): string[] =>
+  buffer.lines.map(line => `${line.rank ?? '-'}:${line.text}`);
+
+/** What a terminal would show of `text`, line by line, for text whose lines are rewritten whole. */
+function terminal(text: string): string[] {
+  const lines = text.split('\n').map(line => {
+    const parts = line.split('\r');
+    while (parts.length > 1 && parts.at(-1) === '') {
+      parts.pop();
+    }
+    return parts.at(-1) ?? '';
+  });
+  return lines.at(-1) === '' ? lines.slice(0, -1) : lines;
+}
+
+describe('LogBuffer', () => {
+  test('joins lines across chunks', () => {
+    const buffer = new LogBuffer();
+    buffer.push(null, 'one\ntw');
+    buffer.push(null, 'o\n\nthree');
+    expect(texts(buffer)).toEqual(['-:one', '-:two', '-:', '-:three']);
+  });
+
+  test('ranks do not cut each other', () => {
+    const buffer = new LogBuffer();
+    buffer.push(0, 'zero-');
+    buffer.push(1, 'one-');
+    buffer.push(0, 'a\nnext\n');
+    buffer.push(1, 'b\n');
+    expect(texts(buffer)).toEqual(['0:zero-a', '1:one-b', '0:next']);
+  });
+
+  test('a carriage return starts the line over, wherever chunks are cut', () => {
+    const text = 'epoch\n 10%\r 50%\r100%\ndone\r\nbar 1\rbar 2\r\nlast';
+    for (let first = 0; first <= text.length; first++) {
+      for (let second = first; second <= text.length; second++) {
+        const buffer = new LogBuffer();
+        for (const chunk of [text.slice(0, first), text.slice(first, second), text.slice(second)]) {
+          buffer.push(2, chunk);
+        }
+        expect(buffer.lines.map(line => line.text)).toEqual(terminal(text));
+      }
+    }
+  });
+
+  test('a line that ends in a carriage return stays until something follows', () => {
+    const buffer = new LogBuffer();
+    buffer.push(null, '50%\r');
+    expect(texts(buffer)).toEqual(['-:50%']);
+    buffer.push(null, '60%');
+    expect(texts(buffer)).toEqual(['-:60%']);
+  });
+
+  test('tells a view exactly what changed', () => {
+    const buffer = new LogBuffer(3);
+    buffer.push(null, 'a\nb');
+    expect(buffer.drain()).toEqual({
+      lines: [
+        { id: 0, rank: null, text: 'a' },
+        { id: 1, rank: null, text: 'b' }
+      ],
+      firstId: 0
+    });
+    expect(buffer.drain().lines).toEqual([]);
+    buffer.push(null, 'B\nc\nd\n');
+    expect(buffer.drain()).toEqual({
+      lines: [
+        { id: 1, rank: null, text: 'bB' },
+        { id: 2, rank: null, text: 'c' },
+        { id: 3, rank: null, text: 'd' }
+      ],
+      firstId: 1
+    });
+  });
+
+  test('holds no more than it may, and counts what it let go', () => {
+    const buffer = new LogBuffer(100);
+    for (let at = 0; at < 1000; at++) {
+      buffer.push(at % 4, `line ${at}\n`);
+    }
+    expect(buffer.lines.length).toBe(100);
+    expect(buffer.lines.at(-1)?.text).toBe('line 999');
+    expect(buffer.dropped).toBe(900);
+    const { lines, firstId } = buffer.drain();
+    expect(lines.length).toBe(100);
+    expect(firstId).toBe(900);
+  });
+
+  test('many lines in one piece are bounded, too', () => {
+    const buffer = new LogBuffer(10);
+    buffer.push(0, 'x\n'.repeat(5000));
+    expect(buffer.lines.length).toBe(10);
+    expect(buffer.dropped).toBe(4990);
+  });
+
+  test('an open line that was let go does not come back to life', () => {
+    const buffer = new LogBuffer(2);
+    buffer.push(0, 'open');
+    buffer.push(1, 'a\nb\nc\n');
+    buffer.push(0, 'more\n');
+    expect(texts(buffer)).toEqual(['1:c', '0:more']);
+  });
+
+  test('a huge line is cut, in one piece or in many', () => {
+    const buffer = new LogBuffer();
+    buffer.push(0, 'x'.repeat(1_000_000));
+    for (let at = 0; at < 1000; at++) {
+      buffer.push(0, 'y'.repeat(1000));
+    }
+    expect(buffer.lines[0]?.text.length).toBe(MAXIMUM_LINE_LENGTH);
+    buffer.push(0, '\nnext');
+    expect(buffer.lines[1]?.text).toBe('next');
+  });
+});
+
+describe('terminal sequences', () => {
+  test('moves go, colours stay', () => {
+    const text = '\x1b[2K\x1b[1A\x1b[31mred\x1b[0m\x1b]0;title\x07!\x1b(B';
+    expect(withoutMoves(text)).toBe('\x1b[31mred\x1b[0m!');
+    expect(plainText(text)).toBe('red!');
+  });
+
+  test('plain text is as it was', () => {
+    expect(plainText('loss=[0.5] 100%|███|')).toBe('loss=[0.5] 100%|███|');
+  });
+});
