@@ -42,7 +42,8 @@ class GpucampApp(ExtensionApp):
 
     async def stop_extension(self) -> None:
         """Ends what is still running for a reader: parts that start processes export `async stop(settings)`."""
+        assert self.serverapp is not None  # noqa: S101 - an extension is always linked to a server
         for part in (doctor, ddp, reset):
             stop = getattr(part, "stop", None)
             if stop is not None:
-                await stop(self.settings)
+                await stop(self.serverapp.web_app.settings)

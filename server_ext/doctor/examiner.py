@@ -12,7 +12,7 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
-from ..errors import Conflict
+from ..errors import Conflict, ServiceUnavailable
 from ..i18n import N_
 from . import report, report_store
 from .examination import Event, Finished, examine
@@ -87,6 +87,9 @@ class _Shared:
                     self._events.append(event)
                     async with self._changed:
                         self._changed.notify_all()
+        except asyncio.CancelledError:
+            self._error = ServiceUnavailable(N_("The examination was stopped; start it again."))
+            raise
         except Exception as error:  # the listeners raise it
             self._error = error
         finally:

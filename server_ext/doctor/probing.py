@@ -54,17 +54,8 @@ async def run_probe(
         return ProbeResult(probe.name, time.monotonic() - started, failure=failure)
 
     try:
-        process = await asyncio.create_subprocess_exec(
-            *python,
-            str(PROBES_DIR / "run_probe.py"),
-            probe.script,
-            *probe.arguments,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=dict(env),
-            cwd=cwd,
-            start_new_session=True,
+        process = await _start(
+            [*python, str(PROBES_DIR / "run_probe.py"), probe.script, *probe.arguments], env, cwd
         )
     except (OSError, ValueError) as error:
         return failed("not-started", f"{type(error).__name__}: {error}", None)
@@ -83,6 +74,7 @@ async def run_probe(
         await end_group(process)
         await asyncio.wait([draining], timeout=0.2)
         draining.cancel()
+        _let_go(process)
 
     if answer is None:
         if code < 0:
@@ -97,6 +89,37 @@ async def run_probe(
     if not isinstance(value, dict):
         return failed("garbage", "its answer is not a JSON object", code, stderr)
     return ProbeResult(probe.name, time.monotonic() - started, value)
+
+
+async def _start(
+    argv: Sequence[str], env: Mapping[str, str], cwd: str
+) -> asyncio.subprocess.Process:
+    """A process in a group of its own; cancelled meanwhile, it leaves none behind."""
+    creating = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(creating)
+    except asyncio.CancelledError:
+        # asyncio itself would end the process only, not the children that it may already have
+        await asyncio.wait([creating])
+        if creating.exception() is None:
+            await end_group(creating.result())
+            _let_go(creating.result())
+        raise
+
+
+def _let_go(process: asyncio.subprocess.Process) -> None:
+    """Closes the pipes; asyncio has no public way, and they may be full or held by an escaped child."""
+    process._transport.close()  # type: ignore[attr-defined]
 
 
 async def end_group(process: asyncio.subprocess.Process) -> None:

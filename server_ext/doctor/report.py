@@ -2,13 +2,14 @@
 
 Guarantees: pure. A check runs once its probes are done and every check of the layers beneath it is decided; where
 a layer beneath was stopped, it is skipped and says by what. Thus `advance` gives the same outcomes in whatever
-order probes end, and the first broken layer is named, not its consequences.
+order probes end, and the first broken layer is named, not its consequences. A code is found at most once, by
+one check.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from .facts import Facts, ProbeResult
@@ -116,6 +117,11 @@ class Finished:
 
 def describe(finished: Finished, gettext: Gettext, docs_url: str) -> dict[str, object]:
     """The whole report as JSON, in the reader's language."""
+    reasons = {
+        outcome.check.name: outcome.stopped_by or outcome.error
+        for outcome in finished.outcomes
+        if outcome.stopped_by or outcome.error
+    }
     findings = worst_first(f for outcome in finished.outcomes for f in outcome.findings)
     return {
         "started_at": finished.started_at,
@@ -128,20 +134,30 @@ def describe(finished: Finished, gettext: Gettext, docs_url: str) -> dict[str, o
             for outcome in finished.outcomes
             if not (outcome.findings or outcome.stopped_by or outcome.error)
         ),
-        "checks_skipped": [
-            {"name": outcome.check.name, "because": outcome.stopped_by or outcome.error}
-            for outcome in finished.outcomes
-            if outcome.stopped_by or outcome.error
-        ],
+        "checks_skipped": sorted(reasons),
+        "skipped_because": reasons,
         "facts": describe_facts(finished.results),
     }
 
 
 def _run(check: Check, facts: Facts) -> Outcome:
     try:
-        return Outcome(check, tuple(check.run(facts)))
+        return Outcome(check, _once_per_code(check.run(facts)))
     except Exception as error:  # a bug in one check must not cost the others
         return Outcome(check, error=f"{type(error).__name__}: {error}")
+
+
+def _once_per_code(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The first finding of each code, with the evidence of all of its kind."""
+    merged: dict[str, Finding] = {}
+    for finding in findings:
+        known = merged.get(finding.code.code)
+        merged[finding.code.code] = (
+            finding
+            if known is None
+            else replace(known, evidence=known.evidence + finding.evidence)
+        )
+    return tuple(merged.values())
 
 
 def _ready(check: Check, checks: Sequence[Check], outcomes: Mapping[str, Outcome]) -> bool:

@@ -24,7 +24,7 @@ PAIR = Code(
     "packages",
     "degraded",
     "you",
-    N_("{package} {found} does not fit torch {torch}; it needs {package} {wanted}."),
+    N_("{found} does not fit torch {torch}, which needs {wanted}."),
     N_("Uninstall {package} from your environment, so that the base's version is used again."),
     "pip uninstall -y {package}",
 )
@@ -33,7 +33,7 @@ TRITON = Code(
     "packages",
     "degraded",
     "you",
-    N_("triton {found} does not fit this torch, which needs {wanted}: torch.compile fails."),
+    N_("{found} does not fit this torch, which needs {wanted}: torch.compile fails."),
     N_("Uninstall triton from your environment, so that the base's version is used again."),
     "pip uninstall -y triton",
 )
@@ -90,19 +90,22 @@ def torch_family_fits(facts: Facts) -> Iterator[Finding]:
         return
     if reading.without_local(torch.version) != reading.without_local(base_torch):
         return  # another torch needs another family; that finding comes first
-    for name in ("torchvision", "torchaudio", "triton"):
-        package, wanted = installed.get(name), reading.locked(facts, name)
-        if package is None or wanted is None:
-            continue
-        if reading.without_local(package.version) != reading.without_local(wanted):
+    for code, names in ((PAIR, ("torchvision", "torchaudio")), (TRITON, ("triton",))):
+        unfit = []
+        for name in names:
+            package, wanted = installed.get(name), reading.locked(facts, name)
+            if package is not None and wanted is not None:
+                if reading.without_local(package.version) != reading.without_local(wanted):
+                    unfit.append((package, wanted))
+        if unfit:
             params = {
-                "package": name,
-                "found": package.version,
-                "wanted": wanted,
+                "package": " ".join(package.name for package, _ in unfit),
+                "found": ", ".join(f"{package.name} {package.version}" for package, _ in unfit),
+                "wanted": ", ".join(f"{package.name} {wanted}" for package, wanted in unfit),
                 "torch": torch.version,
             }
-            evidence = (f"{name} {package.version} in {package.directory}",)
-            yield Finding(TRITON if name == "triton" else PAIR, evidence, params)
+            evidence = tuple(f"{p.name} {p.version} in {p.directory}" for p, _ in unfit)
+            yield Finding(code, evidence, params)
 
 
 @check("packages", ("packages", "reference"), (STRAY_CUDA, CUDA_CHANGED))

@@ -1,0 +1,329 @@
+"""The doctor over REST, against real processes: examinations, joining, leaving, the kept report, pages."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server_ext.doctor.handlers import SETTINGS
+from server_ext.doctor.settings import Limits
+
+IPYKERNEL = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+
+def script(path: Path, text: str) -> str:
+    """An executable that stands in for a kernel's Python."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("#!/bin/sh\n" + text)
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+async def examine(jupyter: Any, kernel: str, **more: Any) -> list[tuple[float, dict[str, Any]]]:
+    body = {"kernel": kernel, **more}
+    return await jupyter.stream("gpucamp/doctor/examinations", method="POST", body=body)
+
+
+def report_of(events: list[tuple[float, dict[str, Any]]]) -> dict[str, Any]:
+    assert events[-1][1]["event"] == "finished"
+    return events[-1][1]["report"]
+
+
+def codes(report: dict[str, Any]) -> set[str]:
+    return {finding["code"] for finding in report["findings"]}
+
+
+async def test_an_examination_from_start_to_report(jupyter: Any) -> None:
+    jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
+    events = await examine(jupyter, "good")
+    seconds, first = events[0]
+    assert seconds < 0.3
+    assert first == {"event": "started", "kernel": "good", "checks": first["checks"]}
+    assert first["checks"] >= 12
+    report = report_of(events)
+    kinds = [event["event"] for _, event in events]
+    assert kinds.count("started") == kinds.count("finished") == 1
+    told = [event["finding"] for _, event in events if event["event"] == "finding"]
+    assert sorted(f["code"] for f in told) == sorted(f["code"] for f in report["findings"])
+    assert len(codes(report)) == len(report["findings"])
+    for finding in report["findings"]:
+        assert finding["severity"] in {"blocker", "degraded", "advice"}
+        assert finding["who"] in {"you", "instructor"}
+        assert finding["title"] and finding["fix"] and "{" not in finding["title"]
+        assert finding["docs_url"] == f"/user/ada/gpucamp/doctor/findings/{finding['code']}"
+    assert report["kernel"] == "good"
+    assert len(report["checks_passed"]) + len(report["checks_skipped"]) <= first["checks"]
+    assert report["facts"]["python"]["value"]["prefix"] == sys.prefix
+
+    kept = await jupyter.json("gpucamp/doctor/report")
+    assert kept == report
+    file = jupyter.root / ".gpucamp" / "doctor-report.json"
+    assert [p.name for p in file.parent.iterdir()] == [file.name]
+
+
+async def test_no_secret_gets_into_a_report_or_a_probe(jupyter: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "hush-hush")
+    monkeypatch.setenv("MY_SETTING", "of-no-concern")
+    seen = tmp_path / "seen"
+    python = script(tmp_path / "bin" / "python", f"env > {seen}; exec {sys.executable} \"$@\"\n")
+    jupyter.add_kernel("spy", [python, *IPYKERNEL], {"WANDB_API_KEY": "hush-hush"})
+    report = report_of(await examine(jupyter, "spy"))
+    assert "hush-hush" not in seen.read_text()
+    assert "MY_SETTING" in seen.read_text()
+    text = json.dumps(report)
+    assert "hush-hush" not in text and "of-no-concern" not in text
+
+
+@pytest.mark.parametrize("body", [{"kernel": 3}, {"kernel": ""}, {"kernel": "x" * 201}, [], "{"])
+async def test_bad_requests_are_refused(jupyter: Any, body: Any) -> None:
+    response = await jupyter.fetch("gpucamp/doctor/examinations", method="POST", body=body)
+    assert response.code == 400
+
+
+async def test_an_unknown_kernel_is_a_finding(jupyter: Any) -> None:
+    jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
+    report = report_of(await examine(jupyter, "../../etc/passwd"))
+    (finding,) = [f for f in report["findings"] if f["code"] == "GC201"]
+    assert "good" in finding["fix"]
+    assert report["verdict"] == "blocked"
+
+
+async def test_a_broken_kernel_spec_is_a_finding(jupyter: Any) -> None:
+    folder = jupyter.data / "kernels" / "broken"
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text("{ not json")
+    report = report_of(await examine(jupyter, "broken"))
+    assert "GC201" in codes(report)
+    assert "traceback" not in json.dumps(report).lower()
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["/no/such/python"], "GC202"),
+        (["conda", "run", "python"], "GC207"),
+    ],
+)
+async def test_a_kernel_without_a_python(jupyter: Any, argv: list[str], code: str) -> None:
+    jupyter.add_kernel("k", [*argv, *IPYKERNEL])
+    report = report_of(await examine(jupyter, "k"))
+    assert code in codes(report)
+    assert not codes(report) & {"GC203", "GC204", "GC312", "GC315", "GC317"}
+
+
+async def test_a_dangling_python_link_is_told(jupyter: Any, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to(tmp_path / "gone")
+    jupyter.add_kernel("k", [str(tmp_path / "bin" / "python"), *IPYKERNEL])
+    report = report_of(await examine(jupyter, "k"))
+    (finding,) = [f for f in report["findings"] if f["code"] == "GC202"]
+    assert "link" in finding["evidence"][0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("hangs", "sleep 600 & sleep 600", "timeout"),
+        ("floods", "yes", "flood"),
+        ("exits_at_once", "exit 3", "crashed"),
+        ("says_nothing", "exit 0", "garbage"),
+        ("prints_garbage", r"printf '\036gpucamp-probe [1,\n'", "garbage"),
+        ("prints_a_list", r"printf '\036gpucamp-probe [1]\n'", "garbage"),
+        ("crashes", "kill -SEGV $$", "crashed"),
+    ],
+)
+async def test_a_python_that_misbehaves_is_a_finding(
+    jupyter: Any, tmp_path: Path, quick: None, name: str, text: str, kind: str
+) -> None:
+    pids = tmp_path / "pids"
+    python = script(tmp_path / "bin" / "python", f"echo $$ >> {pids}\n{text}\n")
+    jupyter.add_kernel(name, [python, *IPYKERNEL])
+    report = report_of(await examine(jupyter, name))
+    assert "GC203" in codes(report), report["findings"]
+    assert report["facts"]["python"]["failure"]["kind"] == kind
+    # what a broken Python cannot tell is not reported as broken, too
+    assert not codes(report) & {"GC204", "GC312", "GC315", "GC316", "GC317", "GC123", "GC139"}
+    await gone(pids)
+
+
+@pytest.fixture
+def quick(jupyter: Any) -> None:
+    """Short time limits for pythons that hang."""
+    settings = jupyter.app.web_app.settings
+    short = Limits(python=0.7, torch=2, ipykernel=2, packages=2)
+    settings[SETTINGS] = dataclasses.replace(settings[SETTINGS], limits=short)
+
+
+async def gone(pids: Path) -> None:
+    """No process that wrote its id is left, and none of its group."""
+    async with asyncio.timeout(5):
+        while any(_group_alive(int(pid)) for pid in pids.read_text().split()):
+            await asyncio.sleep(0.02)
+
+
+def _group_alive(pid: int) -> bool:
+    try:
+        os.killpg(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+async def _until(condition: Any, seconds: float = 5) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_when_the_client_leaves_the_processes_end(jupyter: Any, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    python = script(tmp_path / "bin" / "python", f"echo $$ >> {pids}\nsleep 600 & sleep 600\n")
+    jupyter.add_kernel("hangs", [python, *IPYKERNEL])
+    request = asyncio.create_task(_raw(jupyter, "hangs"))
+    await _until(pids.exists)
+    writer = await request
+    writer.close()
+    await gone(pids)
+    # and the doctor is free for another kernel
+    jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
+    assert report_of(await examine(jupyter, "good"))["kernel"] == "good"
+
+
+async def _raw(jupyter: Any, kernel: str) -> asyncio.StreamWriter:
+    _reader, writer = await asyncio.open_connection("127.0.0.1", jupyter.port)
+    body = json.dumps({"kernel": kernel})
+    writer.write(
+        f"POST /user/ada/gpucamp/doctor/examinations HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Authorization: token the-token-of-the-tests\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+    await writer.drain()
+    return writer
+
+
+async def test_a_second_examination_joins_or_waits(jupyter: Any, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    python = script(
+        tmp_path / "bin" / "python", f"echo $$ >> {pids}\nsleep 1\nexec {sys.executable} \"$@\"\n"
+    )
+    jupyter.add_kernel("slow", [python, *IPYKERNEL])
+    first = asyncio.create_task(examine(jupyter, "slow"))
+    await _until(pids.exists)
+    other = await jupyter.fetch(
+        "gpucamp/doctor/examinations", method="POST", body={"kernel": "another"}
+    )
+    assert other.code == 409
+    assert "slow" in json.loads(other.body)["message"]
+    leaver = await _raw(jupyter, "slow")
+    second = asyncio.create_task(examine(jupyter, "slow"))
+    await asyncio.sleep(0.1)
+    leaver.close()  # one listener of several; the examination goes on
+    assert [event for _, event in await first] == [event for _, event in await second]
+    # python, and with it torch, packages, ipykernel and at most a few attempts: one examination's worth
+    assert len(pids.read_text().split()) == 4 + _attempts(report_of(first.result()))
+
+
+def _attempts(report: dict[str, Any]) -> int:
+    """How often the imports were tried again without a suspect: once per suspect, then all, then fewer."""
+    attempts = 0
+    for name in ("torch_culprit", "ipykernel_culprit"):
+        tried = len(report["facts"][name]["value"]["tried"])
+        attempts += tried + (1 if tried > 1 else 0)
+    return attempts
+
+
+async def test_the_server_stops_while_an_examination_runs(jupyter: Any, tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    python = script(tmp_path / "bin" / "python", f"echo $$ >> {pids}\nsleep 600\n")
+    jupyter.add_kernel("hangs", [python, *IPYKERNEL])
+    writer = await _raw(jupyter, "hangs")
+    await _until(pids.exists)
+    await jupyter.app.cleanup_extensions()
+    await gone(pids)
+    writer.close()
+
+
+async def test_no_report_yet(jupyter: Any) -> None:
+    response = await jupyter.fetch("gpucamp/doctor/report")
+    assert response.code == 404
+    assert "examine" in json.loads(response.body)["message"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b"[" * 100000])
+async def test_a_damaged_report_counts_as_none(jupyter: Any, content: bytes) -> None:
+    file = jupyter.root / ".gpucamp" / "doctor-report.json"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    assert (await jupyter.fetch("gpucamp/doctor/report")).code == 404
+
+
+async def test_a_report_that_cannot_be_kept_fails_nothing(jupyter: Any) -> None:
+    (jupyter.root / ".gpucamp").write_text("a file where the folder should be")
+    jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
+    assert report_of(await examine(jupyter, "good"))["kernel"] == "good"
+    assert (await jupyter.fetch("gpucamp/doctor/report")).code == 404
+
+
+async def test_chinese(jupyter: Any) -> None:
+    english = report_of(await examine(jupyter, "nope"))
+    for events in (
+        await examine(jupyter, "nope", locale="zh_CN"),
+        await jupyter.stream(
+            "gpucamp/doctor/examinations?locale=zh-CN", method="POST", body={"kernel": "nope"}
+        ),
+        await jupyter.stream(
+            "gpucamp/doctor/examinations",
+            method="POST",
+            body={"kernel": "nope"},
+            headers={"Accept-Language": "fr, zh-CN;q=0.9, en;q=0.8"},
+        ),
+    ):
+        report = report_of(events)
+        assert codes(report) == codes(english)
+        (title,) = [f["title"] for f in report["findings"] if f["code"] == "GC201"]
+        assert "内核" in title and "nope" in title
+    kept = await jupyter.json("gpucamp/doctor/report?locale=zh_CN")
+    assert any("内核" in f["title"] for f in kept["findings"])
+    kept = await jupyter.json("gpucamp/doctor/report?locale=en")
+    assert not any("内核" in f["title"] for f in kept["findings"])
+    response = await jupyter.fetch(
+        "gpucamp/doctor/examinations?locale=zh_CN", method="POST", body="["
+    )
+    assert "JSON" in json.loads(response.body)["message"]
+    assert not json.loads(response.body)["message"].isascii()
+
+
+async def test_a_codes_page(jupyter: Any) -> None:
+    response = await jupyter.fetch("gpucamp/doctor/findings/GC101")
+    assert response.code == 200
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
+    assert b"<h2>GC101" in response.body
+    assert b"GC102" not in response.body.partition(b"</h2>")[0]
+    assert (await jupyter.fetch("gpucamp/doctor/findings/GC999")).code == 404
+
+
+async def test_the_event_loop_never_stalls(jupyter: Any) -> None:
+    """An examination must not make the server's other users wait (50 ms, with room for a busy machine)."""
+    jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
+    loop = asyncio.get_running_loop()
+    gaps: list[float] = []
+
+    async def watch() -> None:
+        while True:
+            before = loop.time()
+            await asyncio.sleep(0.005)
+            gaps.append(loop.time() - before)
+
+    watcher = asyncio.create_task(watch())
+    await examine(jupyter, "good")
+    watcher.cancel()
+    gaps.sort()
+    assert gaps[int(len(gaps) * 0.95)] < 0.05, gaps[-5:]
