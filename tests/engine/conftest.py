@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlparse
 
 import docker
 import pytest
-
 from hub_app import REPOSITORY, HubApp
+
+sys.path.insert(0, str(REPOSITORY / "tests" / "fakes"))
+from engine_fault_proxy import ENGINE_SOCKET, EngineFaultProxy  # noqa: E402
 
 REMEDY = "run `make test LEVELS=engine`, which sets up what these tests need"
 
@@ -71,7 +75,7 @@ async def make_hub(
     def make(**settings: Any) -> HubApp:
         folder = tmp_path / f"hub{len(hubs)}"
         folder.mkdir()
-        hub = HubApp(
+        made = HubApp(
             folder=folder,
             image=image,
             proxy=proxy,
@@ -80,12 +84,12 @@ async def make_hub(
             prefix=f"gctest{secrets.token_hex(4)}",
             **settings,
         )
-        hubs.append(hub)
-        return hub
+        hubs.append(made)
+        return made
 
     yield make
-    for hub in hubs:
-        hub.close()
+    for made in hubs:
+        made.close()
 
 
 @pytest.fixture
@@ -94,3 +98,33 @@ async def hub(make_hub: Callable[..., HubApp]) -> HubApp:
     made = make_hub()
     await made.start()
     return made
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Iterator[EngineFaultProxy]:
+    """A proxy before the Engine, for `make_hub(docker_host=faults.address)`."""
+    where = urlparse(os.environ.get("DOCKER_HOST") or f"unix://{ENGINE_SOCKET}")
+    if where.scheme != "unix":
+        pytest.fail(f"The Engine must be on a local socket for these tests; {REMEDY}.")
+    made = EngineFaultProxy(tmp_path / "engine.sock", where.path)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+async def shared_hub(
+    tmp_path_factory: pytest.TempPathFactory, image: str, proxy: str, network: tuple[str, str]
+) -> AsyncIterator[HubApp]:
+    """One hub for the tests of a module that leave nothing in it."""
+    made = HubApp(
+        folder=tmp_path_factory.mktemp("hub"),
+        image=image,
+        proxy=proxy,
+        network=network[0],
+        gateway=network[1],
+        prefix=f"gctest{secrets.token_hex(4)}",
+    )
+    await made.start()
+    yield made
+    made.close()

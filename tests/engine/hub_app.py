@@ -63,7 +63,7 @@ c.GPUDockerSpawner.mem_limit = "3G"
 
 @dataclass
 class HubApp:
-    """One hub. `extra` is added to its configuration; `docker_host` is where it finds the Engine."""
+    """One hub; `extra` is added to its configuration, `docker_host` is where its Engine is."""
 
     folder: Path
     image: str
@@ -94,7 +94,7 @@ class HubApp:
         if self.docker_host:
             environ["DOCKER_HOST"] = self.docker_host
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: ASYNC220
                 [sys.executable, "-m", "jupyterhub", "-f", str(config)],
                 cwd=self.folder,
                 env=environ,
@@ -212,6 +212,17 @@ class HubApp:
 
         await until(gone, seconds, lambda: f"{user}'s server does not stop\n{self.log()[-3000:]}")
         return status
+
+    async def through_proxy(self, user: str, path: str = "api") -> tuple[int, str]:
+        """A request to the user's server as a browser sends it."""
+        headers = {"Authorization": f"token {self.token}"}
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(30)) as session,
+            session.get(
+                f"{self.url}/user/{user}/{path}", headers=headers, allow_redirects=False
+            ) as answer,
+        ):
+            return answer.status, await answer.text()
 
     @asynccontextmanager
     async def progress(self, user: str, server: str = "") -> AsyncIterator[Progress]:

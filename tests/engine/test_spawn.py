@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Callable
+
 import docker
 import pytest
+from hub_app import HubApp, until
 
 from hub_ext.models import LeaseState
-from hub_app import HubApp, until
 
 FIRST, SECOND = (f"GPU-5ca1ab1e-0000-4000-8000-{number:012x}" for number in range(2))
 
+pytestmark = pytest.mark.timeout(300)
+
+
+def inside(engine: docker.DockerClient, name: str, *command: str) -> str:
+    """What a command prints in a container."""
+    code, output = engine.containers.get(name).exec_run(list(command))
+    assert code == 0, output
+    return str(output.decode())
+
 
 def environ_inside(engine: docker.DockerClient, name: str) -> dict[str, str]:
-    """The environment as a process in the container sees it."""
-    code, output = engine.containers.get(name).exec_run(["env"])
-    assert code == 0, output
-    return dict(line.split("=", 1) for line in output.decode().splitlines() if "=" in line)
+    lines = inside(engine, name, "env").splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)
+
+
+def nothing_left(hub: HubApp, engine: docker.DockerClient) -> None:
+    assert hub.ledger().leases() == ()
+    assert hub.ledger().queue() == ()
+    assert engine.containers.list(all=True, filters={"name": hub.prefix}) == []
 
 
 async def test_two_users_get_a_device_each(hub: HubApp, engine: docker.DockerClient) -> None:
@@ -30,3 +47,252 @@ async def test_two_users_get_a_device_each(hub: HubApp, engine: docker.DockerCli
     assert {lease.container_id for lease in leases} == {
         engine.containers.get(hub.container(user)).id for user in ("ada", "bob")
     }
+    for user in ("ada", "bob"):
+        await hub.stop_server(user)
+    nothing_left(hub, engine)
+    ended = hub.ledger().leases(include_ended=True)
+    assert [lease.state for lease in ended] == [LeaseState.ENDED] * 2
+    # work and environment outlive the container
+    volumes = {volume.name for volume in engine.volumes.list(filters={"name": hub.prefix})}
+    assert f"{hub.prefix}-work-ada" in volumes
+    assert f"{hub.prefix}-env-ada-1" in volumes
+
+
+async def test_real_device_requests_reach_the_containers(
+    make_hub: Callable[..., HubApp], engine: docker.DockerClient
+) -> None:
+    """Through the Engine's nvidia driver and the stand-in hook, as on a host with cards."""
+    hub = make_hub(extra='c.GPUDockerSpawner.device_injection = "device_request"\n')
+    await hub.start()
+    await hub.start_server("ada", 1)
+    await hub.start_server("bob", 1)
+    seen = [inside(engine, hub.container(user), "nvidia-smi", "-L") for user in ("ada", "bob")]
+    uuids = [[uuid for uuid in (FIRST, SECOND) if uuid in text] for text in seen]
+    assert sorted(uuids) == [[FIRST], [SECOND]]
+    await hub.stop_server("bob")
+    await hub.start_server("cleo", 0)
+    assert environ_inside(engine, hub.container("cleo"))["NVIDIA_VISIBLE_DEVICES"] == "void"
+    code, output = engine.containers.get(hub.container("cleo")).exec_run(["nvidia-smi", "-L"])
+    assert FIRST not in output.decode() and SECOND not in output.decode(), (code, output)
+
+
+async def test_without_a_gpu_nothing_is_visible(hub: HubApp, engine: docker.DockerClient) -> None:
+    await hub.start_server("ada", 0)
+    environ = environ_inside(engine, hub.container("ada"))
+    assert environ["NVIDIA_VISIBLE_DEVICES"] == "void"
+    assert environ["GPUCAMP_DEVICES"] == ""
+    assert environ["GPUCAMP_SIMULATED"] == "0"
+    (lease,) = hub.ledger().leases()
+    assert lease.device_uuids == ()
+
+
+async def test_the_container_is_hardened(hub: HubApp, engine: docker.DockerClient) -> None:
+    await hub.start_server("ada", 2)
+    name = hub.container("ada")
+    status = inside(engine, name, "cat", "/proc/self/status")
+    facts = dict(line.split(":", 1) for line in status.splitlines())
+    assert facts["CapBnd"].strip() == "0" * 16
+    assert facts["NoNewPrivs"].strip() == "1"
+    assert facts["Uid"].split() == ["1000"] * 4
+    code, _output = engine.containers.get(name).exec_run(["touch", "/opt/gpucamp/x"])
+    assert code != 0
+    shm = inside(engine, name, "df", "--output=size", "-B1", "/dev/shm").split()[-1]
+    assert int(shm) == 2 * 1024**3
+    attrs = engine.containers.get(name).attrs
+    assert attrs["HostConfig"]["PortBindings"] in (None, {})
+    assert attrs["HostConfig"]["Memory"] == 3 * 1024**3
+    assert not attrs["HostConfig"]["Privileged"]
+    assert not any("docker.sock" in mount.get("Source", "") for mount in attrs["Mounts"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"gpus": -1},
+        {"gpus": 1.5},
+        {"gpus": 1.0},
+        {"gpus": "all"},
+        {"gpus": "1"},
+        {"gpus": "1 "},
+        {"gpus": 10**9},
+        {"gpus": 3},
+        {"gpus": float("nan")},
+        {"gpus": float("inf")},
+        {"gpus": [1]},
+        {"gpus": {}},
+        {"gpus": None},
+        {"gpus": True},
+        {"image": "debian"},
+        {"gpus": 1, "environment": {"LD_PRELOAD": "/x"}},
+        {"gpus": 1, "NVIDIA_VISIBLE_DEVICES": "all"},
+        {"volumes": {"/": "/host"}},
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("server", ["", "second"])
+async def test_bad_options_are_refused(
+    shared_hub: HubApp, engine: docker.DockerClient, options: object, server: str
+) -> None:
+    status, body = await shared_hub.request_server("mallory", options, server)
+    assert status == 400, body
+    assert "gpus" in body["message"] or "number of GPUs" in body["message"], body
+    nothing_left(shared_hub, engine)
+    assert shared_hub.ledger().leases(include_ended=True) == ()
+    assert await shared_hub.server("mallory", server) is None
+
+
+async def test_a_refused_request_does_not_spoil_the_next(
+    hub: HubApp, engine: docker.DockerClient
+) -> None:
+    """JupyterHub keeps user_options for starts that name none; bad ones are not kept."""
+    status, _body = await hub.request_server("ada", {"gpus": -1})
+    assert status == 400
+    status, body = await hub.api("POST", "/users/ada/server")
+    assert status in (201, 202), body
+    await hub.wait_ready("ada")
+    assert environ_inside(engine, hub.container("ada"))["GPUCAMP_DEVICES"] == FIRST
+
+
+async def test_the_third_waits_in_line_and_goes_on(
+    hub: HubApp, engine: docker.DockerClient
+) -> None:
+    await hub.start_server("ada", 1)
+    await hub.start_server("bob", 1)
+    for user in ("cleo", "dan"):
+        status, body = await hub.request_server(user, {"gpus": 1})
+        assert status == 202, body
+    async with hub.progress("dan") as progress:
+        await progress.until(lambda event: "number 2 of 2" in event["message"])
+        async with hub.progress("dan") as late:  # each viewer gets it from the start
+            await late.until(lambda event: "Looking for" in event["message"])
+            await late.until(lambda event: "number 2 of 2" in event["message"])
+        freed = environ_inside(engine, hub.container("ada"))["GPUCAMP_DEVICES"]
+        await hub.stop_server("ada")
+        await hub.wait_ready("cleo")
+        await progress.until(lambda event: "number 1 of 1" in event["message"])
+    assert environ_inside(engine, hub.container("cleo"))["GPUCAMP_DEVICES"] == freed
+    await hub.stop_server("bob")
+    await hub.wait_ready("dan")
+    assert hub.ledger().queue() == ()
+
+
+async def test_a_large_request_is_not_overtaken(hub: HubApp, engine: docker.DockerClient) -> None:
+    await hub.start_server("ada", 1)
+    assert (await hub.request_server("bob", {"gpus": 2}))[0] == 202
+    assert (await hub.request_server("cleo", {"gpus": 1}))[0] == 202
+    await asyncio.sleep(2)  # one device is free all the time, and kept for bob
+    model = await hub.server("cleo")
+    assert model is not None and model["pending"] == "spawn"
+    assert (await hub.request_server("dan", {"gpus": 0}))[0] in (201, 202)
+    await hub.wait_ready("dan")  # takes no device, so it does not wait
+    await hub.stop_server("ada")
+    await hub.wait_ready("bob")
+    await hub.stop_server("bob")
+    await hub.wait_ready("cleo")
+
+
+@pytest.mark.parametrize("server", ["", "second"])
+async def test_cancel_while_waiting_leaves_nothing(
+    make_hub: Callable[..., HubApp], engine: docker.DockerClient, server: str
+) -> None:
+    hub = make_hub(devices=1)
+    await hub.start()
+    await hub.start_server("ada", 1)
+    assert (await hub.request_server("bob", {"gpus": 1}, server))[0] == 202
+    async with hub.progress("bob", server) as progress:
+        await progress.until(lambda event: "number 1 of 1" in event["message"])
+        stop = asyncio.create_task(hub.stop_server("bob", server))
+        last = await progress.until(lambda event: event.get("ready") or event.get("failed"))
+        assert last.get("failed") and not last.get("ready")
+        await stop
+    assert hub.ledger().queue() == ()
+    assert [lease.user for lease in hub.ledger().leases()] == ["ada"]
+    assert len(engine.containers.list(all=True, filters={"name": hub.prefix})) == 1
+
+
+async def test_cancel_at_any_moment_of_a_start_leaves_nothing(
+    hub: HubApp, engine: docker.DockerClient
+) -> None:
+    """From just after the request until the server answers."""
+    await hub.add_user("ada")
+    for delay in (0.0, 0.05, 0.15, 0.3, 0.5, 0.8, 1.2, 1.8):
+        start = asyncio.create_task(hub.api("POST", "/users/ada/server", {"user_options": {}}))
+        await asyncio.sleep(delay)
+        await hub.api("DELETE", "/users/ada/server")
+        await start
+
+        async def stopped() -> bool:
+            model = await hub.server("ada")
+            if model is not None and model["ready"]:  # it was faster than the cancellation
+                await hub.stop_server("ada")
+            return model is None
+
+        await until(stopped, 40, hub.log)
+
+        async def clean() -> bool:
+            return hub.ledger().leases() == () and hub.ledger().queue() == ()
+
+        await until(clean, 20, lambda: str(hub.ledger().leases()))
+        nothing_left(hub, engine)
+
+
+async def test_waiting_has_a_limit(
+    make_hub: Callable[..., HubApp], engine: docker.DockerClient
+) -> None:
+    hub = make_hub(devices=1, extra="c.GPUDockerSpawner.queue_timeout = 3\n")
+    await hub.start()
+    await hub.start_server("ada", 1)
+    assert (await hub.request_server("bob", {"gpus": 1}))[0] == 202
+    async with hub.progress("bob") as progress:
+        last = await progress.until(lambda event: event.get("failed"))
+        assert "No GPU became free in time" in last["message"]
+    assert hub.ledger().queue() == ()
+
+
+async def test_a_server_that_dies_tells_why(
+    make_hub: Callable[..., HubApp], engine: docker.DockerClient
+) -> None:
+    hub = make_hub(
+        extra='c.GPUDockerSpawner.cmd = ["sh", "-c", "echo the-last-words >&2; exit 7"]\n'
+    )
+    await hub.start()
+    began = time.monotonic()
+    status, body = await hub.request_server("ada", {"gpus": 1})
+    if status == 202:
+        async with hub.progress("ada") as progress:
+            body = await progress.until(lambda event: event.get("failed"))
+    assert "exit code 7" in body["message"]
+    assert "the-last-words" in body["message"]
+    assert time.monotonic() - began < 20  # not the whole start_timeout
+
+    async def clean() -> bool:
+        return hub.ledger().leases() == ()
+
+    await until(clean, 10)
+    nothing_left(hub, engine)
+
+
+async def test_twenty_at_once_never_share_a_device(
+    make_hub: Callable[..., HubApp], engine: docker.DockerClient
+) -> None:
+    """A storm on four devices: four leases at a time, the rest in line, in order of arrival."""
+    hub = make_hub(devices=4, extra='c.GPUDockerSpawner.cmd = ["sleep", "600"]\n')
+    await hub.start()
+    users = [f"user{number:02d}" for number in range(20)]
+    answers = await asyncio.gather(*(hub.request_server(user, {"gpus": 1}) for user in users))
+    assert {status for status, _body in answers} == {202}
+
+    async def four() -> bool:
+        return len(hub.ledger().leases()) == 4 and len(hub.ledger().queue()) == 16
+
+    await until(four, 60, lambda: f"{hub.ledger().leases()} {hub.ledger().queue()}")
+    granted = [uuid for lease in hub.ledger().leases() for uuid in lease.device_uuids]
+    assert len(granted) == len(set(granted)) == 4
+    first = [entry.request.user for entry in hub.ledger().queue()][0]
+    out = hub.ledger().leases()[0].user
+    await hub.stop_server(out)
+
+    async def next_one() -> bool:
+        return first in {lease.user for lease in hub.ledger().leases()}
+
+    await until(next_one, 20)

@@ -1,0 +1,375 @@
+"""What goes wrong between hub, Engine and ledger, made to go wrong for real."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable
+
+import docker
+import pytest
+from engine_fault_proxy import EngineFaultProxy
+from hub_app import HubApp, until
+
+from hub_ext.models import LeaseState
+
+pytestmark = pytest.mark.timeout(300)
+
+
+async def no_lease(hub: HubApp, seconds: float = 20) -> None:
+    async def free() -> bool:
+        return hub.ledger().leases() == ()
+
+    await until(free, seconds, lambda: f"{hub.ledger().leases()}\n{hub.log()[-3000:]}")
+
+
+async def failure_of(hub: HubApp, user: str, options: object) -> str:
+    """Ask for a server that cannot start; what the participant is told."""
+    status, body = await hub.request_server(user, options)
+    if status == 202:
+        async with hub.progress(user) as progress:
+            body = await progress.until(lambda event: event.get("failed"), 60)
+    else:
+        assert status >= 500, (status, body)
+    return str(body["message"])
+
+
+def containers(hub: HubApp, engine: docker.DockerClient) -> list[str]:
+    found = engine.containers.list(all=True, filters={"name": hub.prefix})
+    return [container.name for container in found]
+
+
+async def test_engine_away_at_a_start(
+    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+) -> None:
+    hub = make_hub(docker_host=faults.address)
+    await hub.start()
+    with faults.away():
+        message = await failure_of(hub, "ada", {"gpus": 1})
+    assert "does not answer" in message and "Nothing is reserved" in message
+    assert hub.ledger().leases(include_ended=True) == ()
+    assert hub.ledger().queue() == ()
+    await hub.start_server("ada", 1)  # it is back
+
+
+async def test_inspect_errors_do_not_stop_a_server(
+    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+) -> None:
+    """Stock DockerSpawner calls the server stopped; the next user would get its device."""
+    hub = make_hub(docker_host=faults.address, extra="c.Spawner.poll_interval = 1\n")
+    await hub.start()
+    await hub.start_server("ada", 2)
+    fault = faults.fail(r"^GET .*/containers/.*/json", "error", status=500)
+
+    async def asked() -> bool:
+        return fault.seen >= 4
+
+    await until(asked, 30)
+    model = await hub.server("ada")
+    assert model is not None and model["ready"]
+    assert [lease.state for lease in hub.ledger().leases()] == [LeaseState.RUNNING]
+    faults.heal()
+    await hub.stop_server("ada")
+    await no_lease(hub)
+    assert containers(hub, engine) == []
+
+
+async def test_lost_reply_of_create(
+    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+) -> None:
+    hub = make_hub(docker_host=faults.address, extra="c.GPUDockerSpawner.ulimits = {}\n")
+    await hub.start()
+    fault = faults.fail(r"^POST .*/containers/create", "lost_reply", times=1)
+    await hub.start_server("ada", 1)
+    assert fault.seen == 1
+    assert containers(hub, engine) == [hub.container("ada")]
+    (lease,) = hub.ledger().leases(include_ended=True)
+    assert engine.containers.get(hub.container("ada")).labels["gpucamp.lease"] == lease.id
+
+
+async def test_lost_reply_of_start_leaves_nothing(
+    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+) -> None:
+    hub = make_hub(docker_host=faults.address, extra="c.GPUDockerSpawner.ulimits = {}\n")
+    await hub.start()
+    faults.fail(r"^POST .*/start", "lost_reply", times=1)
+    assert "does not answer" in await failure_of(hub, "ada", {"gpus": 1})
+    await no_lease(hub)
+    assert containers(hub, engine) == []
+
+
+async def test_engine_goes_away_after_the_create(
+    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+) -> None:
+    """Nobody knows whether the container exists: the lease stays until the Engine says."""
+    hub = make_hub(docker_host=faults.address, extra="c.GPUDockerSpawner.stop_patience = 1\n")
+    await hub.start()
+    create = faults.fail(r"^POST .*/containers/create", "lost_reply", times=1)
+    starting = asyncio.create_task(failure_of(hub, "ada", {"gpus": 1}))
+
+    async def made() -> bool:
+        return create.seen == 1
+
+    await until(made, 30)
+    faults.fail("", "refused")
+    assert "does not answer" in await starting
+    assert len(hub.ledger().leases()) == 1
+    await asyncio.sleep(3)
+    assert len(hub.ledger().leases()) == 1
+    faults.heal()
+    await no_lease(hub)
+    assert containers(hub, engine) == []
+
+
+async def test_engine_away_at_a_stop(
+    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+) -> None:
+    hub = make_hub(docker_host=faults.address, extra="c.GPUDockerSpawner.stop_patience = 1\n")
+    await hub.start()
+    await hub.start_server("ada", 2)
+    with faults.away():
+        await hub.stop_server("ada")
+        assert len(hub.ledger().leases()) == 1  # the container runs on: nobody gets its devices
+        assert engine.containers.get(hub.container("ada")).status == "running"
+    await no_lease(hub)
+    assert containers(hub, engine) == []
+
+
+async def test_restart_while_a_clean_up_is_pending(
+    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+) -> None:
+    """The next start of the same server finishes it, and is not hit by it."""
+    hub = make_hub(docker_host=faults.address, extra="c.GPUDockerSpawner.stop_patience = 1\n")
+    await hub.start()
+    await hub.start_server("ada", 2)
+    with faults.away():
+        await hub.stop_server("ada")
+    await hub.start_server("ada", 2)
+    await asyncio.sleep(7)  # longer than the clean-up's pause
+    model = await hub.server("ada")
+    assert model is not None and model["ready"]
+    assert [lease.state for lease in hub.ledger().leases()] == [LeaseState.RUNNING]
+
+
+async def test_the_engine_refuses_the_device(
+    make_hub: Callable[..., HubApp], engine: docker.DockerClient
+) -> None:
+    """CDI is not configured on this Engine: its words reach the participant."""
+    hub = make_hub(extra='c.GPUDockerSpawner.device_injection = "cdi"\n')
+    await hub.start()
+    message = await failure_of(hub, "ada", {"gpus": 1})
+    assert "could not be started" in message and "device" in message
+    await no_lease(hub)
+    assert containers(hub, engine) == []
+
+
+async def test_leftover_running_container_of_the_same_name(
+    hub: HubApp, engine: docker.DockerClient, image: str
+) -> None:
+    """Stock DockerSpawner ends in a 500 here."""
+    engine.containers.run(image, ["sleep", "600"], name=hub.container("ada"), detach=True)
+    await hub.start_server("ada", 1)
+    await hub.stop_server("ada")
+    await no_lease(hub)
+
+
+async def test_a_running_container_of_another_hub_is_not_touched(
+    hub: HubApp, engine: docker.DockerClient, image: str
+) -> None:
+    other = engine.containers.run(
+        image,
+        ["sleep", "600"],
+        name=hub.container("ada"),
+        labels={"gpucamp.hub": "another"},
+        detach=True,
+    )
+    status, body = await hub.request_server("ada", {"gpus": 1})
+    assert status == 409, body
+    other.reload()
+    assert other.status == "running"
+    assert hub.ledger().leases(include_ended=True) == ()
+
+
+async def test_container_removed_by_hand_frees_its_devices(
+    make_hub: Callable[..., HubApp], engine: docker.DockerClient
+) -> None:
+    hub = make_hub(extra="c.Spawner.poll_interval = 1\n")
+    await hub.start()
+    await hub.start_server("ada", 1)
+    engine.containers.get(hub.container("ada")).remove(force=True)
+    await no_lease(hub, 10)
+
+
+async def test_servers_survive_a_killed_hub(hub: HubApp, engine: docker.DockerClient) -> None:
+    await hub.start_server("ada", 1)
+    before = engine.containers.get(hub.container("ada")).id
+    (lease,) = hub.ledger().leases()
+    hub.kill()
+    await hub.start()
+    await hub.wait_ready("ada")
+    assert engine.containers.get(hub.container("ada")).id == before
+    assert hub.ledger().leases() == (lease,)
+    status, _body = await hub.through_proxy("ada")
+    assert status == 200
+    await hub.start_server("bob", 1)
+    assert set(hub.ledger().leases()[1].device_uuids).isdisjoint(lease.device_uuids)
+    await hub.stop_server("ada")
+    assert [each.user for each in hub.ledger().leases()] == ["bob"]
+
+
+async def test_servers_survive_a_stopped_hub(hub: HubApp, engine: docker.DockerClient) -> None:
+    await hub.start_server("ada", 1)
+    hub.stop()
+    assert engine.containers.get(hub.container("ada")).status == "running"
+    await hub.start()
+    await hub.wait_ready("ada")
+    assert len(hub.ledger().leases()) == 1
+
+
+@pytest.mark.parametrize("moment", ["queued", "created", "started"])
+async def test_hub_killed_in_the_middle_of_a_start(
+    make_hub: Callable[..., HubApp],
+    faults: EngineFaultProxy,
+    engine: docker.DockerClient,
+    moment: str,
+) -> None:
+    """After the restart the server is there, or there is nothing; never something in between."""
+    hub = make_hub(docker_host=faults.address, devices=1)
+    await hub.start()
+    if moment == "queued":
+        await hub.start_server("bob", 1)
+        assert (await hub.request_server("ada", {"gpus": 1}))[0] == 202
+        assert len(hub.ledger().queue()) == 1
+    else:
+        where = {"created": r"^POST .*/start", "started": r"^GET .*/containers/[0-9a-f]{64}/json"}
+        stuck = faults.fail(where[moment], "silent")
+        await hub.request_server("ada", {"gpus": 1})
+
+        async def reached() -> bool:
+            return stuck.seen >= 1
+
+        await until(reached, 30)
+    hub.kill()
+    faults.heal()
+    await hub.start()
+
+    async def decided() -> bool:
+        model = await hub.server("ada")
+        return model is None or bool(model["ready"])
+
+    await until(decided, 60, hub.log)
+    model = await hub.server("ada")
+    leases = {lease.user: lease for lease in hub.ledger().leases()}
+    names = containers(hub, engine)
+    assert hub.ledger().queue() == ()
+    if model is not None:
+        assert leases["ada"].state is LeaseState.RUNNING
+        assert hub.container("ada") in names
+        assert (await hub.through_proxy("ada"))[0] == 200
+    else:
+        assert "ada" not in leases
+        assert hub.container("ada") not in names
+    if moment == "queued":
+        assert list(leases) == ["bob"]
+
+
+async def test_a_second_hub_on_the_ledger_is_refused(
+    make_hub: Callable[..., HubApp], hub: HubApp
+) -> None:
+    await hub.start_server("ada", 0)  # the first start claims it
+    other = make_hub(
+        extra=f'c.GPUDockerSpawner.ledger_url = "sqlite:///{hub.folder}/ledger.sqlite"'
+    )
+    await other.start()
+    status, body = await other.request_server("bob", {"gpus": 1})
+    assert status == 503, body
+    assert [lease.user for lease in hub.ledger().leases()] == ["ada"]
+    # with jupyterhub_config.py it does not even start
+    config = (
+        "from hub_ext.defaults import refuse_second_hub\n"
+        f'refuse_second_hub("sqlite:///{hub.folder}/ledger.sqlite")\n'
+    )
+    (other.folder / "second.py").write_text(config)
+    second = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "jupyterhub", "-f", str(other.folder / "second.py")],
+        cwd=other.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert second.returncode != 0
+    assert "gpucamp does not start" in second.stderr
+
+
+async def test_the_ledger_is_read_only(hub: HubApp, engine: docker.DockerClient) -> None:
+    """Nothing is leased on a guess."""
+    await hub.start_server("ada", 1)
+    ledger = hub.folder / "ledger.sqlite"
+    kept = ledger.read_bytes()
+    ledger.write_bytes(b"not a database, " * 512)
+    try:
+        status, body = await hub.request_server("bob", {"gpus": 1})
+        assert status in (202, 503), body
+        if status == 202:
+            async with hub.progress("bob") as progress:
+                body = await progress.until(lambda event: event.get("failed"))
+        assert "cannot be reserved" in body["message"]
+    finally:
+        ledger.write_bytes(kept)
+    assert containers(hub, engine) == [hub.container("ada")]
+
+
+async def test_work_and_environment_survive_a_stop(
+    hub: HubApp, engine: docker.DockerClient
+) -> None:
+    await hub.start_server("ada", 0)
+    command = [
+        "sh",
+        "-c",
+        "echo mine > ~/work/file && echo setting > ~/.setting && echo x > /tmp/x",
+    ]
+    assert engine.containers.get(hub.container("ada")).exec_run(command)[0] == 0
+    await hub.stop_server("ada")
+    await hub.start_server("ada", 0)
+    container = engine.containers.get(hub.container("ada"))
+    assert container.exec_run(["sh", "-c", "cat ~/work/file ~/.setting"])[1] == b"mine\nsetting\n"
+    assert container.exec_run(["cat", "/tmp/x"])[0] != 0
+
+
+async def test_a_named_server_has_an_environment_of_its_own_and_the_users_work(
+    hub: HubApp, engine: docker.DockerClient
+) -> None:
+    await hub.start_server("ada", 0)
+    command = ["sh", "-c", "echo mine > ~/work/file && echo setting > ~/.setting"]
+    assert engine.containers.get(hub.container("ada")).exec_run(command)[0] == 0
+    await hub.start_server("ada", 0, "second")
+    second = engine.containers.get(hub.container("ada", "second"))
+    assert second.exec_run(["sh", "-c", "cat ~/work/file"])[1] == b"mine\n"
+    assert second.exec_run(["sh", "-c", "cat ~/.setting"])[0] != 0
+
+
+async def test_a_held_lease_waits_for_its_server(hub: HubApp, engine: docker.DockerClient) -> None:
+    """What a reset relies on: hold, stop, new generation, start; nobody gets in between."""
+    from datetime import UTC, datetime, timedelta
+
+    await hub.start_server("ada", 2)
+    ledger = hub.ledger()
+    (lease,) = ledger.leases()
+    now = datetime.now(UTC)
+    ledger.hold(lease.id, now + timedelta(minutes=5), now)
+    assert (await hub.request_server("bob", {"gpus": 1}))[0] == 202
+    await hub.stop_server("ada")
+    (held,) = ledger.leases()
+    assert held.state is LeaseState.HELD and held.gone_at is not None
+    ledger.reset_environment("ada", "", now)
+    await asyncio.sleep(1.5)
+    await hub.start_server("ada", 2)
+    (again,) = ledger.leases()
+    assert (again.id, again.device_uuids) == (lease.id, lease.device_uuids)
+    mounts = engine.containers.get(hub.container("ada")).attrs["Mounts"]
+    names = {mount["Destination"]: mount["Name"] for mount in mounts}
+    assert names["/home/jovyan"] == f"{hub.prefix}-env-ada-2"
+    await hub.stop_server("ada")
+    await hub.wait_ready("bob")
