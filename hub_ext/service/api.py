@@ -29,7 +29,19 @@ from .views import (
 
 
 class ApiHandler(ServiceHandler):
-    """Base of REST handlers."""
+    """Base of REST handlers. A query argument that is not in `query` is refused: it is a typo."""
+
+    query: frozenset[str] = frozenset()
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        unknown = set(self.request.query_arguments) - self.query - {"_xsrf"}
+        if unknown:
+            raise BadRequest(
+                _("This address knows no query argument but: {names}.").format(
+                    names=", ".join(sorted(self.query)) or "-"
+                )
+            )
 
     def refuse_unknown(self) -> None:
         raise HTTPError(401)
@@ -101,6 +113,8 @@ class DevicesHandler(ApiHandler):
 
 
 class LeasesHandler(ApiHandler):
+    query = frozenset({"include_ended"})
+
     @requires(LEASES_READ)
     async def get(self) -> None:
         flag = self.get_query_argument("include_ended", "0")

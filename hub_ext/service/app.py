@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import secrets
 import signal
@@ -185,6 +186,10 @@ class GpucampService(Application):
     def _default_practice_devices(self) -> int:
         return int(os.environ.get("GPUCAMP_PRACTICE_DEVICES", "2"))
 
+    @default("name_prefix")
+    def _default_name_prefix(self) -> str:
+        return os.environ.get("GPUCAMP_PREFIX") or PREFIX
+
     @default("cookie_secret_file")
     def _default_cookie_secret_file(self) -> str:
         return str(_state_folder() / "service_cookie_secret")
@@ -210,6 +215,12 @@ class GpucampService(Application):
             )
             # what was said on the command line wins
             self.update_config(self.cli_config)
+        # one log: also what the modules of gpucamp and tornado say
+        for name in ("hub_ext", "gpucamp", "tornado"):
+            logger = logging.getLogger(name)
+            logger.handlers = list(self.log.handlers)
+            logger.setLevel(self.log_level)
+            logger.propagate = False
 
     def start(self) -> None:
         """Serve until SIGTERM or SIGINT."""

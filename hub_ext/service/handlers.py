@@ -53,6 +53,13 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        if status_code == 405:
+            known = (
+                verb
+                for verb in self.SUPPORTED_METHODS
+                if getattr(type(self), verb.lower()) is not getattr(RequestHandler, verb.lower())
+            )
+            self.set_header("Allow", ", ".join(known))
         self.show_error(status_code, message_for(error, status_code))
 
     def show_error(self, status: int, message: str) -> None:

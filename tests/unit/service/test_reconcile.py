@@ -134,9 +134,7 @@ containers = st.none() | st.lists(
         running=st.booleans(),
     )
 )
-looks = st.lists(
-    st.tuples(leases, containers, st.timedeltas(-LONG, LONG)), min_size=1, max_size=6
-)
+looks = st.lists(st.tuples(leases, containers, st.timedeltas(-LONG, LONG)), min_size=1, max_size=6)
 
 
 @settings(max_examples=300, deadline=None)
@@ -146,9 +144,7 @@ def test_no_history_of_looks_ends_a_lease_that_must_stay(history, resetting):
     now = NOW
     for seen_leases, seen_containers, passed in history:
         now += passed
-        result = plan(
-            seen_leases, seen_containers, now, odd_since=odd_since, resetting=resetting
-        )
+        result = plan(seen_leases, seen_containers, now, odd_since=odd_since, resetting=resetting)
         by_id = {lease.id: lease for lease in seen_leases}
         with_container = {c.lease_id for c in seen_containers or ()}
         if seen_containers is None:
