@@ -44,10 +44,14 @@ def running(settings: Settings) -> processes.Record | None:
     return processes.load(record_file(settings))
 
 
-def answers(settings: Settings, path: str = "/hub/api/", seconds: float = 3) -> bool:
+def answers(settings: Settings, seconds: float = 3) -> bool:
     """Whether the hub answers through its proxy."""
+    return _answers(settings.local_url, seconds)
+
+
+def _answers(url: str, seconds: float) -> bool:
     try:
-        with urllib.request.urlopen(settings.local_url + path, timeout=seconds) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{url}/hub/api/", timeout=seconds) as answer:  # noqa: S310
             return bool(answer.status == 200)
     except (OSError, urllib.error.URLError, http.client.HTTPException, ValueError):
         return False
@@ -118,16 +122,18 @@ def start(settings: Settings, progress: Progress, image: str, gateway: str) -> N
             record = processes.record_of(process.pid)
             if record is not None:
                 processes.save(record_file(settings), record)
-            _wait(settings, process, log, start_at)
+            # first the hub itself: the proxy would log an error for each question until then
+            for url in (f"http://{gateway}:{settings.hub_port}", settings.local_url):
+                _wait(url, process, log, start_at)
         except BaseException:
             # a hub that does not answer is of no use; the next run starts afresh
             _end(settings)
             raise
 
 
-def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path, start_at: int) -> None:
+def _wait(url: str, process: subprocess.Popen[bytes], log: Path, start_at: int) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not answers(settings):
+    while not _answers(url, 3):
         if process.poll() is not None or time.monotonic() > deadline:
             with log.open("rb") as written:
                 written.seek(start_at)
@@ -135,7 +141,7 @@ def _wait(settings: Settings, process: subprocess.Popen[bytes], log: Path, start
             raise SetupError(
                 "The hub did not start."
                 if process.returncode is not None
-                else f"The hub did not answer on {settings.local_url} in {_START_SECONDS} s.",
+                else f"The hub did not answer on {url} in {_START_SECONDS} s.",
                 f"the cause is likely above, or earlier in {log}.",
                 "\n".join(said),
             )

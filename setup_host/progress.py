@@ -122,7 +122,7 @@ class Progress:
                 )
                 if time.monotonic() - last_sign > HEARTBEAT_SECONDS:
                     last_sign = time.monotonic()
-                    self.say(f"  {duration(last_sign - begun)}: {last_line[:100]}")
+                    self.say(f"  {duration(last_sign - begun)}: {last_line[:100] or 'at work'}")
         return code
 
 

@@ -24,7 +24,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "GPUCAMP_SERVICE_PORT": ("8083", "port of the service on the container network's gateway"),
     "GPUCAMP_PROXY_API_PORT": ("8001", "port of the proxy's own API on 127.0.0.1"),
     "GPUCAMP_NETWORK": ("gpucamp", "name of the containers' Docker network"),
-    "GPUCAMP_PREFIX": ("gpucamp", "how names of containers and volumes begin; one per installation"),
+    "GPUCAMP_PREFIX": ("gpucamp", "how names of containers and volumes begin; one per hub"),
     "GPUCAMP_SUBNET": ("", "its subnet, such as 10.77.0.0/20 (default: a free one)"),
     "GPUCAMP_PRACTICE_DEVICES": ("2", "simulated GPUs on a host without a card"),
     "GPUCAMP_LEDGER_URL": ("", "database of the leases (default: SQLite in the state folder)"),

@@ -127,9 +127,14 @@ def format_all(settings: Settings, progress: Progress) -> int:
 
 
 def for_tests(settings: Settings) -> Settings:
-    """The same tools, another state folder and network."""
+    """The same tools; state, network and names of the tests' own."""
     state = settings.state.with_name(settings.state.name + "-test")
-    return replace(settings, state=state, network=settings.network + "-test")
+    return replace(
+        settings,
+        state=state,
+        network=f"{settings.network}-test",
+        prefix=f"{settings.prefix}-test",
+    )
 
 
 def _set_up_fast(settings: Settings, progress: Progress) -> None:
