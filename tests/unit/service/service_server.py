@@ -30,6 +30,7 @@ from hub_ext.service.reset import Limits, ResetWorkflow
 
 PREFIX = "/services/gpucamp/"
 SERVICE_TOKEN = "service-token"
+ADA = "ada-token"
 
 
 def expand(names: Iterable[str], user: str, server: str = "") -> list[str]:
@@ -177,7 +178,7 @@ class RunningService:
         self.world, self.hub, self.engine, self.limits = world, hub, engine, limits
         self.tokens = Tokens(
             {
-                "ada-token": person("ada"),
+                ADA: person("ada"),
                 "bob-token": person("bob"),
                 "stranger-token": {"kind": "user", "name": "eve", "scopes": []},
                 "instructor-token": person("kim", *scopes.INSTRUCTOR_SCOPES),
@@ -188,7 +189,7 @@ class RunningService:
                 },
             }
         )
-        self.visitor = self.tokens["ada-token"]
+        self.visitor = self.tokens[ADA]
         self.hub_down = False
         self.port = 0
 
@@ -201,7 +202,7 @@ class RunningService:
         return self.origin + PREFIX
 
     def __call__(
-        self, method: str, path: str, token: str | None = "ada-token", **kwargs: Any
+        self, method: str, path: str, token: str | None = ADA, **kwargs: Any
     ) -> requests.Response:
         """A request with a token."""
         headers = kwargs.pop("headers", {})

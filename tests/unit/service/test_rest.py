@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import requests
-from service_server import expand, person, running_service
+from service_server import ADA, expand, person, running_service
 from service_world import EngineSilent, HubFailsToStart, HubNeverStops
 
 from hub_ext import scopes
@@ -16,7 +16,7 @@ from hub_ext.service.auth import Caller, Resource
 from hub_ext.service.reset import Limits
 
 
-def until_done(ask, operation_id: str, token: str = "ada-token"):
+def until_done(ask, operation_id: str, token: str = ADA):
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         view = ask("GET", f"api/operations/{operation_id}", token).json()
