@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,7 +135,7 @@ class RunStore:
                 run = _decode(json.loads(file.read(MAXIMUM_RECORD_BYTES)))
             if run.id != run_id:
                 raise ValueError(run.id)
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise NotFound(N_("There is no run {id}."), id=run_id) from error
         return run
 
@@ -188,8 +188,10 @@ def _iso(seconds: float) -> str:
     )
 
 
-def _decode(value: Mapping[str, Any]) -> Run:
+def _decode(value: Any) -> Run:
     """A Run from JSON; unknown fields (of a later version) are passed over."""
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
     names = {one.name for one in fields(Run)}
     known = {name: part for name, part in value.items() if name in names}
     run = Run(

@@ -1,0 +1,282 @@
+"""Reset over a real server's REST interface, against a service that is a real HTTP server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sysconfig
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_server.auth.identity import User
+from tornado import web
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from server_ext.reset import client as client_module
+from server_ext.reset.packages import changed_packages, compare, installed
+
+pytestmark = pytest.mark.timeout(60)
+
+
+class Service:
+    """Stands in for the service: answers as it is told, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str | None, bytes]] = []
+        self.status = 200
+        self.body: Any = {"generation": 3, "can_undo": True}
+        self.headers: dict[str, str] = {}
+        self.delay = 0.0
+        self.port = 0
+        outer = self
+
+        class Handler(web.RequestHandler):
+            async def prepare(self) -> None:
+                request = self.request
+                token = request.headers.get("Authorization")
+                outer.asked.append((request.method, request.path, token, request.body))
+                await asyncio.sleep(outer.delay)
+                self.set_status(outer.status)
+                for name, value in outer.headers.items():
+                    self.set_header(name, value)
+                raw = isinstance(outer.body, bytes)
+                self.finish(outer.body if raw else json.dumps(outer.body))
+
+        self.app = web.Application([(r".*", Handler)])
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    service = Service()
+    server = HTTPServer(service.app)
+    sockets = bind_sockets(0, "127.0.0.1")
+    service.port = sockets[0].getsockname()[1]
+    server.add_sockets(sockets)
+    yield service
+    server.stop()
+    await server.close_all_connections()
+
+
+@pytest.fixture
+async def lab(jupyter: Any, service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Ada's server "second", as the spawner would have set it up."""
+    url = f"http://127.0.0.1:{service.port}/services/gpucamp/"
+    monkeypatch.setenv("GPUCAMP_SERVICE_URL", url)
+    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the server's token")
+    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+    monkeypatch.setenv("JUPYTERHUB_SERVER_NAME", "second")
+    jupyter.visitor = "ada"
+
+    async def visitor(handler: Any) -> User | None:
+        """Who asks: the token of the tests is the visitor's."""
+        known = "Authorization" in handler.request.headers
+        return User(username=jupyter.visitor) if known else None
+
+    monkeypatch.setattr(jupyter.app.identity_provider, "get_user_token", visitor)
+    return jupyter
+
+
+async def test_what_a_reset_would_take(lab: Any, service: Service) -> None:
+    answer = await lab.json("gpucamp/reset")
+    assert service.asked == [
+        (
+            "GET",
+            "/services/gpucamp/api/users/ada/servers/second",
+            "token the server's token",
+            b"",
+        )
+    ]
+    assert (answer["generation"], answer["can_undo"]) == (3, True)
+    assert (answer["running_runs"], answer["kernels"]) == (0, 0)
+    assert answer["changed_packages"] == []
+
+
+async def test_changed_packages_of_the_kernels_environment(lab: Any, tmp_path: Path) -> None:
+    environment = tmp_path / "environment"
+    site = environment / "lib" / "python3.11" / "site-packages"
+    (environment / "bin").mkdir(parents=True)
+    (environment / "bin" / "python").symlink_to("/bin/sh")
+    (site / "Six-1.0.0.dist-info").mkdir(parents=True)
+    (site / "tornado-0.0.1.dist-info").mkdir()
+    lab.app.kernel_spec_manager.kernel_dirs = [str(lab.data / "kernels")]
+    lab.add_kernel("python3", [str(environment / "bin" / "python"), "-m", "ipykernel_launcher"])
+    changed = (await lab.json("gpucamp/reset"))["changed_packages"]
+    tornado = installed(sysconfig.get_path("purelib"))["tornado"]
+    assert {"name": "tornado", "base": tornado, "environment": "0.0.1"} in changed
+    assert [one["name"] for one in changed if one["environment"] == "1.0.0"] == ["six"]
+
+
+@pytest.mark.parametrize(("undo", "action"), [(False, "reset"), (True, "undo-reset")])
+async def test_reset_and_undo_lead_to_the_progress_page(
+    lab: Any, service: Service, undo: bool, action: str
+) -> None:
+    service.status = 202
+    service.body = {
+        "operation": {"id": 7},
+        "progress_url": "/services/gpucamp/operations/7",
+    }
+    response = await lab.fetch("gpucamp/reset", method="POST", body={"undo": undo})
+    assert response.code == 202
+    assert json.loads(response.body) == {"progress_url": "/services/gpucamp/operations/7"}
+    assert service.asked == [
+        (
+            "POST",
+            f"/services/gpucamp/api/users/ada/servers/second/{action}",
+            "token the server's token",
+            b"{}",
+        )
+    ]
+
+
+async def test_names_are_quoted(lab: Any, service: Service, monkeypatch: Any) -> None:
+    lab.visitor = "ada/../bob?x"
+    monkeypatch.setenv("JUPYTERHUB_USER", lab.visitor)
+    monkeypatch.setenv("JUPYTERHUB_SERVER_NAME", "")
+    await lab.json("gpucamp/reset")
+    assert service.asked[0][1] == "/services/gpucamp/api/users/ada%2F..%2Fbob%3Fx/server"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "//evil.example/services/gpucamp/",
+        "https://evil.example/",
+        "/services/gpucamp/../../hub/logout",
+        "/hub/logout",
+        "javascript:alert(1)",
+        "/services/gpucamp/\\evil",
+        7,
+        None,
+    ],
+)
+async def test_the_browser_is_never_sent_elsewhere(lab: Any, service: Service, url: Any) -> None:
+    service.status, service.body = 202, {"operation": {"id": "a/b"}, "progress_url": url}
+    response = await lab.fetch("gpucamp/reset", method="POST", body={"undo": False})
+    expected = {"progress_url": "/services/gpucamp/operations/a%2Fb"}
+    assert json.loads(response.body) == expected
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_only_the_servers_own_user(lab: Any, service: Service, method: str) -> None:
+    lab.visitor = "bob"  # to whom ada has shared her server
+    response = await lab.fetch("gpucamp/reset", method=method, body=None)
+    assert response.code == 403 and "ada" in json.loads(response.body)["message"]
+    assert service.asked == []
+
+
+async def test_nobody_without_signing_in(lab: Any, service: Service) -> None:
+    for method in ("GET", "POST"):
+        response = await lab.fetch("gpucamp/reset", method=method, token=None)
+        assert response.code in (302, 403)
+    assert service.asked == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (409, {"message": "A reset is under way: {x}."}, 409),
+        (400, {"message": "no"}, 400),
+        (403, {"message": "no"}, 403),
+        (404, {"message": "no"}, 404),
+        (500, {"message": "boom"}, 503),
+        (502, b"<html>Bad gateway</html>", 503),
+        (404, b"<html>", 503),
+        (401, {"message": "no"}, 503),
+        (200, b"", 503),
+        (200, b"[]", 503),
+        (200, b"{" * 100000, 503),
+        (200, {}, 503),
+    ],
+)
+async def test_what_the_service_refuses(
+    lab: Any, service: Service, status: int, body: Any, expected: int
+) -> None:
+    service.status, service.body = status, body
+    response = await lab.fetch("gpucamp/reset", method="POST", body={"undo": False})
+    answer = json.loads(response.body)
+    assert (response.code, answer["status"]) == (expected, expected)
+    if expected == 503:
+        assert "/services/gpucamp/" in answer["message"]
+    else:
+        assert answer["message"] == body["message"]
+
+
+async def test_a_redirect_does_not_get_the_token(lab: Any, service: Service) -> None:
+    service.status, service.body = 302, b""
+    service.headers = {"Location": f"http://127.0.0.1:{service.port}/elsewhere"}
+    response = await lab.fetch("gpucamp/reset", method="POST", body={})
+    assert response.code == 503
+    assert [path for _, path, _, _ in service.asked] == [
+        "/services/gpucamp/api/users/ada/servers/second/reset"
+    ]
+
+
+async def test_a_service_that_is_down(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    monkeypatch.setenv("GPUCAMP_SERVICE_URL", f"http://127.0.0.1:{port}/services/gpucamp/")
+    for method in ("GET", "POST"):
+        response = await lab.fetch("gpucamp/reset", method=method, body=None)
+        assert response.code == 503
+        assert "/services/gpucamp/" in json.loads(response.body)["message"]
+
+
+async def test_a_service_that_hangs(
+    lab: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "TIMEOUT_SECONDS", 0.3)
+    service.delay = 5
+    response = await lab.fetch("gpucamp/reset", method="POST", body={})
+    assert response.code == 503
+
+
+async def test_a_server_without_a_hub(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GPUCAMP_SERVICE_URL")
+    response = await lab.fetch("gpucamp/reset")
+    assert response.code == 503
+
+
+@pytest.mark.parametrize(
+    "body", [b"x", [], {"undo": 1}, {"undo": "yes"}, {"undo": None}, {"generation": 2}]
+)
+async def test_bodies_refused(lab: Any, service: Service, body: Any) -> None:
+    response = await lab.fetch("gpucamp/reset", method="POST", body=body)
+    assert response.code == 400
+    assert service.asked == []
+
+
+def test_installed_reads_names_only(tmp_path: Path) -> None:
+    for name in (
+        "torch-2.9.1+cu128.dist-info",
+        "ruamel.yaml-0.18.6.dist-info",
+        "Zope_Interface-7.0-py3.11.egg-info",
+        "~orch-2.9.0.dist-info",
+        "no_version.dist-info",
+        "torch",
+    ):
+        (tmp_path / name).mkdir()
+    assert installed(str(tmp_path)) == {
+        "torch": "2.9.1+cu128",
+        "ruamel-yaml": "0.18.6",
+        "zope-interface": "7.0",
+    }
+    assert installed(str(tmp_path / "missing")) == {}
+
+
+def test_compare() -> None:
+    changed = compare({"a": "1", "b": "1", "c": "1"}, {"a": "2", "b": "1", "d": "1"})
+    assert [(one.name, one.base, one.environment) for one in changed] == [
+        ("a", "1", "2"),
+        ("d", None, "1"),
+    ]
+
+
+def test_an_environment_that_is_the_base_has_no_changes(tmp_path: Path) -> None:
+    (tmp_path / "torch-2.9.1.dist-info").mkdir()
+    link = tmp_path.parent / "link"
+    link.symlink_to(tmp_path)
+    assert changed_packages(str(tmp_path), [str(link)]) == []
