@@ -9,12 +9,12 @@ Guarantees:
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -33,13 +33,16 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
-        self._lock = threading.Lock()
 
     def say(self, text: str) -> None:
-        """Print a line now."""
-        with self._lock:
+        """Print a line now; where nobody reads any more (`make run | head`), the work goes on."""
+        try:
             self._stream.write(text + "\n")
             self._stream.flush()
+        except BrokenPipeError:
+            # the interpreter would fail on it once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._stream = io.StringIO()
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[None]:

@@ -104,6 +104,23 @@ Progress().run(["sh", "-c", "sleep 300 & echo $! > {tmp_path}/child; wait"],
         time.sleep(0.05)
 
 
+def test_the_work_goes_on_when_nobody_reads_any_more(tmp_path: Path) -> None:
+    code = f"""
+import sys, time; sys.path.insert(0, sys.argv[1])
+from setup_host.progress import Progress
+progress = Progress()
+for _ in range(20):
+    progress.say("x" * 10000)
+open("{tmp_path}/done", "w").close()
+"""
+    (tmp_path / "code.py").write_text(code)
+    root = Path(module.__file__).parents[1]
+    command = f"{sys.executable} {tmp_path}/code.py {root} | head -c 10"
+    result = subprocess.run(["sh", "-c", command], capture_output=True, timeout=30)
+    assert (tmp_path / "done").exists()
+    assert result.stderr == b""
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min 00 s"), (605.4, "10 min 05 s")]
 )
