@@ -153,9 +153,7 @@ def _once_per_code(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     for finding in findings:
         known = merged.get(finding.code.code)
         merged[finding.code.code] = (
-            finding
-            if known is None
-            else replace(known, evidence=known.evidence + finding.evidence)
+            finding if known is None else replace(known, evidence=known.evidence + finding.evidence)
         )
     return tuple(merged.values())
 

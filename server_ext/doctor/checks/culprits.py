@@ -34,7 +34,7 @@ def suspects(facts: Facts, probe: str) -> tuple[Suspect, ...]:
     ranked: list[tuple[int, int, Suspect]] = []
     for order, suspect in enumerate(_in_front_of_base(facts)):
         rank = _rank(suspect, named, touched)
-        shadows = facts.text("reference", "lock", suspect.name) is not None and suspect.version
+        shadows = suspect.version and reading.locked(facts, suspect.name) is not None
         if rank is None and shadows:
             rank = 1000
         if rank is not None:
@@ -54,7 +54,7 @@ def culprits_found(facts: Facts, probe: str) -> tuple[Suspect, ...]:
 
 def _in_front_of_base(facts: Facts) -> list[Suspect]:
     found = [
-        Suspect(item.name, item.version, item.modules, item.directory)
+        Suspect(item.spelled, item.version, item.modules, item.directory)
         for item in reading.distributions(facts)
         if not item.in_base and item.modules
     ]

@@ -50,7 +50,7 @@ IPYKERNEL_BROKEN_BY = Code(
     "kernel",
     "blocker",
     "you",
-    N_("Kernels cannot start: {package} in your environment is in the way of the base's {base}."),
+    N_("Kernels cannot start: {found} in your environment is in the way (the base has {base})."),
     N_("Uninstall {package} from your environment, so that the base's is used again."),
     "pip uninstall -y {package}",
 )
@@ -120,22 +120,28 @@ def ipykernel_imports(facts: Facts) -> Iterator[Finding]:
     )
     found = culprits.culprits_found(facts, "ipykernel")
     if found:
-        package, base = names_of(facts, found)
-        yield Finding(IPYKERNEL_BROKEN_BY, evidence, {"package": package, "base": base})
+        params = params_of(facts, found)
+        yield Finding(IPYKERNEL_BROKEN_BY, evidence + places_of(found), params)
     else:
         yield Finding(NO_IPYKERNEL, evidence)
 
 
-def names_of(facts: Facts, found: tuple[culprits.Suspect, ...]) -> tuple[str, str]:
-    """Culprits for a sentence and a command, and what the base has in their place."""
-    package = " ".join(suspect.name for suspect in found)
-    bases = [reading.locked(facts, suspect.name) for suspect in found]
-    base = " ".join(
-        f"{suspect.name} {version}"
-        for suspect, version in zip(found, bases, strict=True)
-        if version is not None
+def params_of(facts: Facts, found: tuple[culprits.Suspect, ...]) -> dict[str, str]:
+    """Culprits for a sentence and for a command, and the base's versions of them."""
+    bases = [reading.locked(facts, suspect.name) or "-" for suspect in found]
+    return {
+        "package": " ".join(suspect.name for suspect in found),
+        "found": ", ".join(f"{suspect.name} {suspect.version}".strip() for suspect in found),
+        "base": ", ".join(bases),
+    }
+
+
+def places_of(found: tuple[culprits.Suspect, ...]) -> tuple[str, ...]:
+    """Where the culprits are."""
+    return tuple(
+        f"{suspect.name} {suspect.version}".strip() + f" in {suspect.directory}"
+        for suspect in found
     )
-    return package, base or "-"
 
 
 @check("kernel", ("kernelspec", "python", "reference"), (OTHER_PYTHON,))

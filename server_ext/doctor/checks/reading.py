@@ -82,9 +82,10 @@ def normalised(name: str) -> str:
 
 @dataclass(frozen=True)
 class Distribution:
-    """An installed package. in_base: part of the image; directory: where it is."""
+    """An installed package. name: normalised; spelled: as its maker writes it; in_base: part of the image."""
 
     name: str
+    spelled: str
     version: str
     directory: str
     in_base: bool
@@ -102,6 +103,7 @@ def distributions(facts: Facts) -> tuple[Distribution, ...]:
                 found.append(
                     Distribution(
                         normalised(text_of(entry, "name")),
+                        text_of(entry, "name"),
                         text_of(entry, "version"),
                         text_of(folder, "directory"),
                         folder.get("base") is True,

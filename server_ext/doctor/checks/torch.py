@@ -9,14 +9,14 @@ from ...i18n import N_
 from ..facts import Facts, text_of
 from ..findings import Code, Finding, check
 from . import culprits, reading
-from .kernel import names_of
+from .kernel import params_of, places_of
 
 BROKEN_BY = Code(
     "GC311",
     "torch",
     "blocker",
     "you",
-    N_("torch cannot be imported: {package} in your environment is in the way (base: {base})."),
+    N_("torch cannot be imported: {found} in your environment breaks it (the base has {base})."),
     N_("Uninstall {package} from your environment, so that the base's is used; or reset it."),
     "pip uninstall -y {package}",
     stops=True,
@@ -135,12 +135,7 @@ def torch_imports(facts: Facts) -> Iterator[Finding]:
     )
     found = culprits.culprits_found(facts, "torch")
     if found:
-        package, base = names_of(facts, found)
-        where = tuple(
-            f"{suspect.name} {suspect.version}".strip() + f" in {suspect.directory}"
-            for suspect in found
-        )
-        yield Finding(BROKEN_BY, evidence + where, {"package": package, "base": base})
+        yield Finding(BROKEN_BY, evidence + places_of(found), params_of(facts, found))
     elif failure is not None:
         if failure.kind == "timeout":
             yield Finding(IMPORT_HANGS, evidence)
