@@ -8,19 +8,22 @@ was started is ended, whatever the outcome; every level runs even when an earlie
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO
 
 from . import apt, engine, front_end, hub_process, python_env, running, test_engine, wheel
 from .environment import tool_environ
 from .errors import SetupError
 from .locks import lock_path, only_one
-from .progress import Progress, duration
+from .progress import Progress, duration, end_session
 from .settings import Settings
 
 CHROMIUM = "/usr/bin/chromium"
@@ -74,14 +77,15 @@ STATEFUL = Level("stateful", (_pytest("stateful", 120),), 900)
 SERVER = Level("server", (_pytest("server", 120),), 900)
 ENGINE = Level("engine", (_pytest("engine", 300),), 1500)
 BROWSER = Level("browser", (_pytest("browser", 600),), 1500)
-FAST = (LINT, FRONT_END, UNIT, STATEFUL, SERVER)
-ALL = (*FAST, ENGINE, BROWSER)
+# the long ones first: they run side by side
+FAST = (SERVER, FRONT_END, UNIT, STATEFUL, LINT)
+ALL = (LINT, FRONT_END, UNIT, STATEFUL, SERVER, ENGINE, BROWSER)
 
 
 def test_fast(settings: Settings, progress: Progress) -> int:
     """Everything that needs neither Engine nor browser; the exit status."""
     _set_up_fast(settings, progress)
-    return _run(for_tests(settings), progress, FAST, {})
+    return _run(for_tests(settings), progress, FAST, {}, at_once=2)
 
 
 def test(settings: Settings, progress: Progress, names: list[str]) -> int:
@@ -178,8 +182,14 @@ def _everything(settings: Settings, progress: Progress) -> Iterator[dict[str, st
 
 
 def _run(
-    settings: Settings, progress: Progress, levels: tuple[Level, ...], variables: dict[str, str]
+    settings: Settings,
+    progress: Progress,
+    levels: tuple[Level, ...],
+    variables: dict[str, str],
+    *,
+    at_once: int = 1,
 ) -> int:
+    """Run levels, `at_once` of them side by side; then their output comes when each has ended."""
     environ = {
         **tool_environ(settings, os.environ),
         "GPUCAMP_STATE_DIR": str(settings.state),
@@ -187,14 +197,38 @@ def _run(
         "GPUCAMP_PROXY_COMMAND": str(settings.proxy_command),
         **variables,
     }
-    outcomes = []
-    for level in levels:
-        progress.say(f"\n== {level.name}")
+    results = settings.root / "artifacts" / "test-results"
+    results.mkdir(parents=True, exist_ok=True)
+
+    def one(level: Level) -> Outcome:
         begun = time.monotonic()
-        passed = all([_command(settings, progress, level, c, environ) for c in level.commands])
-        outcomes.append(Outcome(level.name, passed, time.monotonic() - begun))
-    progress.say("\n" + summary(outcomes))
+        if at_once == 1:
+            progress.say(f"\n== {level.name}")
+            passed = _all(settings, progress, level, environ, None)
+        else:
+            log = results / f"{level.name.replace(' ', '-')}.log"
+            with log.open("wb") as output:
+                passed = _all(settings, Progress(io.StringIO()), level, environ, output)
+            said = log.read_text(encoding="utf-8", errors="replace").rstrip()
+            progress.say(f"\n== {level.name}\n{said}")
+        return Outcome(level.name, passed, time.monotonic() - begun)
+
+    begun = time.monotonic()
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
+        outcomes = list(pool.map(one, levels)) if at_once > 1 else [one(x) for x in levels]
+    progress.say("\n" + summary(outcomes, time.monotonic() - begun))
     return 0 if all(outcome.passed for outcome in outcomes) else 1
+
+
+def _all(
+    settings: Settings,
+    progress: Progress,
+    level: Level,
+    environ: dict[str, str],
+    output: IO[bytes] | None,
+) -> bool:
+    # every command, also after one that failed
+    return all([_command(settings, progress, level, c, environ, output) for c in level.commands])
 
 
 def _command(
@@ -203,6 +237,7 @@ def _command(
     level: Level,
     command: tuple[str, ...],
     environ: dict[str, str],
+    output: IO[bytes] | None,
 ) -> bool:
     progress.say(f"$ {' '.join(command)}")
     program = shutil.which(command[0], path=environ["PATH"])
@@ -214,6 +249,9 @@ def _command(
         cwd=settings.root / level.folder,
         env=environ,
         stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=None if output is None else subprocess.STDOUT,
+        start_new_session=True,
     )
     try:
         return process.wait(level.seconds) == 0
@@ -222,20 +260,15 @@ def _command(
         return False
     finally:
         if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            # SIGINT first: pytest then still runs the tests' own clean-up
+            end_session(process, grace=30)
 
 
-def summary(outcomes: list[Outcome]) -> str:
-    """A table for a terminal: level, outcome, time."""
+def summary(outcomes: list[Outcome], seconds: float) -> str:
+    """A table for a terminal: level, outcome, time; `seconds` is how long all took together."""
     rows = [
         f"{outcome.name:<16} {'passed' if outcome.passed else 'FAILED':<8} "
         f"{duration(outcome.seconds)}"
         for outcome in outcomes
     ]
-    total = sum(outcome.seconds for outcome in outcomes)
-    return "\n".join([*rows, f"{'all':<16} {'':<8} {duration(total)}"])
+    return "\n".join([*rows, f"{'all':<16} {'':<8} {duration(seconds)}"])
