@@ -36,11 +36,12 @@ class Started:
 
 @dataclass(frozen=True)
 class Probed:
-    """A probe ended. failed: it gave no facts."""
+    """A probe ended. failed: it gave no facts; decided: how many checks were answered before it."""
 
     name: str
     seconds: float
     failed: bool
+    decided: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ async def examine(
             for result in await rounds.next_results():
                 results[result.name] = result
                 rounds.follow_up(result, Facts(results))
-                yield Probed(result.name, result.seconds, result.failure is not None)
+                failed = result.failure is not None
+                yield Probed(result.name, result.seconds, failed, len(outcomes))
     finally:
         await rounds.end()
     ordered = tuple(outcomes[check.name] for check in ALL_CHECKS if check.name in outcomes)

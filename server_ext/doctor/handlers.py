@@ -93,8 +93,13 @@ def describe_event(event: Event, gettext: i18n.Gettext, docs_url: str) -> dict[s
     if isinstance(event, Started):
         return {"event": "started", "kernel": event.kernel, "checks": event.checks}
     if isinstance(event, Probed):
-        seconds = round(event.seconds, 3)
-        return {"event": "probe", "name": event.name, "seconds": seconds, "failed": event.failed}
+        return {
+            "event": "probe",
+            "name": event.name,
+            "seconds": round(event.seconds, 3),
+            "failed": event.failed,
+            "decided": event.decided,
+        }
     if isinstance(event, Found):
         return {"event": "finding", "finding": event.finding.describe(gettext, docs_url)}
     assert isinstance(event, Finished)  # noqa: S101 - for the type checker

@@ -22,7 +22,11 @@ def split(text: str) -> dict[str, str]:
     """code -> its section in Markdown, heading included."""
     starts = [(found[1], found.start()) for found in _HEADING.finditer(text)]
     ends = [start for _, start in starts[1:]] + [len(text)]
-    return {code: text[start:end].strip() for (code, start), end in zip(starts, ends, strict=True)}
+    return {
+        # a section ends at a heading of a higher level, too
+        code: text[start:end].partition("\n# ")[0].strip()
+        for (code, start), end in zip(starts, ends, strict=True)
+    }
 
 
 @cache

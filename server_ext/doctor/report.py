@@ -31,12 +31,14 @@ class Outcome:
 def stopping_code(layer: str, outcomes: Iterable[Outcome]) -> str:
     """The code that stops `layer`, by a finding in a layer beneath it, or ""."""
     beneath = _beneath(layer)
-    for outcome in outcomes:
-        if outcome.check.layer in beneath:
-            for finding in outcome.findings:
-                if finding.code.stops:
-                    return finding.code.code
-    return ""
+    found = worst_first(
+        finding
+        for outcome in outcomes
+        if outcome.check.layer in beneath
+        for finding in outcome.findings
+        if finding.code.stops
+    )
+    return found[0].code.code if found else ""
 
 
 def advance(checks: Sequence[Check], facts: Facts, decided: Mapping[str, Outcome]) -> list[Outcome]:
