@@ -25,7 +25,7 @@ _RANK_PREFIX = re.compile(r"^\[rank\d+\]:\s?")
 _TRACEBACK = "Traceback (most recent call last):"
 _EXCEPTION_LINE = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
 _FAILURE = re.compile(
-    r"^\s*rank\s*: (\d+) \(local_rank: \d+\)\s*\n\s*exitcode\s*: (-?\d+) ", re.MULTILINE
+    r"^ *rank *: (\d+) \(local_rank: \d+\) *\n *exitcode *: (-?\d+) ", re.MULTILINE
 )
 _LOG_LINE = re.compile(r"^(?:\[|[DIWEF]\d{4} |\s*$)")  # what another writer put behind it
 _RANK_ENDED = N_("Rank {rank} ended with {error}")
@@ -214,9 +214,7 @@ def _exit_codes(
                 Diagnosis(
                     "exit-code",
                     N_("Rank {rank} ended with exit code {code} and said nothing about an error."),
-                    N_(
-                        "Look for sys.exit() or os._exit(); the log's last lines show how far it got."
-                    ),
+                    N_("Look for sys.exit() or os._exit(); the last lines show how far it came."),
                     rank,
                     evidence,
                     {"rank": rank, "code": code},

@@ -54,11 +54,9 @@ SIGNATURES: tuple[Signature, ...] = (
     ),
     _signature(
         "rank-missing",
-        r"(?P<joined>\d+)/(?P<all>\d+) clients joined",
-        N_("Only {joined} of {all} processes came to the start; the others ended or hang."),
-        N_(
-            "Look at the log of the ranks that are missing: they ended before init_process_group()."
-        ),
+        r"clients joined|wait timeout after \d+ ?ms, keys: \S*default_pg",
+        N_("Not all processes came to the start; the others ended or hang."),
+        N_("Look at the log of the other ranks: they ended before init_process_group()."),
         weight=DERIVED,
     ),
     _signature(
@@ -151,7 +149,7 @@ SIGNATURES: tuple[Signature, ...] = (
     ),
     _signature(
         "no-gradients",
-        r"DistributedDataParallel is not needed when a module doesn't have any parameters",
+        r"DistributedDataParallel is not needed when a module doesn't have any param",
         N_("The model given to DistributedDataParallel has no parameter to train."),
         N_("Give DDP the model that is trained, with requires_grad left on."),
     ),

@@ -41,11 +41,7 @@ async def lab(jupyter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     yield jupyter
     for run in (await jupyter.json("gpucamp/ddp/runs"))["runs"]:
         await jupyter.json(f"gpucamp/ddp/runs/{run['id']}/stop", method="POST")
-        while (await jupyter.json(f"gpucamp/ddp/runs/{run['id']}"))["state"] in (
-            "starting",
-            "running",
-        ):
-            await asyncio.sleep(0.1)
+        await jupyter.stream(f"gpucamp/ddp/runs/{run['id']}/log")
         assert not process.find_processes(run["id"])
 
 

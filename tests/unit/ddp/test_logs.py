@@ -72,7 +72,7 @@ async def test_a_log_that_is_not_there_and_an_offset_behind_the_end(tmp_path: Pa
 
 async def test_resuming_at_every_offset_that_was_given(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    chance = random.Random(7)
+    chance = random.Random(7)  # noqa: S311
     lines = [
         f"[default{chance.randrange(3)}]:{'né✓𝄞x'[chance.randrange(5)] * chance.randrange(40)}\n"
         for _ in range(60)

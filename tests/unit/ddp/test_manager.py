@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -40,6 +41,11 @@ def has_ranks(count: int) -> Callable[[Run], bool]:
 
 def over(run: Run) -> bool:
     return not run.alive
+
+
+def start_stranger() -> subprocess.Popen[bytes]:
+    """A process that is none of ours."""
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
 
 def alive(run: Run) -> list[process.Identity]:
@@ -168,7 +174,7 @@ async def test_a_stranger_with_a_recorded_pid_is_not_touched(
     manager: RunManager, plan_for: PlanMaker
 ) -> None:
     """The pid of a rank that has ended was given to someone else."""
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    stranger = start_stranger()
     try:
         real = process.identify(stranger.pid)
         assert real is not None
@@ -240,7 +246,7 @@ async def test_ranks_without_agent_and_server_are_ended_by_the_next_server(
 async def test_a_run_of_a_container_that_has_gone_is_lost_and_its_pids_mean_nothing(
     manager: RunManager, plan_for: PlanMaker, store: RunStore
 ) -> None:
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    stranger = start_stranger()
     try:
         identity = process.identify(stranger.pid)
         run = await manager.start(plan_for())
@@ -321,8 +327,7 @@ async def test_the_child_has_no_secret_of_the_server(store: RunStore, plan_for: 
     run = await manager.start(plan_for("seconds=60"))
     run = await until(has_ranks(2), manager, run)
     for member in run.members:
-        with open(f"/proc/{member.pid}/environ", "rb") as file:
-            assert b"hunter2" not in file.read()
+        assert b"hunter2" not in Path(f"/proc/{member.pid}/environ").read_bytes()
     await manager.stop(run.id)
     await manager.wait(run.id)
     await manager.close()

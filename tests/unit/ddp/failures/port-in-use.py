@@ -6,6 +6,7 @@ import time
 
 import torch.distributed as dist
 
+os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"
 if os.environ["RANK"] == "0":
     taken = socket.create_server(("127.0.0.1", 29511))
     dist.init_process_group("gloo", init_method="tcp://127.0.0.1:29511", rank=0, world_size=2)

@@ -18,5 +18,5 @@ class Net(nn.Module):
 
 
 dist.init_process_group("gloo")
-model = DistributedDataParallel(Net())
+model = DistributedDataParallel(Net(), find_unused_parameters=True)
 model(torch.ones(1, 2, requires_grad=True)).sum().backward()

@@ -1,0 +1,239 @@
+"""Every failure is explained by its cause, not by its victims; what ends well is left in peace.
+
+recorded/ holds what real torchrun 2.9.1 wrote for the scripts of failures/ (see record.py); the
+logs below that need a GPU are the texts of PyTorch and NCCL, put where torchrun puts them.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server_ext.ddp.diagnosis import Diagnosis, diagnose, lost, not_started
+from server_ext.ddp.signatures import SIGNALS, SIGNATURES
+
+RECORDED = sorted((Path(__file__).parent / "recorded").glob("*.log"))
+FAILURES = sorted((Path(__file__).parent / "failures").glob("*.py"))
+
+# The rank that is to blame; the other scripts fail alike in every rank.
+CULPRITS = {
+    "exception": 1,
+    "killed": 1,
+    "segmentation-fault": 0,
+    "bus-error": 1,
+    "exit-code": 1,
+    "aborted": 0,
+    "port-in-use": 0,
+    "rank-missing": 0,
+    "collective-timeout": 0,
+}
+
+
+def recorded(path: Path) -> tuple[str, int]:
+    head, _, log = path.read_text(encoding="utf-8").partition("\n")
+    return log, int(head.removeprefix("exit code "))
+
+
+def explain(log: str, exit_code: int | None = 1) -> Diagnosis:
+    found = diagnose(log, exit_code)
+    assert found is not None
+    view = found.view(lambda text: text)
+    assert view["cause"] and view["fix"]
+    assert "{" not in view["cause"] + view["fix"], view
+    return found
+
+
+def test_every_failing_script_was_recorded() -> None:
+    assert [path.stem for path in RECORDED] == [path.stem for path in FAILURES]
+    assert len(RECORDED) >= 25
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_recorded(path: Path) -> None:
+    log, exit_code = recorded(path)
+    assert exit_code != 0
+    found = explain(log, exit_code)
+    assert found.code == path.stem
+    if path.stem in CULPRITS:
+        assert found.rank == CULPRITS[path.stem]
+    assert found.evidence
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_recorded_with_ranks_in_another_order(path: Path) -> None:
+    """Which rank's lines came first is chance, and must not matter where one rank is to blame."""
+    if path.stem not in CULPRITS:
+        return
+    log, exit_code = recorded(path)
+    lines = log.splitlines()
+    for first in (0, 1):
+        ours = [line for line in lines if line.startswith(f"[default{first}]:")]
+        theirs = [line for line in lines if line.startswith(f"[default{1 - first}]:")]
+        rest = [line for line in lines if not line.startswith("[default")]
+        found = explain("\n".join(ours + theirs + rest), exit_code)
+        assert (found.code, found.rank) == (path.stem, CULPRITS[path.stem])
+
+
+def failed(rank: int, *lines: str, traceback: bool = True, code: int = 1, peer: str = "") -> str:
+    """A log in which one rank ends with these lines, and perhaps another as its victim."""
+    head = ["Traceback (most recent call last):", '  File "train.py", line 9, in <module>']
+    out = [f"[default{rank}]:[rank{rank}]: {line}" for line in (head if traceback else [])]
+    out += [f"[default{rank}]:[rank{rank}]: {line}" for line in lines]
+    if peer:
+        out += [f"[default{1 - rank}]:{line}" for line in (*head, peer)]
+    out += [
+        "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ",
+        "Root Cause (first observed failure):",
+        "[0]:",
+        f"  rank      : {rank} (local_rank: {rank})",
+        f"  exitcode  : {code} (pid: 77)",
+    ]
+    return "\n".join(out)
+
+
+VICTIM = (
+    "torch.distributed.DistBackendError: NCCL error in: ncclRemoteError: A call failed possibly "
+    "due to a network error or a remote process exiting prematurely. remote process exited"
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (
+            "cuda-out-of-memory",
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a "
+            "total capacity of 79.11 GiB of which 3.50 GiB is free.",
+        ),
+        (
+            "duplicate-gpu",
+            "torch.distributed.DistBackendError: NCCL error in: NCCLUtils.hpp:328, invalid usage. "
+            "Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 1000",
+        ),
+        ("device-ordinal", "torch.AcceleratorError: CUDA error: invalid device ordinal"),
+        ("device-assert", "RuntimeError: CUDA error: device-side assert triggered"),
+        (
+            "cuda-in-fork",
+            "RuntimeError: Cannot re-initialize CUDA in forked subprocess. To use CUDA with "
+            "multiprocessing, you must use the 'spawn' start method",
+        ),
+        ("tensor-off-backend", "RuntimeError: No backend type associated with device type cpu"),
+        (
+            "mixed-devices",
+            "RuntimeError: Expected all tensors to be on the same device, but found at least two "
+            "devices, cuda:0 and cpu!",
+        ),
+        (
+            "nccl-error",
+            "torch.distributed.DistBackendError: NCCL error in: ProcessGroupNCCL.cpp:77, unhandled "
+            "system error (run with NCCL_DEBUG=INFO for details), NCCL version 2.27.5",
+        ),
+        (
+            "shared-memory",
+            "RuntimeError: DataLoader worker (pid 123) is killed by signal: Bus error. It is "
+            "possible that dataloader's workers are out of shared memory.",
+        ),
+        (
+            "worker-killed",
+            "RuntimeError: DataLoader worker (pid 123) is killed by signal: Killed.",
+        ),
+        (
+            "broken-library",
+            "ImportError: libcudart.so.13: cannot open shared object file: No such file",
+        ),
+    ],
+)
+def test_texts_that_need_a_gpu(code: str, text: str) -> None:
+    found = explain(failed(1, text, peer=VICTIM))
+    assert (found.code, found.rank) == (code, 1)
+    assert text[:80] in found.evidence
+
+
+def test_nccl_names_shared_memory_before_its_error() -> None:
+    log = failed(
+        0,
+        "torch.distributed.DistBackendError: NCCL error in: x.cpp:1, unhandled system error",
+    )
+    warning = (
+        "[default0]:node:12:34 [0] misc/shmutils.cc:72 NCCL WARN Error while creating shared "
+        "memory segment /dev/shm/nccl-AbCd (size 9637888)\n"
+    )
+    assert explain(log).code == "nccl-error"
+    found = explain(warning + log)
+    assert found.code == "shared-memory"
+
+
+def test_a_watchdog_time_out_blames_the_rank_that_failed() -> None:
+    watchdog = (
+        "[default0]:[rank0]:[E1124 ProcessGroupNCCL.cpp:683] [Rank 0] Watchdog caught collective "
+        "operation timeout: WorkNCCL(SeqNum=7, OpType=ALLREDUCE) ran for 600000 milliseconds\n"
+    )
+    alone = watchdog + failed(0, traceback=False, code=-6)
+    assert explain(alone).code == "collective-timeout"
+    with_cause = watchdog + failed(1, "ValueError: bad label") + "\n  rank      : 0 (local_rank: 0)"
+    assert (explain(with_cause).code, explain(with_cause).rank) == ("exception", 1)
+
+
+@pytest.mark.parametrize("victim", [VICTIM, "RuntimeError: [pair.cc] Connection closed by peer"])
+def test_a_victim_is_never_named_while_there_is_a_cause(victim: str) -> None:
+    assert explain(failed(1, "ZeroDivisionError: division by zero", peer=victim)).rank == 1
+    assert explain(failed(1, traceback=False, code=-9, peer=victim)).code == "killed"
+    assert explain(failed(1, traceback=False, code=4, peer=victim)).code == "exit-code"
+    assert explain(failed(0, victim)).code == "peer-left"
+
+
+def test_what_a_script_prints_and_survives_does_not_count() -> None:
+    log = (
+        "[default0]:CUDA out of memory, trying a smaller batch\n"
+        "[default0]:Traceback (most recent call last):\n"
+        '[default0]:  File "x.py", line 1, in <module>\n'
+        "[default0]:RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB\n"
+        "[default0]:going on\n"
+    ) + failed(0, "KeyError: 'labels'")
+    found = explain(log)
+    assert (found.code, found.params["error"]) == ("exception", "KeyError: 'labels'")
+
+
+def test_endings_without_a_known_text() -> None:
+    assert diagnose("anything at all, CUDA out of memory", 0) is None
+    assert explain("", -9).code == "launcher-killed"
+    assert explain("", 1).code == "unknown"
+    assert explain("", None).code == "unknown"
+    assert lost("").code == "server-ended"
+    assert lost(failed(1, "ValueError: x")).code == "exception"
+    assert not_started("No such file").view(str)["cause"].endswith("No such file.")
+
+
+def test_braces_in_a_log_are_text() -> None:
+    found = diagnose(failed(0, "KeyError: '{rank} {0} {'"), 1)
+    assert found is not None
+    assert "'{rank} {0} {'" in found.view(str)["cause"]
+
+
+def test_the_catalogue() -> None:
+    codes = [signature.code for signature in SIGNATURES] + [one[0] for one in SIGNALS.values()]
+    assert len(codes) == len(set(codes)) >= 35
+    for signature in SIGNATURES:
+        groups = {name: "x" for name in signature.pattern.groupindex}
+        assert signature.cause.format(**groups) and signature.fix.format(**groups)
+
+
+@given(st.text(), st.none() | st.integers(-64, 255))
+def test_any_log_is_explained(log: str, exit_code: int | None) -> None:
+    found = diagnose(log, exit_code)
+    assert (found is None) == (exit_code == 0)
+
+
+def test_half_a_megabyte_is_explained_in_a_moment() -> None:
+    chance = random.Random(1)  # noqa: S311
+    words = ["Traceback (most recent call last):", "x" * 3000, "ValueError: 1", "  File", "error:"]
+    lines = [f"[default{chance.randrange(8)}]:{chance.choice(words)}" for _ in range(3000)]
+    for log in ("\n".join(lines)[: 512 * 1024], "y" * 512 * 1024, "\n" * 512 * 1024):
+        begun = time.process_time()
+        explain(log)
+        assert time.process_time() - begun < 2
