@@ -41,6 +41,7 @@ def inputs(settings: Settings) -> list[Path]:
     return [
         *(root / name for name in ("pyproject.toml", "README.md", "LICENSE")),
         root / "labextension" / "install.json",
+        root / "docs" / "findings.md",
         *stamps.files_below(root / "labextension" / "prebuilt"),
         *stamps.files_below(root / "hub_ext"),
         *stamps.files_below(root / "server_ext"),
