@@ -119,7 +119,7 @@ class StatusItem extends ReactWidget {
       }
     });
     popup.disposed.connect(() => {
-      if (document.activeElement === document.body) {
+      if (body.node.contains(document.activeElement)) {
         button?.focus();
       }
     });

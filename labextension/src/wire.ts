@@ -52,7 +52,8 @@ export interface Report {
 
 export type ExaminationEvent =
   | { event: 'started'; kernel: string; checks: number }
-  | { event: 'probe'; name: string; seconds: number }
+  /** decided: how many checks are answered. */
+  | { event: 'probe'; name: string; seconds: number; decided: number }
   | { event: 'finding'; finding: Finding }
   | { event: 'finished'; report: Report }
   | { event: 'error'; status: number; message: string };

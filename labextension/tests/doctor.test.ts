@@ -62,16 +62,17 @@ describe('findings', () => {
 describe('an examination', () => {
   test('grows by its events', () => {
     let state = begin('python3');
-    state = apply(state, { event: 'started', kernel: 'python3', checks: 2 });
+    state = apply(state, { event: 'started', kernel: 'python3', checks: 9 });
     state = apply(state, { event: 'finding', finding: finding('GC1', 'advice') });
-    state = apply(state, { event: 'probe', name: 'x', seconds: 1 });
+    state = apply(state, { event: 'probe', name: 'x', seconds: 1, decided: 3 });
     state = apply(state, { event: 'finding', finding: finding('GC2', 'blocker') });
     expect(state.findings.map(one => one.code)).toEqual(['GC2', 'GC1']);
     expect(verdictText(state, english)).toBe('1 problem found so far');
-    for (let at = 0; at < 5; at++) {
-      state = apply(state, { event: 'probe', name: 'x', seconds: 1 });
-    }
-    expect([state.done, state.checks]).toEqual([2, 2]);
+    expect([state.done, state.checks]).toEqual([3, 9]);
+    state = apply(state, { event: 'probe', name: 'late', seconds: 1, decided: 2 });
+    expect(state.done).toBe(3);
+    state = apply(state, { event: 'probe', name: 'wild', seconds: 1, decided: 99 });
+    expect(state.done).toBe(9);
   });
 
   test('takes a code once and passes over events that it does not know', () => {

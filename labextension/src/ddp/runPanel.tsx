@@ -150,7 +150,7 @@ function DiagnosisBox(props: {
   return (
     <div className="gpucamp-Diagnosis" data-testid={TestId.ddpDiagnosis} role="alert">
       <p>
-        <b>{trans.__('Cause')}:</b> {diagnosis.cause}
+        <b>{trans.__('Cause:')}</b> {diagnosis.cause}
         {diagnosis.rank !== null && (
           <>
             {' '}
@@ -159,7 +159,7 @@ function DiagnosisBox(props: {
         )}
       </p>
       <p>
-        <b>{trans.__('Fix')}:</b> {diagnosis.fix}
+        <b>{trans.__('Fix:')}</b> {diagnosis.fix}
       </p>
       {evidence.length > 0 && (
         <details>

@@ -16,7 +16,7 @@ export interface Examination {
   kernel: string;
   /** How many checks there are; 0 until the server said it. */
   checks: number;
-  /** How many answers have come. */
+  /** How many are answered. */
   done: number;
   findings: Finding[];
   report: Report | null;
@@ -54,7 +54,7 @@ export function apply(state: Examination, event: ExaminationEvent): Examination 
     case 'started':
       return { ...state, kernel: event.kernel, checks: event.checks };
     case 'probe':
-      return { ...state, done: Math.min(state.done + 1, state.checks || state.done + 1) };
+      return { ...state, done: Math.min(Math.max(state.done, event.decided), state.checks) };
     case 'finding': {
       const others = state.findings.filter(known => known.code !== event.finding.code);
       return { ...state, findings: worstFirst([...others, event.finding]) };
@@ -176,7 +176,7 @@ export function asText(state: Examination, trans: TranslationBundle): string {
       '',
       `${severityMark(finding.severity)} ${finding.code} ` +
         `${severityText(finding.severity, trans)}: ${finding.title}`,
-      `  ${trans.__('Fix')}: ${finding.fix} (${whoText(finding, trans)})`
+      `  ${trans.__('Fix:')} ${finding.fix} (${whoText(finding, trans)})`
     );
     if (finding.command) {
       lines.push(`  $ ${finding.command}`);

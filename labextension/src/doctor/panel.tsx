@@ -214,7 +214,7 @@ function FindingRow(props: { finding: Finding; trans: TranslationBundle }): Reac
               {finding.title}
             </span>
             <span className="gpucamp-Finding-fix">
-              <b>{trans.__('Fix')}:</b> {finding.fix}{' '}
+              <b>{trans.__('Fix:')}</b> {finding.fix}{' '}
               <span className="gpucamp-Badge">{whoText(finding, trans)}</span>
             </span>
           </span>
