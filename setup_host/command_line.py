@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -144,6 +145,9 @@ def main(arguments: list[str]) -> int:
     """Run one command; the exit status."""
     chosen = parser().parse_args(arguments)
     progress = Progress()
+    # a time limit of CI, or a closed terminal: clean up as at Ctrl-C
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, signal.default_int_handler)
     try:
         config = Settings.from_environ(os.environ, ROOT)
         command = _COMMANDS[chosen.command][1]

@@ -182,7 +182,8 @@ def remove_stale(pid_file: Path, name: str) -> bool:
         comm = Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
     except OSError:
         comm = ""
-    if comm == name:
+    # one that has ended and was not reaped (no init in a container) does not live
+    if comm == name and processes.record_of(pid) is not None:
         return False
     pid_file.unlink(missing_ok=True)
     return True

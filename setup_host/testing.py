@@ -41,6 +41,10 @@ class Level:
     folder: str = "."
 
 
+# what runs now, to be ended at Ctrl-C
+_running: list[subprocess.Popen[bytes]] = []
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a level ended."""
@@ -214,8 +218,19 @@ def _run(
         return Outcome(level.name, passed, time.monotonic() - begun)
 
     begun = time.monotonic()
-    with ThreadPoolExecutor(max_workers=at_once) as pool:
-        outcomes = list(pool.map(one, levels)) if at_once > 1 else [one(x) for x in levels]
+    if at_once == 1:
+        outcomes = [one(level) for level in levels]
+    else:
+        with ThreadPoolExecutor(max_workers=at_once) as pool:
+            futures = [pool.submit(one, level) for level in levels]
+            try:
+                outcomes = [future.result() for future in futures]
+            except BaseException:  # Ctrl-C reaches this thread only
+                for future in futures:
+                    future.cancel()
+                for process in list(_running):
+                    end_session(process, grace=30)
+                raise
     progress.say("\n" + summary(outcomes, time.monotonic() - begun))
     return 0 if all(outcome.passed for outcome in outcomes) else 1
 
@@ -253,12 +268,14 @@ def _command(
         stderr=None if output is None else subprocess.STDOUT,
         start_new_session=True,
     )
+    _running.append(process)
     try:
         return process.wait(level.seconds) == 0
     except subprocess.TimeoutExpired:
         progress.say(f"{level.name} took longer than {duration(level.seconds)} and was ended.")
         return False
     finally:
+        _running.remove(process)
         if process.poll() is None:
             # SIGINT first: pytest then still runs the tests' own clean-up
             end_session(process, grace=30)

@@ -104,6 +104,17 @@ def test_the_pid_file_of_a_living_dockerd_stays(tmp_path: Path, spawn: Spawn) ->
     assert pid_file.exists()
 
 
+def test_the_pid_file_of_a_dockerd_that_nobody_reaped_goes(tmp_path: Path, spawn: Spawn) -> None:
+    program = tmp_path / "dockerd"
+    shutil.copy(shutil.which("sleep") or "", program)
+    process = spawn(str(program), "0")
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    pid_file = tmp_path / "docker.pid"
+    pid_file.write_text(f"{process.pid}\n")
+    assert Path(f"/proc/{process.pid}/comm").read_text().strip() == "dockerd"
+    assert engine.remove_stale(pid_file, "dockerd")
+
+
 def _a_dockerd(tmp_path: Path, body: str) -> None:
     """A dockerd on the PATH that does what its real one does where the test looks."""
     program = tmp_path / "bin" / "dockerd"
