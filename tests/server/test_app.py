@@ -56,7 +56,9 @@ def test_the_extension_point_is_the_app() -> None:
     assert server_ext._jupyter_server_extension_points() == [
         {"module": "server_ext", "app": GpucampApp}
     ]
-    config = json.loads((Path(server_ext.__file__).parent / "jupyter_server_config.json").read_text())
+    config = json.loads(
+        (Path(server_ext.__file__).parent / "jupyter_server_config.json").read_text()
+    )
     assert config["ServerApp"]["jpserver_extensions"] == {"server_ext": True}
 
 
@@ -123,9 +125,7 @@ async def test_a_page_of_another_site_cannot_use_the_cookie(jupyter: Any) -> Non
     page = await jupyter.fetch("api/me")
     assert page.code == 200
     login = await jupyter.fetch("api/me?token=the-token-of-the-tests", token=None)
-    cookies = "; ".join(
-        item.partition(";")[0] for item in login.headers.get_list("Set-Cookie")
-    )
+    cookies = "; ".join(item.partition(";")[0] for item in login.headers.get_list("Set-Cookie"))
     assert "username-" in cookies
     without = await jupyter.fetch(
         "gpucamp/doctor/examinations",

@@ -69,11 +69,13 @@ async def test_an_examination_from_start_to_report(jupyter: Any) -> None:
     assert [p.name for p in file.parent.iterdir()] == [file.name]
 
 
-async def test_no_secret_gets_into_a_report_or_a_probe(jupyter: Any, monkeypatch: Any, tmp_path: Path) -> None:
+async def test_no_secret_gets_into_a_report_or_a_probe(
+    jupyter: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
     monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "hush-hush")
     monkeypatch.setenv("MY_SETTING", "of-no-concern")
     seen = tmp_path / "seen"
-    python = script(tmp_path / "bin" / "python", f"env > {seen}; exec {sys.executable} \"$@\"\n")
+    python = script(tmp_path / "bin" / "python", f'env > {seen}; exec {sys.executable} "$@"\n')
     jupyter.add_kernel("spy", [python, *IPYKERNEL], {"WANDB_API_KEY": "hush-hush"})
     report = report_of(await examine(jupyter, "spy"))
     assert "hush-hush" not in seen.read_text()
@@ -211,7 +213,7 @@ async def _raw(jupyter: Any, kernel: str) -> asyncio.StreamWriter:
 async def test_a_second_examination_joins_or_waits(jupyter: Any, tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     python = script(
-        tmp_path / "bin" / "python", f"echo $$ >> {pids}\nsleep 1\nexec {sys.executable} \"$@\"\n"
+        tmp_path / "bin" / "python", f'echo $$ >> {pids}\nsleep 1\nexec {sys.executable} "$@"\n'
     )
     jupyter.add_kernel("slow", [python, *IPYKERNEL])
     first = asyncio.create_task(examine(jupyter, "slow"))
