@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from . import engine, hub_process, ledger, network, running
+from . import engine, hub_process, ledger, network, running, testing
 from .engine_api import Engine, EngineError
 from .errors import SetupError
 from .progress import Progress
@@ -77,7 +77,10 @@ def clean(settings: Settings, progress: Progress, work_volumes: list[str]) -> No
     _end_engine(settings, progress)
     for name in (*_BUILT, *_INSTALLED):
         shutil.rmtree(settings.root / name, ignore_errors=True)
-    for folder in {settings.state, settings.tools}:
+    tests = testing.for_tests(settings)
+    engine.stop_ours(tests)
+    engine.unmount_below(tests.state)
+    for folder in {settings.state, settings.tools, tests.state}:
         if folder.exists():
             shutil.rmtree(folder)
     progress.say("* removed: virtual environment, npm parts, builds, state, accounts, ledger")

@@ -246,3 +246,12 @@ def stop_ours(settings: Settings, record: Path | None = None) -> bool:
     processes.end(known, grace=30)
     path.unlink(missing_ok=True)
     return True
+
+
+def unmount_below(folder: Path) -> None:
+    """Unmount what a killed Engine left mounted in its data folder, so that it can be removed."""
+    lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    points = [line.split()[4].replace("\\040", " ") for line in lines]
+    for point in sorted(points, reverse=True):
+        if Path(point).is_relative_to(folder):
+            subprocess.run(["umount", point], check=False, timeout=60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -98,6 +99,8 @@ def test_the_pid_file_of_a_living_dockerd_stays(tmp_path: Path, spawn: Spawn) ->
     program = tmp_path / "dockerd"
     shutil.copy(shutil.which("sleep") or "", program)
     process = spawn(str(program), "60")
+    while Path(f"/proc/{process.pid}/comm").read_text() != "dockerd\n":
+        time.sleep(0.01)  # the kernel sets the name a moment after the start is reported
     pid_file = tmp_path / "docker.pid"
     pid_file.write_text(f"{process.pid}\n")
     assert not engine.remove_stale(pid_file, "dockerd")
