@@ -19,6 +19,7 @@ DOMAIN = "gpucamp"
 LOCALE_DIRECTORY = Path(__file__).parent / "locale"
 LANGUAGES: dict[str, str] = {"en": "English", "zh_CN": "中文"}
 DEFAULT_LANGUAGE = "en"
+_TRADITIONAL = frozenset({"hant", "tw", "hk", "mo"})
 
 _language: ContextVar[str] = ContextVar("gpucamp_language", default=DEFAULT_LANGUAGE)
 
@@ -62,9 +63,12 @@ def choose_language(accept_language: str, preferred: str = "") -> str:
         if tag and weight > 0:
             weighted.append((weight, tag.lower()))
     for _weight, tag in sorted(weighted, key=lambda pair: -pair[0]):
-        for candidate in LANGUAGES:
-            if tag.split("-")[0] == candidate.split("_")[0]:
-                return candidate
+        name, *rest = tag.split("-")
+        # the Chinese catalogue is in simplified characters
+        if name == "zh" and _TRADITIONAL.isdisjoint(rest):
+            return "zh_CN"
+        if name in LANGUAGES:
+            return name
     return DEFAULT_LANGUAGE
 
 

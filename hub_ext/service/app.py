@@ -25,6 +25,7 @@ from urllib.parse import urlparse
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
+from tornado.log import LogFormatter
 from tornado.web import Application as WebApplication
 from tornado.web import StaticFileHandler
 from traitlets import Bool, Float, Integer, Unicode, default, validate
@@ -196,7 +197,20 @@ class GpucampService(Application):
 
     @default("log_level")
     def _default_log_level(self) -> int:
-        return 20
+        return logging.INFO
+
+    # as JupyterHub's, into whose log it goes
+    _log_formatter_cls = LogFormatter
+
+    @default("log_datefmt")
+    def _default_log_datefmt(self) -> str:
+        return "%Y-%m-%d %H:%M:%S"
+
+    @default("log_format")
+    def _default_log_format(self) -> str:
+        return (
+            "%(color)s[%(levelname)1.1s %(asctime)s.%(msecs).03d %(name)s]%(end_color)s %(message)s"
+        )
 
     @validate("service_url")
     def _valid_service_url(self, proposal: Any) -> str:
@@ -221,6 +235,8 @@ class GpucampService(Application):
             logger.handlers = list(self.log.handlers)
             logger.setLevel(self.log_level)
             logger.propagate = False
+        # pages ask once a second how a reset goes: their successes are no news
+        logging.getLogger("tornado.access").setLevel(max(self.log_level, logging.WARNING))
 
     def start(self) -> None:
         """Serve until SIGTERM or SIGINT."""

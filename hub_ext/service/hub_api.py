@@ -3,8 +3,9 @@
 Guarantees:
 - Every call ends within its time limit.
 - A question (GET) is asked again after a connection error or a passing answer (429, 5xx), a few
-  times; a command (POST, DELETE) is sent once, because its effect is unknown when the reply is
-  lost: the caller looks at the server's state and decides.
+  times. A start (POST) is sent once, because its effect is unknown when the reply is lost: the
+  caller looks at the server's state and decides. A stop (DELETE) may be sent twice at once, which
+  is the same as once.
 - No answer, or a passing error, is HubUnavailable; a definite no is HubRefused with the hub's own
   reason; an unknown user is NotFound. Nothing else is raised but cancellation.
 """

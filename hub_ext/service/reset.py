@@ -81,7 +81,7 @@ class Containers(Protocol):
 class Limits:
     """Seconds."""
 
-    poll: float = 0.25
+    poll: float = 0.5
     stop: float = 120.0
     start: float = 600.0
     leftover: float = 15.0  # a container that outlives its stop by this much is removed
