@@ -247,6 +247,19 @@ class LedgerMachine(RuleBasedStateMachine):
             lease.gone = True
             lease.changes["container gone"] += 1
 
+    @precondition(lambda self: self.live())
+    @rule(data=st.data())
+    def reset(self, data: st.DataObject) -> None:
+        """What a reset does before its server starts again."""
+        lease_id = data.draw(st.sampled_from(sorted(self.live())))
+        self.ledger.hold(lease_id, self.now + timedelta(seconds=60), self.now)
+        lease = self.leases[lease_id]
+        lease.state, lease.hold_until = STATES.HELD, self.now + timedelta(seconds=60)
+        lease.changes["hold"] += 1
+        self.ledger.mark_gone(lease_id, self.now)
+        lease.changes["container gone"] += not lease.gone
+        lease.gone = True
+
     @precondition(lambda self: self.leases)
     @rule(data=st.data())
     def end(self, data: st.DataObject) -> None:

@@ -1,0 +1,47 @@
+"""The stand-in NVML and nvidia-smi, built from images/practice; and practice files for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PRACTICE = Path(__file__).parents[3] / "images" / "practice"
+
+
+@pytest.fixture(scope="session")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with lib/libnvidia-ml.so.1 and bin/nvidia-smi. Needs gcc, make, libcjson-dev."""
+    build = tmp_path_factory.mktemp("stand-in")
+    made = subprocess.run(
+        ["make", "-C", str(PRACTICE), f"BUILD={build}"], capture_output=True, text=True, timeout=100
+    )
+    assert made.returncode == 0, (
+        f"apt-get install gcc make libcjson-dev\n{made.stdout}{made.stderr}"
+    )
+    return build
+
+
+@pytest.fixture
+def practice_file(tmp_path: Path) -> Callable[..., Path]:
+    """Writes the JSON file that drives the stand-in."""
+    path = tmp_path / "practice.json"
+
+    def write(*devices: dict[str, object], **fields: object) -> Path:
+        partial = path.with_suffix(".new")
+        partial.write_text(json.dumps({"devices": devices, **fields}))
+        partial.rename(path)
+        return path
+
+    return write
+
+
+@pytest.fixture
+def environment(stand_in: Path) -> dict[str, str]:
+    """Variables under which a program finds the stand-in."""
+    kept = {k: v for k, v in os.environ.items() if k not in ("NVIDIA_VISIBLE_DEVICES",)}
+    return kept | {"LD_LIBRARY_PATH": str(stand_in / "lib")}
