@@ -15,6 +15,7 @@ export class LogView extends Widget {
   constructor(
     private readonly buffer: LogBuffer,
     label: string,
+    emptyText: string,
     private readonly droppedText: (count: number) => string
   ) {
     super();
@@ -25,9 +26,9 @@ export class LogView extends Widget {
     this.node.setAttribute('aria-live', 'off');
     this.node.setAttribute('aria-label', label);
     this.node.tabIndex = 0;
-    this._dropped.className = 'gpucamp-Log-dropped';
-    this._dropped.hidden = true;
-    this.node.append(this._dropped);
+    this._note.className = 'gpucamp-Log-note';
+    this._note.textContent = emptyText;
+    this.node.append(this._note);
     this.node.addEventListener('scroll', () => {
       this._atEnd =
         this.node.scrollHeight - this.node.scrollTop - this.node.clientHeight < AT_END_PIXELS;
@@ -87,9 +88,9 @@ export class LogView extends Widget {
       fill(row, line);
     }
     this.node.append(fresh);
+    this._note.hidden = this.buffer.dropped === 0 && this._rows.size > 0;
     if (this.buffer.dropped > 0) {
-      this._dropped.hidden = false;
-      this._dropped.textContent = this.droppedText(this.buffer.dropped);
+      this._note.textContent = this.droppedText(this.buffer.dropped);
     }
     if (this._atEnd) {
       this.node.scrollTop = this.node.scrollHeight;
@@ -98,7 +99,7 @@ export class LogView extends Widget {
 
   private _rows = new Map<number, HTMLElement>();
   private _firstId = 0;
-  private _dropped = document.createElement('div');
+  private _note = document.createElement('div');
   private _atEnd = true;
   private _timer: number | null = null;
 }

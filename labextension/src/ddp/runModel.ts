@@ -9,7 +9,7 @@ import { isAlive } from './runText';
 
 export interface RunViewState {
   run: Run | null;
-  /** Whether the log is being followed; false while the connection is being made anew. */
+  /** Whether the server answers; false while the connection is being made anew. */
   connected: boolean;
   /** Set where there is no more to come: no such run, or signed out. */
   error: unknown;
@@ -64,7 +64,7 @@ export class RunModel extends Store<RunViewState> {
     this.set({ error: null });
     while (!following.signal.aborted) {
       try {
-        this.set({ run: await api.ddpRun(id, following.signal) });
+        this.set({ run: await api.ddpRun(id, following.signal), connected: true });
         for await (const event of api.ddpLog(id, this._offset, following.signal)) {
           if (event.event === 'end') {
             this.set({ run: event.run, connected: false, stopping: false });
@@ -78,9 +78,6 @@ export class RunModel extends Store<RunViewState> {
           this.log.push(event.rank, event.text);
           this._offset = event.offset;
           this._logChanged.emit();
-          if (!this.state.connected) {
-            this.set({ connected: true });
-          }
         }
         // Ended without an end: the server went away in the middle.
       } catch (error) {

@@ -23,8 +23,12 @@ export class RunPanel extends Panel {
     super();
     this.addClass('gpucamp-RunPanel');
     this.node.tabIndex = -1;
-    this._log = new LogView(model.log, trans.__('Log of the run'), count =>
-      trans.__('%1 earlier lines are not shown here; the whole log is kept in a file.', count)
+    this._log = new LogView(
+      model.log,
+      trans.__('Log of the run'),
+      trans.__('Nothing was printed yet.'),
+      count =>
+        trans.__('%1 earlier lines are not shown here; the whole log is kept in a file.', count)
     );
     this.addWidget(new RunHeader(model, this._log, again, trans));
     this.addWidget(this._log);

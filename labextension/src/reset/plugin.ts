@@ -70,11 +70,14 @@ export const resetPlugin: JupyterFrontEndPlugin<void> = {
       window.location.assign(address);
     };
 
-    /** What a failed request has done: a lost reply says nothing about that. */
-    const outcome = (error: unknown): string =>
-      error instanceof ApiError && ['refused', 'missing', 'signed-out'].includes(error.kind)
-        ? trans.__('Nothing was changed.')
-        : trans.__('It may have begun all the same: wait a minute, then reload this page.');
+    /** A failed request in words: a refusal changed nothing, a lost reply says nothing about that. */
+    const failure = (error: unknown): string => {
+      const text = describeError(error, trans);
+      if (!(error instanceof ApiError) || error.status < 400) {
+        return `${text} ${trans.__('It may have begun all the same: wait a minute, then reload this page.')}`;
+      }
+      return error.status < 500 ? `${text} ${trans.__('Nothing was changed.')}` : text;
+    };
 
     /** Saves, asks the server, and leads to the page that shows the progress. */
     const change = async (undo: boolean): Promise<void> => {
@@ -91,8 +94,8 @@ export const resetPlugin: JupyterFrontEndPlugin<void> = {
       } catch (error) {
         Notification.dismiss(notice);
         await showErrorMessage(
-          undo ? trans.__('The reset was not undone') : trans.__('The environment was not reset'),
-          `${describeError(error, trans)} ${outcome(error)}`,
+          undo ? trans.__('Undo last reset') : trans.__('Reset environment'),
+          failure(error),
           [Dialog.okButton({ label: trans.__('Close') })]
         );
       }
