@@ -20,7 +20,6 @@ def tool_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, st
     result["PIP_USER"] = "0"
     result["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
     result["PIP_NO_INPUT"] = "1"
-    # yarn turns these on where it sees CI; the set-up is the same everywhere
     result["YARN_ENABLE_TELEMETRY"] = "0"
     if settings.pypi_index:
         result["PIP_INDEX_URL"] = settings.pypi_index
@@ -31,6 +30,5 @@ def tool_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, st
     if settings.ca_bundle:
         for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "npm_config_cafile"):
             result[name] = settings.ca_bundle
-        result["NODE_EXTRA_CA_CERTS"] = settings.ca_bundle
-        result["YARN_HTTPS_CA_FILE_PATH"] = settings.ca_bundle
+        result["NODE_EXTRA_CA_CERTS"] = settings.ca_bundle  # npm, jlpm and the bundler
     return result

@@ -86,7 +86,8 @@ def _install(settings: Settings, progress: Progress, name: str) -> None:
         progress.run(
             [
                 *(settings.python, "-m", "pip", "install", "--progress-bar", "off", "--no-deps"),
-                *("--no-build-isolation", "--require-hashes", "-r", lock_file(settings, lock)),
+                *("--use-pep517", "--no-build-isolation", "--require-hashes"),
+                *("-r", lock_file(settings, lock)),
             ],
             log=settings.logs / "python.log",
             environ=tool_environ(settings, os.environ),
