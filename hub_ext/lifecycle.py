@@ -34,7 +34,8 @@ from .hub_side import HubSide
 from .models import Lease, LeaseState, Request
 
 LOOK_EVERY = 1.0  # seconds between looks at the ledger while waiting (leases end elsewhere, too)
-RETRY_CLEAN_UP = 5.0
+RETRY_CLEAN_UP = 3.0
+REMOVE_WITHIN = 2.0  # seconds for one try of a clean-up, which goes on in the background
 
 _log = logging.getLogger("gpucamp.lifecycle")
 
@@ -55,6 +56,7 @@ class Lifecycle:
         self._name = name
         self.container_id = container_id
         self.lease: Lease | None = None
+        self.create_sent = False  # in this process
         self._may_exist = True  # a container of this server, as far as this object knows
 
     # -- start
@@ -137,10 +139,13 @@ class Lifecycle:
             return await self._create_and_start(make_request(False))
 
     async def _create_and_start(self, request: Mapping[str, Any]) -> ContainerState:
-        self._may_exist = True
+        self._may_exist = self.create_sent = True
         self.container_id = ""  # until the reply: a cancelled create is found by name
         self.container_id = await self._do(self._create(request))
-        await self._do(self.side.engine.start(self.container_id))
+        try:
+            await self._do(self.side.engine.start(self.container_id))
+        except EngineUnavailable:  # its reply may be lost; to start twice does no harm
+            await self._do(self.side.engine.start(self.container_id))
         state = await self.state()
         if state.presence is Presence.UNKNOWN:
             raise EngineUnavailable(state.error)
@@ -174,8 +179,13 @@ class Lifecycle:
     # -- meanwhile
 
     async def state(self) -> ContainerState:
-        """What the Engine says of this server's container."""
-        return await self.side.engine.state(self.container_id or self._name)
+        """What the Engine says of this server's container. Another hub's of that name is none."""
+        if self.container_id:
+            return await self.side.engine.state(self.container_id)
+        state = await self.side.engine.state(self._name)
+        if state.presence in (Presence.GONE, Presence.UNKNOWN) or self._is_ours(state):
+            return state
+        return ContainerState(Presence.GONE)
 
     async def adopt(self, state: ContainerState) -> None:
         """Take over a running container that an earlier hub process started."""
@@ -250,15 +260,12 @@ class Lifecycle:
         """Raises EngineUnavailable unless the container is known to be gone."""
         if not self._may_exist:
             return
-        container = self.container_id
-        if not container:  # asked for, but the reply never came; or of an earlier hub process
-            state = await self.side.engine.state(self._name)
-            if state.presence is Presence.UNKNOWN:
-                raise EngineUnavailable(state.error)
-            if state.presence is not Presence.GONE and self._is_ours(state):
-                container = state.id
-        if container:
-            await self._do(self.side.engine.remove(container))
+        # without an id: the reply of the create never came, or an earlier hub process has it
+        state = await self.state()
+        if state.presence is Presence.UNKNOWN:
+            raise EngineUnavailable(state.error)
+        if state.presence is not Presence.GONE:
+            await self._do(self.side.engine.remove(state.id, within=REMOVE_WITHIN))
         self._may_exist = False
 
     async def _release(self, reason: str) -> None:
@@ -280,10 +287,13 @@ class Lifecycle:
         return any((each.user, each.server) == self._key for each in leases)
 
     def _is_ours(self, state: ContainerState) -> bool:
-        return state.labels.get(HUB_LABEL, self.side.hub_id) == self.side.hub_id
+        return state.labels.get(HUB_LABEL) == self.side.hub_id
 
     def _require_ours(self, state: ContainerState) -> None:
-        if not self._is_ours(state) and state.presence is Presence.RUNNING:
+        """One without labels is a leftover that may go; a running one of another hub may not."""
+        if HUB_LABEL not in state.labels or self._is_ours(state):
+            return
+        if state.presence is Presence.RUNNING:
             raise Conflict(
                 f"The container {self._name} belongs to another hub on this Docker Engine. Give "
                 f"this hub another c.GPUDockerSpawner.prefix, or docker rm -f {self._name}"

@@ -260,7 +260,7 @@ class GPUDockerSpawner(DockerSpawner):  # type: ignore[misc]
         except GpucampError as error:
             self.log.error("Cannot tell whether %s runs: %s", self._log_name, error)
             return None
-        if life is None:
+        if life is None or (self._spawning and not life.create_sent):
             return "not started"
         state = await life.state()
         if state.presence is Presence.UNKNOWN:
@@ -325,10 +325,16 @@ class GPUDockerSpawner(DockerSpawner):  # type: ignore[misc]
     # -- the order of a stop
 
     async def stop(self, now: bool = False) -> None:
-        """End the container; returns when the Engine says that it is gone."""
+        """End the container; returns when the Engine says that it is gone.
+
+        After a start that failed nobody is made to wait for an Engine that does not answer: the
+        clean-up goes on in the background.
+        """
         life = await self._lifecycle()
         if life is not None:
-            await life.stop(0 if now else self.stop_grace, self.stop_patience)
+            failed = self._spawning and not self._routed
+            grace = 0 if now or failed else self.stop_grace
+            await life.stop(grace, 0 if failed else self.stop_patience)
 
     async def run_post_stop_hook(self) -> None:
         """JupyterHub calls this after every stop, failure and cancellation."""

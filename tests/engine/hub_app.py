@@ -7,6 +7,7 @@ runs and an installation live beside each other. `close` leaves nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -233,14 +234,31 @@ class HubApp:
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(None)) as session,
             session.get(f"{self.url}/hub/api{where}/progress", headers=headers) as answer,
         ):
+            if answer.status == 400:
+                raise NotStarting(await answer.text())
             assert answer.status == 200, await answer.text()
             yield Progress(answer)
+
+    async def failure(self, user: str, seconds: float = 60) -> dict[str, Any]:
+        """The last event of a start that fails, once it has."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            # the hub answers 400 while it cleans up
+            with contextlib.suppress(NotStarting):
+                async with self.progress(user) as progress:
+                    return await progress.until(lambda event: event.get("failed"), seconds)
+            await asyncio.sleep(0.2)
+        raise AssertionError(f"the start of {user} does not fail\n{self.log()[-3000:]}")
 
     def ledger(self) -> Ledger:
         return Ledger(f"sqlite:///{self.folder}/ledger.sqlite")
 
     def container(self, user: str, server: str = "") -> str:
         return f"{self.prefix}-{user}--{server}" if server else f"{self.prefix}-{user}"
+
+
+class NotStarting(Exception):
+    """No start is under way, as far as the hub says."""
 
 
 class Progress:

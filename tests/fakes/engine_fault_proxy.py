@@ -45,6 +45,7 @@ class EngineFaultProxy:
         self._socket = socket
         self._engine_socket = engine_socket
         self._faults: list[Fault] = []
+        self._connections: set[asyncio.Task[None]] = set()
         self._healed: asyncio.Event | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -101,17 +102,20 @@ class EngineFaultProxy:
         self._ready.set()
         await self._stopped.wait()
         server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
+        for task in tuple(self._connections):
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
         try:
             await self._one_request(reader, writer)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # asyncio's streams log a cancelled handler as an error
         finally:
+            self._connections.discard(task)
             writer.close()
 
     async def _one_request(
