@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DEFAULT_NAME "Simulated A100 (practice)"
 #define DEFAULT_UUID "GPU-5ca1ab1e-0000-4000-8000-%012x"
@@ -221,13 +222,29 @@ static Device *add_visible(State *state, const char *entry) {
     return device;
 }
 
+/* Practice devices whose files the stand-in hook made: plain ones, as a card's never are. A process
+ * that `docker exec` starts lacks the hook's environment and has only these. */
+static void add_device_files(State *state) {
+    char path[TEXT_SIZE], uuid[TEXT_SIZE];
+    struct stat file;
+    for (unsigned int minor = 0; minor < MAX_DEVICES; minor++) {
+        snprintf(path, sizeof path, "/dev/nvidia%u", minor);
+        if (lstat(path, &file) == 0 && S_ISREG(file.st_mode)) {
+            snprintf(uuid, sizeof uuid, DEFAULT_UUID, minor);
+            add_visible(state, uuid);
+        }
+    }
+}
+
 void state_from_environment(State *state, const char *visible_devices) {
     memset(state, 0, sizeof *state);
     copy_text(state->driver_version, "570.172.08");
     state->cuda_version = 12080;
     if (!visible_devices || !*visible_devices || strcmp(visible_devices, "void") == 0 ||
         strcmp(visible_devices, "none") == 0) {
-        state->broken = NVML_ERROR_LIBRARY_NOT_FOUND;
+        add_device_files(state);
+        if (state->card_count == 0)
+            state->broken = NVML_ERROR_LIBRARY_NOT_FOUND;
         return;
     }
     char *list = strdup(strcmp(visible_devices, "all") == 0 ? "0,1" : visible_devices);

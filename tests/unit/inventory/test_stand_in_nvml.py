@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -174,6 +175,26 @@ def test_a_practice_device_has_its_number_as_minor(in_python):
     show(n.nvmlDeviceGetMinorNumber(n.nvmlDeviceGetHandleByUUID(b"{UUID.format(11)}")))
     """
     assert in_python(code, NVIDIA_VISIBLE_DEVICES=f"{UUID.format(2)},{UUID.format(11)}") == 11
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a /dev of its own needs root")
+def test_device_files_of_the_hook_are_devices_without_its_environment(stand_in, environment):
+    """As in a process that docker exec starts; a card's files are no plain ones."""
+    script = """
+    mount -t tmpfs none /dev && touch /dev/nvidia3 /dev/nvidia11 /dev/nvidiactl &&
+    mknod /dev/nvidia0 c 1 3 && exec "$0" -L
+    """
+    result = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, str(stand_in / "bin" / "nvidia-smi")],
+        env=environment | {"NVIDIA_VISIBLE_DEVICES": "void"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert [line[-42:-1] for line in result.stdout.splitlines()] == [
+        " " + UUID.format(3),
+        " " + UUID.format(11),
+    ]
 
 
 MIG = """
