@@ -148,9 +148,12 @@ class OperationStarter(ApiHandler):
             raise Conflict(_("A reset of this server is under way. Wait until it is done."))
         if self.kind is OperationKind.UNDO and not environment.history:
             raise Conflict(_("There is no reset to undo."))
-        operation = await self.service.resets.begin(
-            self.kind, user_name, server_name, requested_by=self.caller.name
-        )
+        try:
+            operation = await self.service.resets.begin(
+                self.kind, user_name, server_name, requested_by=self.caller.name
+            )
+        except NotFound as error:
+            raise NotFound(_("There is no such server.")) from error
         self.answer(
             {
                 "operation": operation_brief(operation),

@@ -179,10 +179,6 @@ class GpucampService(Application):
     def _default_image(self) -> str:
         return os.environ.get("GPUCAMP_IMAGE", "")
 
-    @default("name_prefix")
-    def _default_name_prefix(self) -> str:
-        return os.environ.get("GPUCAMP_PREFIX") or PREFIX
-
     @default("practice_devices")
     def _default_practice_devices(self) -> int:
         return int(os.environ.get("GPUCAMP_PRACTICE_DEVICES", "2"))
@@ -200,7 +196,7 @@ class GpucampService(Application):
         return logging.INFO
 
     # as JupyterHub's, into whose log it goes
-    _log_formatter_cls = LogFormatter
+    _log_formatter_cls = LogFormatter  # type: ignore[assignment]
 
     @default("log_datefmt")
     def _default_log_datefmt(self) -> str:
@@ -233,10 +229,10 @@ class GpucampService(Application):
         for name in ("hub_ext", "gpucamp", "tornado"):
             logger = logging.getLogger(name)
             logger.handlers = list(self.log.handlers)
-            logger.setLevel(self.log_level)
+            logger.setLevel(self.log.level)
             logger.propagate = False
         # pages ask once a second how a reset goes: their successes are no news
-        logging.getLogger("tornado.access").setLevel(max(self.log_level, logging.WARNING))
+        logging.getLogger("tornado.access").setLevel(max(self.log.level, logging.WARNING))
 
     def start(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -273,7 +269,7 @@ class GpucampService(Application):
             await service.resets.resume()
             service.monitor.start()
             url = urlparse(self.service_url)
-            server.listen(url.port, url.hostname)
+            server.listen(url.port or 80, url.hostname)
             self.log.info("gpucamp %s at %s%s", __version__, self.service_url, service.prefix)
             await stopped
         finally:

@@ -13,6 +13,7 @@ Guarantees:
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from .app import Service
 
 Verb = Callable[..., Awaitable[None]]
+
+# JupyterHub 6 makes no others
+SERVER_NAME = re.compile(r"[a-z][a-z0-9-]{0,29}")
 
 
 class Forbidden(Exception):
@@ -114,7 +118,7 @@ def requires(scope: str | None) -> Callable[[Verb], Verb]:
     return decorate
 
 
-class AuthenticatedHandler(HubOAuthenticated):
+class AuthenticatedHandler(HubOAuthenticated):  # type: ignore[misc]
     """Mixin before tornado's RequestHandler: who asks, without blocking the event loop."""
 
     settings: dict[str, Any]
@@ -123,12 +127,13 @@ class AuthenticatedHandler(HubOAuthenticated):
     @property
     def service(self) -> Service:
         """The running service."""
-        return self.settings["service"]
+        service: Service = self.settings["service"]
+        return service
 
     @property
     def caller(self) -> Caller:
         """Whoever asks; only after `identify`."""
-        model = self.current_user  # type: ignore[attr-defined]
+        model = self.current_user
         return Caller(str(model["name"]), str(model["kind"]), frozenset(model["scopes"]))
 
     async def identify(self) -> bool:
@@ -165,10 +170,16 @@ class AuthenticatedHandler(HubOAuthenticated):
         return bool(self.hub_auth._get_token_cookie(self)) and _needs_check_xsrf(self)
 
     async def resource(self, **kwargs: str) -> Resource | None:
-        """What the request is about; None if about the service as a whole."""
+        """What the request is about; None if about the service as a whole.
+
+        Raises NotFound for a name that no server can have.
+        """
+        server = kwargs.get("server_name", "")
+        if server and not SERVER_NAME.fullmatch(server):
+            raise NotFound(_("There is no such server."))
         if "user_name" not in kwargs:
             return None
-        return Resource(kwargs["user_name"], kwargs.get("server_name", ""))
+        return Resource(kwargs["user_name"], server)
 
     def require_held(self, scope: str) -> None:
         """Raises Forbidden without the scope in any form."""

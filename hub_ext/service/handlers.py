@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from http.client import responses
 from typing import Any
 
 from jupyterhub.services.auth import HubOAuthCallbackHandler
-from tornado.httputil import responses
 from tornado.web import RequestHandler
 
 from ..i18n import choose_language, language, set_language
@@ -83,7 +83,7 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
         return language()
 
 
-class CallbackHandler(HubOAuthCallbackHandler):
+class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]
     """The end of signing in: JupyterHub sends the browser here with a code."""
 
     def initialize(self) -> None:

@@ -121,9 +121,12 @@ class ResetWorkflow:
         """Write the operation down and set out on it.
 
         Raises Conflict if one is under way or there is nothing to undo, NotFound for an unknown
-        user, HubUnavailable and LedgerUnavailable; then nothing has happened.
+        user or a named server that was never made, HubUnavailable and LedgerUnavailable; then
+        nothing has happened.
         """
         found = await self._hub.server(user, server)
+        if found is None and server:
+            raise NotFound(f"{user} has no server {server!r}.")
         operation = await asyncio.to_thread(
             self._ledger.begin_operation,
             kind,

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ..errors import HubRefused, HubUnavailable
+from ..errors import HubRefused, HubUnavailable, NotFound
+from ..i18n import _
 from ..models import DeviceRecord, Lease, LeaseState, Operation, OperationStep
 from .hub_api import HubServer
 from .wording import failure_message, failure_text, split_error, step_text
@@ -36,7 +37,11 @@ def server_path(user: str, server: str) -> str:
 
 
 async def server_view(service: Service, user: str, server: str) -> Json:
-    """A server's environment, lease and latest operation. Raises NotFound for an unknown user."""
+    """A server's environment, lease and latest operation.
+
+    Raises NotFound for an unknown user, or a named server that was never made. The default server
+    of a user always is, if only stopped.
+    """
     ledger = service.ledger
     found: HubServer | None = None
     state = "stopped"
@@ -44,6 +49,8 @@ async def server_view(service: Service, user: str, server: str) -> Json:
         found = await service.hub.server(user, server)
         if found is not None:
             state = _state(found)
+        elif server:
+            raise NotFound(_("There is no such server."))
     except (HubUnavailable, HubRefused):
         state = "unknown"
     environment, lease, operation, devices = await asyncio.to_thread(
@@ -133,6 +140,7 @@ def _switched(operation: Operation) -> bool:
 
 def _steps(operation: Operation) -> list[Json]:
     """Each step with its state: done, current, failed or waiting."""
+    shown: tuple[OperationStep, ...]
     if operation.start_after:
         shown = (OperationStep.STOPPING, OperationStep.SWITCHING, OperationStep.STARTING)
     else:

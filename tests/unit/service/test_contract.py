@@ -129,6 +129,7 @@ def fuzzed(tmp_path_factory):
     ledger = make_ledger(tmp_path_factory.mktemp("fuzz"))
     world = World(ledger)
     world.run_server("ada")
+    world.run_server("ada", "second")
     with running_service(world) as running:
         yield running
     ledger.close()

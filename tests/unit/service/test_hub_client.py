@@ -22,7 +22,7 @@ class Hub:
         self.answer = answer
         self.requests: list[tuple[str, str, str]] = []
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.raw_path, await request.text()))
         return await self.answer(request)
 
@@ -34,7 +34,7 @@ async def connect():
     async def start(answer: Answer, **kwargs) -> tuple[HubClient, Hub]:
         hub = Hub(answer)
         application = web.Application()
-        application.router.add_route("*", "/{path:.*}", hub)
+        application.router.add_route("*", "/{path:.*}", hub.handle)
         runner = web.AppRunner(application, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

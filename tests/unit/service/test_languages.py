@@ -46,7 +46,7 @@ def test_every_text_is_in_every_catalogue(language):
         for message in messages
         if not translated.get(message) or not all(_strings(translated.get(message)))
     ]
-    assert not missing, "update the catalogues, see CONTRIBUTING.md"
+    assert not missing, "update the catalogues, see hub_ext/locale/babel.cfg"
 
 
 @pytest.mark.parametrize("language", list(i18n.LANGUAGES))

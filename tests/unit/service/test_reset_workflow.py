@@ -96,11 +96,28 @@ async def test_a_stopped_server_stays_stopped(world):
     assert world.started_with == []
 
 
-async def test_a_server_that_was_never_started_can_be_reset(world):
+async def test_a_named_server_has_an_environment_of_its_own(world):
+    world.run_server("ada", "second")
+    world.stop_server("ada", "second")
     operation = await run(world, server="second")
     assert operation.step is OperationStep.DONE
     assert world.ledger.environment("ada", "second").generation == 2
     assert world.ledger.environment("ada", "").generation == 1
+
+
+async def test_a_default_server_that_was_never_started_can_be_reset(world):
+    workflow = ResetWorkflow(world.ledger, FakeHub(world), FakeEngine(world), limits=QUICK)
+    operation = await workflow.begin(RESET, "bob", "", requested_by="bob")
+    await workflow.settled()
+    assert world.ledger.operation(operation.id).step is OperationStep.DONE
+    assert world.ledger.environment("bob", "").generation == 2
+
+
+async def test_a_named_server_that_was_never_made_is_not_found(world):
+    """Else anyone could fill the ledger with environments of servers that do not exist."""
+    with pytest.raises(NotFound):
+        await run(world, server="never")
+    assert world.ledger.operation_of("ada", "never") is None
 
 
 async def test_an_unknown_user_is_not_found(world):

@@ -58,6 +58,8 @@ def test_a_reset_with_the_servers_own_token_runs_to_its_end(ask, world):
 
 
 def test_a_named_server_has_its_own_environment(ask, world):
+    world.run_server("ada", "second")
+    world.stop_server("ada", "second")
     body = ask("POST", "api/users/ada/servers/second/reset", json={}).json()
     view = until_done(ask, body["operation"]["id"])
     assert view["step"] == "done"
@@ -75,9 +77,13 @@ def test_a_named_server_has_its_own_environment(ask, world):
         ("POST", "api/users/bob/server/undo-reset"),
         ("POST", "api/users/bob/servers/x/reset"),
         ("GET", "api/users/nobody/server"),
+        ("GET", "api/users/ada/servers/never-made"),
+        ("POST", "api/users/ada/servers/never-made/reset"),
+        ("POST", "api/users/ada/servers/%2E%2E/reset"),
+        ("POST", "api/users/ada/servers/Upper/reset"),
     ],
 )
-def test_someone_elses_server_is_not_found(ask, method, path):
+def test_someone_elses_server_is_not_found_and_neither_is_none(ask, method, path):
     answer = ask(method, path)
     assert answer.status_code == 404
     assert answer.json() == {"status": 404, "message": "There is no such server."}
