@@ -9,6 +9,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import subprocess
@@ -88,7 +89,7 @@ def answers(registry: str, seconds: float = _ANSWER_SECONDS) -> bool:
         urllib.request.urlopen(url, timeout=seconds).close()  # noqa: S310 - http(s) by construction
     except urllib.error.HTTPError as error:
         return error.code < 500
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     return True
 

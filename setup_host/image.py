@@ -34,14 +34,16 @@ from .settings import Settings
 LABEL = "gpucamp.image=torch-cuda"
 # what of images/ goes into the image, and what there is for other uses only
 _FOLDERS = ("torch-cuda", "practice", "examples")
-_NOT_INPUTS = {
-    "base.in",
-    "torch.in",
-    "README.md",
-    "nvidia-container-runtime-hook",
-    "build",
-    "__pycache__",
-}
+_NOT_INPUTS = (
+    "images/torch-cuda/base.in",
+    "images/torch-cuda/torch.in",
+    "images/torch-cuda/lock",
+    "images/torch-cuda/Dockerfile.dockerignore",
+    "images/practice/.gitignore",
+    "images/practice/README.md",
+    "images/practice/nvidia-container-runtime-hook",
+    "images/practice/build",
+)
 _KEPT_IMAGES = 2
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _REBUILD_BYTES = 2 * 10**9
@@ -81,10 +83,11 @@ def inputs(root: Path, wheel: Path) -> tuple[Input, ...]:
     ]
     for folder in _FOLDERS:
         for file in (root / "images" / folder).rglob("*"):
-            relative = file.relative_to(root)
-            if file.is_file() and not _NOT_INPUTS.intersection(relative.parts):
+            name = file.relative_to(root)
+            unused = any(name.is_relative_to(path) for path in _NOT_INPUTS)
+            if file.is_file() and not unused and "__pycache__" not in name.parts:
                 executable = bool(file.stat().st_mode & stat.S_IXUSR)
-                found.append(Input(relative.as_posix(), file, executable))
+                found.append(Input(name.as_posix(), file, executable))
     return tuple(sorted(found, key=lambda item: item.name))
 
 
@@ -172,8 +175,7 @@ def _build(
     shutil.rmtree(context, ignore_errors=True)
     try:
         _stage(files, context)
-        length = "a few seconds" if earlier else "3 to 10 minutes, once"
-        with progress.step(f"Building the image {name} ({length})"):
+        with progress.step(f"Building the image {name} (the first time 3 to 10 minutes)"):
             progress.run(
                 build_command(docker.path, context, base, name, secrets(settings, environ)),
                 environ={

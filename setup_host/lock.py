@@ -41,4 +41,12 @@ def refresh(settings: Settings, progress: Progress) -> None:
                 problem="The requirements cannot be resolved.",
                 remedy="see what uv says in the log; two requirements likely contradict.",
             )
-    progress.say("Look at `git diff requirements`, run `make test`, then commit.")
+    with progress.step("images/torch-cuda/*.lock"):
+        progress.run(
+            [settings.root / "images" / "torch-cuda" / "lock"],
+            environ=environ,
+            log=settings.logs / "python.log",
+            problem="The image's requirements cannot be resolved.",
+            remedy="see what uv says in the log; images/torch-cuda/base.in likely asks too much.",
+        )
+    progress.say("Look at `git diff requirements images`, run `make test`, then commit.")
