@@ -22,6 +22,9 @@ import type {
   ServerStatus
 } from './wire';
 
+/** How long a stream that has much to say may keep the page from doing anything else. */
+const TURN_MS = 16;
+
 /** What the panels ask of the server; tests put another one in its place. */
 export interface IApi {
   status(signal?: AbortSignal): Promise<ServerStatus>;
@@ -115,12 +118,17 @@ export class Api implements IApi {
     }
     const reader = response.body.getReader();
     const parser = new NdjsonParser();
+    let turn = performance.now();
     try {
       for (;;) {
         const { done, value } = await reader.read();
         const events = done ? parser.end() : parser.push(value);
         for (const event of events) {
           yield event as T;
+          if (performance.now() - turn > TURN_MS) {
+            await nextTask();
+            turn = performance.now();
+          }
         }
         if (done) {
           return;
@@ -190,4 +198,16 @@ async function refusal(response: Response): Promise<ApiError> {
     // Not our JSON (a proxy's page, say): the status alone tells.
   }
   return new ApiError(kindOf(response.status), message, response.status);
+}
+
+/** Lets the page do what waits: drawing, input. Unlike a timer it is not slowed down in a hidden page. */
+function nextTask(): Promise<void> {
+  return new Promise(resolve => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      resolve();
+    };
+    port2.postMessage(null);
+  });
 }

@@ -345,6 +345,29 @@ describe('RunModel', () => {
     expect(following.state.run?.state).toBe('succeeded');
   });
 
+  test('notices that a run has begun, and asks no longer', async () => {
+    let asked = 0;
+    const following = new RunModel({
+      api: fakeApi({
+        ddpRun: () => Promise.resolve(run({ state: ++asked < 4 ? 'starting' : 'running' })),
+        ddpLog: async function* (_id, _offset, signal): AsyncGenerator<LogEvent> {
+          await new Promise((_, reject) =>
+            signal.addEventListener('abort', () => reject(new DOMException('', 'AbortError')))
+          );
+          yield END;
+        }
+      }),
+      id: '1',
+      lookEvery: 2
+    });
+    const over = following.follow();
+    await until(() => following.state.run?.state === 'running');
+    await new Promise(resolve => setTimeout(resolve, 20));
+    expect(asked).toBe(4);
+    following.dispose();
+    await over;
+  });
+
   test('does not ask for ever for a run that does not exist', async () => {
     const following = new RunModel({
       api: fakeApi({ ddpRun: () => Promise.reject(new ApiError('missing', 'No run 1.', 404)) }),

@@ -29,7 +29,7 @@ interface OpenLine {
 }
 
 export class LogBuffer {
-  constructor(private readonly maximumLines = 5000) {}
+  constructor(private readonly maximumLines = 3000) {}
 
   /** How many lines were let go. */
   get dropped(): number {

@@ -5,6 +5,8 @@ import { TestId } from '../testids';
 import { LogBuffer, LogLine, plainText, withoutMoves } from './logBuffer';
 
 const DRAW_EVERY_MS = 80;
+// Drawing rests this many times as long as it took, so that a flood leaves the page usable.
+const DRAW_REST = 4;
 const AT_END_PIXELS = 24;
 
 /**
@@ -48,10 +50,15 @@ export class LogView extends Widget {
 
   /** Draws soon; many calls make one drawing. */
   changed(): void {
-    this._timer ??= window.setTimeout(() => {
-      this._timer = null;
-      this._draw();
-    }, DRAW_EVERY_MS);
+    this._timer ??= window.setTimeout(
+      () => {
+        this._timer = null;
+        const begun = performance.now();
+        this._draw();
+        this._cost = performance.now() - begun;
+      },
+      Math.max(DRAW_EVERY_MS, DRAW_REST * this._cost)
+    );
   }
 
   /** All lines held, without colours. */
@@ -102,6 +109,7 @@ export class LogView extends Widget {
   private _note = document.createElement('div');
   private _atEnd = true;
   private _timer: number | null = null;
+  private _cost = 0;
 }
 
 function fill(row: HTMLElement, line: LogLine): void {

@@ -21,6 +21,8 @@ export interface RunOptions {
   api: IApi;
   id: string;
   run?: Run;
+  /** Milliseconds between two looks at a run that is starting. */
+  lookEvery?: number;
   /** Milliseconds before the first new attempt after a lost connection; doubled each time, up to 16 times. */
   retryAfter?: number;
 }
@@ -62,6 +64,7 @@ export class RunModel extends Store<RunViewState> {
     const first = this.options.retryAfter ?? 500;
     let wait = first;
     this.set({ error: null });
+    void this._watchStart(following.signal);
     while (!following.signal.aborted) {
       try {
         this.set({ run: await api.ddpRun(id, following.signal), connected: true });
@@ -120,6 +123,25 @@ export class RunModel extends Store<RunViewState> {
     this._following?.abort();
     this._following = null;
     super.dispose();
+  }
+
+  /** The log tells the end of a run, but not that it has begun. */
+  private async _watchStart(signal: AbortSignal): Promise<void> {
+    const { api, id, lookEvery = 700 } = this.options;
+    await pause(lookEvery, signal);
+    while (this._isStarting(signal)) {
+      const run = await api.ddpRun(id, signal).catch(() => null);
+      // What the log told meanwhile is newer.
+      if (run && this._isStarting(signal)) {
+        this.set({ run });
+      }
+      await pause(lookEvery, signal);
+    }
+  }
+
+  private _isStarting(signal: AbortSignal): boolean {
+    const { run } = this.state;
+    return this._following?.signal === signal && (run === null || run.state === 'starting');
   }
 
   private _logChanged = new Signal<this, void>(this);
