@@ -7,6 +7,8 @@ Subclasses are named after their failures.
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -25,14 +27,30 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+@functools.cache
+def empty_ledger() -> bytes:
+    """The file of a ledger that knows two devices; migrated once, copied for every test."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "ledger.sqlite"
+        ledger = Ledger(f"sqlite:///{file}")
+        ledger.migrate()
+        ledger.hub_id()
+        ledger.record_inventory(
+            [
+                Device(uuid, "Simulated A100 (practice)", 40 * 2**30, simulated=True)
+                for uuid in UUIDS
+            ],
+            now(),
+        )
+        ledger.close()
+        return file.read_bytes()
+
+
 def make_ledger(folder: Path) -> Ledger:
-    ledger = Ledger(f"sqlite:///{folder / 'ledger.sqlite'}", actor="test")
-    ledger.migrate()
-    ledger.record_inventory(
-        [Device(uuid, "Simulated A100 (practice)", 40 * 2**30, simulated=True) for uuid in UUIDS],
-        now(),
-    )
-    return ledger
+    """A real ledger on SQLite."""
+    file = folder / "ledger.sqlite"
+    file.write_bytes(empty_ledger())
+    return Ledger(f"sqlite:///{file}", actor="test")
 
 
 def first_free(gpus: int) -> Callable[[Snapshot], list[str] | None]:

@@ -396,10 +396,12 @@ class Killer:
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("kind", [RESET, UNDO])
 async def test_a_service_killed_at_any_call_finishes_when_it_returns(tmp_path, kind, after):
-    prepared = make_ledger(tmp_path)
+    prepared = World(make_ledger(tmp_path))
     if kind is UNDO:
-        prepared.reset_environment("ada", "", now())
-    prepared.close()
+        prepared.ledger.reset_environment("ada", "", now())
+    prepared.run_server("ada")
+    prepared.run_server("bob")  # all devices are taken: a freed one would be lost to a waiter
+    prepared.ledger.close()
     expected = 1 if kind is UNDO else 2
     template = tmp_path / "ledger.sqlite"
     at = 0
@@ -408,9 +410,7 @@ async def test_a_service_killed_at_any_call_finishes_when_it_returns(tmp_path, k
         file = tmp_path / f"{at}.sqlite"
         shutil.copy(template, file)
         ledger = Ledger(f"sqlite:///{file}")
-        world = World(ledger)
-        world.run_server("ada")
-        world.run_server("bob")  # all devices are taken: a freed one would be lost to a waiter
+        world = World(ledger, dict(prepared.servers), list(prepared.containers), made=prepared.made)
         before = device_of(world)
         starts = len(world.started_with)
         ledger.begin_operation(
