@@ -22,9 +22,15 @@ from .files import read_script
 from .launch_plan import LaunchRequest, Plan, make_plan, parse_request
 from .machine import kernel_python, read_machine
 from .manager import RunManager
-from .runs import LOG, STOPPED, SUCCEEDED, Run, RunStore
+from .runs import FAILED, LOG, LOST, STOPPED, SUCCEEDED, Run, RunStore
 
 REFUSED, INTERRUPTED = 2, 130
+_ENDINGS = {
+    SUCCEEDED: N_("succeeded"),
+    FAILED: N_("failed"),
+    STOPPED: N_("stopped"),
+    LOST: N_("lost"),
+}
 _COLOURS = (36, 33, 35, 32, 34, 31)
 
 
@@ -144,7 +150,7 @@ class _Printer:
 
 def _report(run: Run, gettext: Gettext) -> None:
     if run.diagnosis is None:
-        print(f"{run.id}: {gettext(run.state)}", file=sys.stderr)
+        print(f"{run.id}: {gettext(_ENDINGS.get(run.state, run.state))}", file=sys.stderr)
         return
     told = run.diagnosis.view(gettext)
     print(f"\n✗ {told['cause']}", file=sys.stderr)

@@ -67,7 +67,7 @@ class ServiceClient:
         return urlsplit(self.url).path or "/"
 
     async def environment(self) -> dict[str, Any]:
-        """The server's environment: generation, can_undo, lease, operation. Raises domain errors."""
+        """The environment: generation, can_undo, lease, operation. Raises domain errors."""
         return await self._call("GET", "")
 
     async def reset(self, *, undo: bool) -> str:

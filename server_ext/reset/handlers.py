@@ -35,7 +35,7 @@ class ResetHandler(GpucampHandler):
         environment, packages, runs = await asyncio.gather(
             client.environment(),
             asyncio.to_thread(self._changed_packages),
-            manager_of(self.settings, os.path.realpath(self.serverapp.root_dir), self.log).alive(),
+            manager_of(self.settings, self.serverapp.root_dir, self.log).alive(),
         )
         self.reply(
             {

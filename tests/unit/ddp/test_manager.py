@@ -48,6 +48,10 @@ def start_stranger() -> subprocess.Popen[bytes]:
     return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
 
+def environment_of(member: process.Identity) -> bytes:
+    return Path(f"/proc/{member.pid}/environ").read_bytes()
+
+
 def alive(run: Run) -> list[process.Identity]:
     return process.find_processes(run.id, run.members)
 
@@ -327,7 +331,7 @@ async def test_the_child_has_no_secret_of_the_server(store: RunStore, plan_for: 
     run = await manager.start(plan_for("seconds=60"))
     run = await until(has_ranks(2), manager, run)
     for member in run.members:
-        assert b"hunter2" not in Path(f"/proc/{member.pid}/environ").read_bytes()
+        assert b"hunter2" not in environment_of(member)
     await manager.stop(run.id)
     await manager.wait(run.id)
     await manager.close()

@@ -1,0 +1,297 @@
+"""Launch DDP with real torchrun, in the real image, through the real server and in a terminal."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import re
+import secrets
+import shlex
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+from docker.models.containers import Container
+from hub_of_one import HubOfOne, free_port
+
+UNIT = Path(__file__).parents[1] / "unit" / "ddp"
+USER = "ada"
+ALIVE = ("starting", "running")
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Lab:
+    """A participant's server on practice devices, as the spawner runs it, with test scripts."""
+
+    def __init__(self, engine: docker.DockerClient, image: str, hub: HubOfOne) -> None:
+        self.port = free_port()
+        self._token = hub.token
+        self._name = f"gpucamp-test-ddp-{secrets.token_hex(5)}"
+        self._engine = engine
+        self.container: Container = engine.containers.create(
+            image,
+            name=self._name,
+            user="1000",
+            read_only=True,
+            tmpfs={"/tmp": "exec"},
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            shm_size="1g",
+            network_mode="host",
+            volumes={
+                self._name: {"bind": "/home/jovyan"},
+                f"{self._name}-work": {"bind": "/home/jovyan/work"},
+            },
+            environment={
+                **hub.environment(USER, self.port),
+                "GPUCAMP_PRACTICE": "1",
+                "GPUCAMP_SIMULATED": "1",
+                "GPUCAMP_DEVICES": "GPU-5ca1ab1e-0000-4000-8000-000000000000",
+                "GPUCAMP_CPU_LIMIT": "2",
+            },
+        )
+
+    def start(self) -> None:
+        self.container.start()
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if self.ask("GET", "api")[0] == 200:
+                    return
+            except OSError:
+                pass
+            assert time.monotonic() < deadline, self.container.logs().decode(errors="replace")
+            time.sleep(0.1)
+
+    def discard(self) -> None:
+        self.container.remove(force=True)
+        for volume in self._engine.volumes.list(filters={"name": self._name}):
+            volume.remove(force=True)
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and JSON of an answer; of a stream, the list of its objects."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+        connection.request(
+            method,
+            f"/user/{USER}/{path}",
+            body=None if body is None else json.dumps(body),
+            headers={"Authorization": f"token {self._token}"},
+        )
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        connection.close()
+        if "ndjson" in (answer.headers["Content-Type"] or ""):
+            return answer.status, [json.loads(line) for line in text.splitlines() if line]
+        return answer.status, json.loads(text)
+
+    def put(self, *folders: Path) -> None:
+        """Copy scripts of this repository to ~/work/<folder>."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for folder in folders:
+                for path in folder.glob("*.py"):
+                    member = tarfile.TarInfo(f"{folder.name}/{path.name}")
+                    data = path.read_bytes()
+                    member.size, member.uid, member.gid, member.mode = len(data), 1000, 100, 0o644
+                    tar.addfile(member, io.BytesIO(data))
+        assert self.container.put_archive("/home/jovyan/work", archive.getvalue())
+
+    def sh(self, command: str) -> tuple[int, str]:
+        done = self.container.exec_run(["bash", "-c", command], workdir="/home/jovyan/work")
+        return done.exit_code, done.output.decode(errors="replace")
+
+    def launch(self, script: str, *arguments: str, processes: int = 2) -> dict[str, Any]:
+        status, run = self.ask(
+            "POST",
+            "gpucamp/ddp/runs",
+            {"script": script, "arguments": list(arguments), "processes": processes},
+        )
+        assert status == 201, run
+        return run
+
+    def log(self, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The whole log and the run after its end."""
+        status, events = self.ask("GET", f"gpucamp/ddp/runs/{run['id']}/log")
+        assert status == 200
+        assert events[-1]["event"] == "end"
+        return "".join(event["text"] for event in events[:-1]), events[-1]["run"]
+
+    def until_ranks(self, run: dict[str, Any], count: int) -> None:
+        deadline = time.monotonic() + 60
+        while len(self.ask("GET", f"gpucamp/ddp/runs/{run['id']}")[1]["ranks"]) < count:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def until_log_says(self, run: dict[str, Any], word: str) -> None:
+        deadline = time.monotonic() + 60
+        while self.sh(f"grep -q {word} .gpucamp/runs/{run['id']}/run.log")[0] != 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.3)
+
+    def processes_of(self, script: str) -> str:
+        """Command lines that name the script, this look excepted."""
+        found = [f"[{script[0]}]{script[1:]}"]
+        return self.sh(f"ps -eo pid,args | grep -- {shlex.quote(found[0])}")[1]
+
+
+@pytest.fixture(scope="module")
+def lab(engine: docker.DockerClient, image: str) -> Iterator[Lab]:
+    with HubOfOne(USER) as hub:
+        made = Lab(engine, image, hub)
+        try:
+            made.start()
+            made.put(UNIT / "failures", UNIT / "healthy")
+            made.sh(f"cat > stubborn.py <<'END'\n{STUBBORN}\nEND")
+            yield made
+        finally:
+            made.discard()
+
+
+STUBBORN = """
+import signal, subprocess, sys, time
+import torch.distributed as dist
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+dist.init_process_group("gloo")
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600) # stubborn.py"],
+                 start_new_session=True)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+def test_the_example_gives_the_same_result_each_time(lab: Lab) -> None:
+    assert lab.ask("GET", "gpucamp/ddp/defaults")[1]["processes"] == 2
+    results = []
+    for _ in range(2):
+        begun = time.monotonic()
+        text, run = lab.log(lab.launch("examples/train_ddp.py"))
+        assert (run["state"], run["diagnosis"]) == ("succeeded", None), text
+        assert time.monotonic() - begun < 60
+        assert text.count("running on the CPU") == 2
+        results += re.findall(r"^result: .*", text, re.MULTILINE)
+    assert len(results) == 2 and results[0] == results[1]
+    assert float(results[0].rpartition("accuracy=")[2]) > 0.9
+    assert lab.sh("test -s examples/train_ddp.pt")[0] == 0
+
+
+def test_the_command_shown_is_the_command_run_and_works_in_a_terminal(lab: Lab) -> None:
+    body = {"script": "examples/train_ddp.py", "arguments": ["--epochs", "1"], "processes": 2}
+    _, plan = lab.ask("POST", "gpucamp/ddp/plan", body)
+    assert plan["command"].startswith("torchrun ")
+    assert lab.sh("command -v torchrun")[1].strip() == "/home/jovyan/.venv/bin/torchrun"
+    _, run = lab.ask("POST", "gpucamp/ddp/runs", {**body, "id": plan["id"]})
+    arguments = lab.sh(f"tr '\\0' ' ' < /proc/$(pgrep -f -o {plan['id']})/cmdline")[1]
+    assert arguments.strip().endswith(plan["command"].removeprefix("torchrun "))
+    expected = re.findall(r"^result: .*", lab.log(run)[0], re.MULTILINE)
+    status, output = lab.sh(plan["terminal_command"])
+    assert status == 0, output
+    assert expected[0] in output
+
+
+def test_the_single_gpu_examples(lab: Lab) -> None:
+    outputs = [lab.sh("python examples/train_single.py") for _ in range(2)]
+    assert outputs[0] == outputs[1]
+    assert outputs[0][0] == 0 and "running on the CPU" in outputs[0][1]
+    status, output = lab.sh(
+        "/opt/gpucamp/base/bin/jupyter nbconvert --to notebook --execute --stdout "
+        "examples/train_single.ipynb"
+    )
+    assert status == 0, output
+    assert outputs[0][1].splitlines()[-1] in output  # the same result as the script's
+
+
+# All of failures/ were recorded (tests/unit/ddp); these show that it is so in the image, too.
+FAILURES = ["killed", "module-missing", "unused-parameters", "peer-left"]
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_failures_are_explained(lab: Lab, name: str) -> None:
+    text, run = lab.log(lab.launch(f"failures/{name}.py"))
+    assert run["state"] == "failed", text
+    assert run["diagnosis"]["code"] == name
+    assert run["diagnosis"]["cause"] and run["diagnosis"]["fix"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((UNIT / "healthy").glob("*.py")), ids=lambda path: path.stem
+)
+def test_what_ends_well_gets_no_diagnosis(lab: Lab, path: Path) -> None:
+    text, run = lab.log(lab.launch(f"healthy/{path.name}"))
+    assert (run["state"], run["diagnosis"], run["exit_code"]) == ("succeeded", None, 0), text
+
+
+def test_stop_leaves_no_rank_however_stubborn(lab: Lab) -> None:
+    run = lab.launch("stubborn.py")
+    lab.until_ranks(run, 2)
+    begun = time.monotonic()
+    assert lab.ask("POST", f"gpucamp/ddp/runs/{run['id']}/stop")[0] == 202
+    _, ended = lab.log(run)
+    assert (ended["state"], ended["survivors"]) == ("stopped", [])
+    assert time.monotonic() - begun < 20
+    assert lab.processes_of("stubborn.py") == ""
+
+
+def test_ranks_of_a_killed_torchrun_are_ended(lab: Lab) -> None:
+    run = lab.launch("stubborn.py")
+    lab.until_ranks(run, 2)
+    lab.until_log_says(run, "ready")  # they have children of their own now
+    assert lab.sh(f"kill -KILL $(pgrep -f -o {run['id']})")[0] == 0
+    _, ended = lab.log(run)
+    assert (ended["state"], ended["exit_code"]) == ("failed", -9)
+    assert ended["diagnosis"]["code"] == "launcher-killed"
+    assert lab.processes_of("stubborn.py") == ""
+
+
+def test_in_a_terminal(lab: Lab) -> None:
+    status, output = lab.sh("gpucamp-ddp --processes 2 examples/train_ddp.py --epochs 1")
+    assert status == 0, output
+    assert "[rank 0] result: loss=" in output and "succeeded" in output
+    status, output = lab.sh("gpucamp-ddp failures/exception.py")
+    assert status == 1
+    assert "Rank 1 ended with ValueError: batch 7 is bad: naïve ✓" in output
+    status, output = lab.sh("gpucamp-ddp --processes 1000 examples/train_ddp.py")
+    assert status == 2 and "from 1 to 2" in output
+    status, output = lab.sh("gpucamp-ddp missing.py")
+    assert status == 2 and "does not exist" in output
+    states = {run["state"] for run in lab.ask("GET", "gpucamp/ddp/runs")[1]["runs"]}
+    assert states.isdisjoint(ALIVE)
+
+
+def test_ctrl_c_in_a_terminal(lab: Lab) -> None:
+    ended: list[tuple[int, str]] = []
+    terminal = threading.Thread(
+        target=lambda: ended.append(lab.sh("exec gpucamp-ddp -n 2 stubborn.py"))
+    )
+    terminal.start()
+    deadline = time.monotonic() + 60
+    while True:
+        runs = lab.ask("GET", "gpucamp/ddp/runs")[1]["runs"]
+        if runs[0]["script"] == "stubborn.py" and len(runs[0]["ranks"]) == 2:
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    assert lab.sh("kill -INT $(pgrep -f -o 'gpucamp-ddp -n')")[0] == 0
+    terminal.join(60)
+    assert ended and ended[0][0] == 130, ended
+    assert lab.processes_of("stubborn.py") == ""
+    assert lab.ask("GET", f"gpucamp/ddp/runs/{runs[0]['id']}")[1]["state"] == "stopped"
+
+
+def test_a_run_whose_container_ended_is_remembered(lab: Lab) -> None:
+    run = lab.launch("stubborn.py")
+    lab.until_ranks(run, 2)
+    lab.until_log_says(run, "ready")
+    lab.container.restart(timeout=1)
+    lab.start()
+    status, found = lab.ask("GET", f"gpucamp/ddp/runs/{run['id']}")
+    assert (status, found["state"]) == (200, "lost")
+    assert found["diagnosis"]["code"] == "server-ended"
+    text, _ = lab.log(run)
+    assert "ready" in text
