@@ -131,8 +131,8 @@ export class RunModel extends Store<RunViewState> {
     await pause(lookEvery, signal);
     while (this._isStarting(signal)) {
       const run = await api.ddpRun(id, signal).catch(() => null);
-      // What the log told meanwhile is newer.
-      if (run && this._isStarting(signal)) {
+      // An end is told by the log, after its last line; what it told meanwhile is newer.
+      if (run && isAlive(run.state) && this._isStarting(signal)) {
         this.set({ run });
       }
       await pause(lookEvery, signal);
