@@ -82,6 +82,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         shutil.copy(empty_ledger(), self.folder / "ledger.sqlite")
         self.open()
+        self.all_devices_are_well()
 
     def open(self) -> None:
         self.ledger = Ledger(f"sqlite:///{self.folder / 'ledger.sqlite'}")
@@ -160,6 +161,17 @@ class LedgerMachine(RuleBasedStateMachine):
             self.queue.append(server)
         self.waiting_for[server] = gpus
 
+    @rule(server=SERVERS, gpus=st.integers(0, 2), data=st.data())
+    def spawn(self, server: tuple[str, str], gpus: int, data: st.DataObject) -> None:
+        """The common case: the server gets its devices if there are enough, and runs."""
+        self.enqueue(server=server, gpus=gpus)
+        self.acquire(server=server, gpus=gpus, data=data, willing=True)
+        found = self.live_of(server)
+        if found is not None and found[1].state is STATES.GRANTED:
+            self.ledger.mark_running(found[0], "c1", self.now)
+            found[1].state = STATES.RUNNING
+            found[1].changes["run"] += 1
+
     @rule(server=SERVERS)
     def withdraw(self, server: tuple[str, str]) -> None:
         self.ledger.withdraw(*server)
@@ -216,6 +228,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.leases[granted.id] = Expected(server, granted.device_uuids)
         self.leases[granted.id].changes["grant"] += 1
         self.leave_queue(server)
+
+    @precondition(lambda self: self.held())
+    @rule(gpus=st.integers(0, 3), data=st.data(), willing=st.booleans())
+    def start_again(self, gpus: int, data: st.DataObject, willing: bool) -> None:
+        """A server with a hold, which chance alone seldom finds."""
+        server = data.draw(st.sampled_from([lease.server for lease in self.held()]))
+        self.acquire(server=server, gpus=gpus, data=data, willing=willing)
+
+    def held(self) -> list[Expected]:
+        return [lease for lease in self.leases.values() if lease.state is STATES.HELD]
 
     def leave_queue(self, server: tuple[str, str]) -> None:
         if server in self.queue:
