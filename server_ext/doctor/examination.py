@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 
 from . import reference
 from .checks import ALL_CHECKS
-from .checks.culprits import Suspect, describe, suspects
+from .checks.culprits import LIKELY, Suspect, describe, suspects
 from .facts import Facts, Failure, ProbeResult
 from .findings import Finding
 from .kernel import Kernel
@@ -181,19 +181,28 @@ class _Rounds:
             except TimeoutError:
                 found = ()
         value = {
-            "tried": [describe(suspect) for suspect in candidates],
+            "tried": [describe(suspect) for suspect in candidates[:LIKELY]],
             "culprits": [describe(suspect) for suspect in found],
         }
         return ProbeResult(f"{name}_culprit", time.monotonic() - started, value)
 
     async def _narrow_down(self, name: str, candidates: tuple[Suspect, ...]) -> tuple[Suspect, ...]:
-        for suspect in candidates:
+        """A smallest set without which the import works; () if it is none of them."""
+        for suspect in candidates[:LIKELY]:
             if await self._imports_without(name, (suspect,)):
                 return (suspect,)
         if len(candidates) < 2 or not await self._imports_without(name, candidates):
             return ()
         needed = candidates
-        for suspect in candidates:
+        while len(needed) > 1:
+            middle = len(needed) // 2
+            for half in (needed[:middle], needed[middle:]):
+                if await self._imports_without(name, half):
+                    needed = half
+                    break
+            else:
+                break  # some of both halves are to blame
+        for suspect in needed if len(needed) > 1 else ():
             fewer = tuple(other for other in needed if other is not suspect)
             if fewer and await self._imports_without(name, fewer):
                 needed = fewer

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ..facts import Facts, text_of
 from . import reading
 
-MOST_SUSPECTS = 8
+# how many are tried one by one before the rest is halved
+LIKELY = 8
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,25 @@ class Suspect:
 
 
 def suspects(facts: Facts, probe: str) -> tuple[Suspect, ...]:
-    """What could break the import that `probe` tried, likeliest first."""
+    """Everything that could break the import that `probe` tried, likeliest first: what the error names, what its
+    traceback went through (innermost first), what replaces something of the base, the rest."""
     named = text_of(facts.mapping(probe, "error"), "name").split(".")[0]
     touched = [text_of(facts.mapping(probe, "error"), "path")]
     touched += reversed(facts.texts(probe, "error", "frames"))
-    ranked: list[tuple[int, int, Suspect]] = []
-    for order, suspect in enumerate(_in_front_of_base(facts)):
-        rank = _rank(suspect, named, touched)
+
+    def rank(suspect: Suspect) -> int:
+        seen = _rank(suspect, named, touched)
+        if seen is not None:
+            return seen
         shadows = suspect.version and reading.locked(facts, suspect.name) is not None
-        if rank is None and shadows:
-            rank = 1000
-        if rank is not None:
-            ranked.append((rank, order, suspect))
-    ranked.sort(key=lambda item: item[:2])
-    return tuple(suspect for _rank_, _order, suspect in ranked[:MOST_SUSPECTS])
+        return 1000 if shadows else 2000
+
+    ordered = tuple(sorted(_in_front_of_base(facts), key=rank))
+    if text_of(facts.mapping(probe, "error"), "type") == "ModuleNotFoundError" and named:
+        asked = (facts.text(probe, "module") or "").split(".")[0]
+        if named == asked and not any(named in suspect.modules for suspect in ordered):
+            return ()  # it is not installed; nothing is in its way
+    return ordered
 
 
 def culprits_found(facts: Facts, probe: str) -> tuple[Suspect, ...]:

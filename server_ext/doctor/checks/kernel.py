@@ -128,11 +128,11 @@ def ipykernel_imports(facts: Facts) -> Iterator[Finding]:
 
 def params_of(facts: Facts, found: tuple[culprits.Suspect, ...]) -> dict[str, str]:
     """Culprits for a sentence and for a command, and the base's versions of them."""
-    bases = [reading.locked(facts, suspect.name) or "-" for suspect in found]
+    bases = [reading.locked(facts, suspect.name) for suspect in found]
     return {
         "package": " ".join(suspect.name for suspect in found),
         "found": ", ".join(f"{suspect.name} {suspect.version}".strip() for suspect in found),
-        "base": ", ".join(bases),
+        "base": ", ".join(version for version in bases if version is not None) or "-",
     }
 
 
