@@ -1,0 +1,58 @@
+"""docs/ddp.md leaves out no ending, advice, variable or address, and names none too many."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from server_ext.ddp import diagnosis, handlers, launch_plan, preflight
+from server_ext.ddp.signatures import SIGNALS, SIGNATURES
+from server_ext.reset import handlers as reset
+
+TEXT = (Path(__file__).parents[3] / "docs" / "ddp.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return TEXT.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+
+
+def first_cells(text: str) -> set[str]:
+    """The words in backticks of each row's first cell."""
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    return {word for row in rows for word in re.findall(r"`([^`]+)`", row.split(" | ")[0])}
+
+
+def codes_in(module: object) -> set[str]:
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")  # type: ignore[attr-defined]
+    return set(re.findall(r'(?:Advice|Diagnosis)\(\s*"([a-z-]+)"', source))
+
+
+def test_every_ending() -> None:
+    codes = {one.code for one in SIGNATURES} | {one[0] for one in SIGNALS.values()}
+    assert first_cells(section("When it fails")) == codes | codes_in(diagnosis)
+
+
+def test_every_advice() -> None:
+    codes = codes_in(preflight) | codes_in(launch_plan)
+    assert len(codes) > 10
+    assert first_cells(section("A script for DDP")) == codes
+
+
+def test_every_variable() -> None:
+    plan = launch_plan.make_plan(
+        launch_plan.LaunchRequest("x"),
+        launch_plan.Script("/x.py", "x.py", "/"),
+        launch_plan.Machine(2, (), False, ("torchrun",), "/runs"),
+        "20260131-120000-1a2b3c",
+    )
+    assert first_cells(section("What is run")) == set(plan.env)
+
+
+def test_every_address() -> None:
+    served = {
+        (verb.upper(), re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern))
+        for pattern, handler in [*handlers.handlers, *reset.handlers]
+        for verb in ("get", "post", "put", "patch", "delete")
+        if verb in vars(handler)
+    }
+    assert set(re.findall(r"^\| (\w+) \| `([^`]+)` \|", section("REST"), re.MULTILINE)) == served
