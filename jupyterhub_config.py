@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from hub_ext import scopes
-from hub_ext.defaults import fair_memory_limit, refuse_second_hub
+from hub_ext.defaults import fair_memory_limit, refuse_second_hub, text_in
 
 c = get_config()  # noqa: F821  (JupyterHub provides it)
 
@@ -46,6 +46,7 @@ c.JupyterHub.db_url = f"sqlite:///{hub_folder}/jupyterhub.sqlite"
 c.JupyterHub.cookie_secret_file = str(hub_folder / "cookie_secret")
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.template_paths = [str(Path(scopes.__file__).parent / "templates")]
+c.JupyterHub.template_vars = {"gettext": lambda user: text_in}  # JupyterHub calls it first
 
 # How servers start. Those that wait for a GPU count as starting, so there is no limit on that.
 c.JupyterHub.spawner_class = "gpu-docker"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextvars import copy_context
 
 from jupyterhub.app import JupyterHub
 
+from . import i18n
 from .errors import LedgerInUse, LedgerUnavailable
 from .hub_side import claim_ledger
 
@@ -21,6 +23,16 @@ def fair_memory_limit(servers: int, *, total: int | None = None) -> int:
     if total is None:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return max(2 * GIB, total * 4 // 5 // servers)
+
+
+def text_in(message: str, language: str) -> str:
+    """A message in a language, for the hub's templates (there as `gettext`)."""
+
+    def translated() -> str:
+        i18n.set_language(language)
+        return i18n._(message)
+
+    return copy_context().run(translated)
 
 
 def refuse_second_hub(ledger_url: str) -> None:

@@ -49,7 +49,9 @@ c.JupyterHub.concurrent_spawn_limit = 0
 c.JupyterHub.services = [{{"name": "tester", "api_token": "{token}"}}]
 c.JupyterHub.load_roles = [{{"name": "tester", "services": ["tester"], "scopes":
     ["admin:users", "admin:servers", "access:servers", "read:hub"]}}]
+from hub_ext.defaults import text_in
 c.JupyterHub.template_paths = ["{repository}/hub_ext/templates"]
+c.JupyterHub.template_vars = {{"gettext": lambda user: text_in}}
 c.JupyterHub.spawner_class = "gpu-docker"
 c.Spawner.default_url = "/lab"
 c.GPUDockerSpawner.image = "{image}"
