@@ -145,9 +145,7 @@ class AuthenticatedHandler(HubOAuthenticated):  # type: ignore[misc]
         try:
             model = await self.hub_auth.get_user(self, sync=False)
         except HTTPError as error:
-            raise HubUnavailable(
-                _("JupyterHub did not answer. It may be restarting; try again in a minute.")
-            ) from error
+            raise HubUnavailable("JupyterHub did not say who is asking.") from error
         if model is None:
             if self._cookie_was_refused():
                 self._require_xsrf()

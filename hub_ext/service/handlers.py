@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http.client import responses
 from typing import Any
 
@@ -11,6 +12,8 @@ from tornado.web import RequestHandler
 from ..i18n import choose_language, language, set_language
 from .auth import AuthenticatedHandler
 from .http_errors import message_for, status_of
+
+_log = logging.getLogger(__name__)
 
 LANGUAGE_COOKIE = "gpucamp-language"
 
@@ -73,9 +76,12 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
         super().send_error(status, reason=responses.get(status, "Unknown"), **kwargs)
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        # what the domain expects is no traceback in the log
-        if status_of(value) is None:
+        status = status_of(value)
+        if status is None:
             super().log_exception(typ, value, tb)
+        elif status >= 500:
+            # expected, so no traceback; people are told less than this
+            _log.warning("%s: %s", status, value)
 
     @property
     def language(self) -> str:

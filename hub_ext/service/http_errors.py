@@ -35,6 +35,20 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (EngineUnavailable, 503),
 )
 
+# What depends on other parts is told in general words: where the ledger lies, or what an Engine
+# said, is for the log.
+_AWAY: tuple[tuple[type[Exception], str], ...] = (
+    (HubUnavailable, N_("JupyterHub did not answer. It may be restarting; try again in a minute.")),
+    (
+        LedgerUnavailable,
+        N_("gpucamp's ledger does not answer, so nothing was changed. Tell your instructor."),
+    ),
+    (
+        EngineUnavailable,
+        N_("The Docker Engine did not answer. Try again in a minute, or tell your instructor."),
+    ),
+)
+
 # What to say when the error itself says nothing fit for people.
 _BY_STATUS = {
     400: N_("The request could not be understood."),
@@ -59,6 +73,9 @@ def status_of(error: BaseException | None) -> int | None:
 
 def message_for(error: BaseException | None, status: int) -> str:
     """What a person reads, in their language."""
+    for kind, text in _AWAY:
+        if isinstance(error, kind):
+            return _(text)
     if error is not None and any(isinstance(error, kind) for kind, _status in STATUS):
         # the reason may come from the hub, the ledger or the Engine, in their words
         return _(str(error)) if str(error) else _(_OTHER)

@@ -11,6 +11,7 @@ from service_server import ADA, expand, person, running_service
 from service_world import EngineSilent, HubFailsToStart, HubNeverStops
 
 from hub_ext import scopes
+from hub_ext.errors import LedgerUnavailable
 from hub_ext.models import OperationKind, OperationStep
 from hub_ext.service.auth import Caller, Resource
 from hub_ext.service.reset import Limits
@@ -204,7 +205,8 @@ def test_a_restarted_service_finishes_what_the_last_one_began(world):
 def test_health_tells_what_is_away(world):
     with running_service(world, engine=EngineSilent(world)) as ask:
         time.sleep(0.2)
-        view = ask("GET", "api/health").json()
+        assert ask("GET", "api/health").json()["engine"] == "unavailable"
+        view = ask("GET", "api/health", "instructor-token").json()
         assert view["status"] == "degraded"
         assert view["engine"] == "The Docker Engine did not answer"
         assert view["hub"] == view["ledger"] == "ok"
@@ -233,6 +235,20 @@ def test_an_unexpected_error_shows_nothing_of_the_inside(ask, world, monkeypatch
     assert answer.status_code == 500
     assert answer.json()["message"].startswith("Something went wrong in gpucamp")
     assert "NoneType" not in answer.text
+
+
+def test_a_ledger_that_is_away_is_told_without_its_place(ask, world, monkeypatch):
+    def away(*_args, **_kwargs):
+        raise LedgerUnavailable("The ledger /srv/secret/ledger.sqlite cannot be used: disk is full")
+
+    for name in ("environment", "devices"):
+        monkeypatch.setattr(world.ledger, name, away)
+    answer = ask("GET", "api/users/ada/server")
+    assert answer.status_code == 503
+    assert "ledger" in answer.json()["message"]
+    assert "/srv/secret" not in answer.text
+    assert "/srv/secret" not in ask("GET", "api/health").text
+    assert "disk is full" in ask("GET", "api/health", "instructor-token").json()["ledger"]
 
 
 def test_leases_show_ended_ones_on_demand(ask, world):
