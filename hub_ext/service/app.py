@@ -4,7 +4,8 @@ JupyterHub starts it (`python -m hub_ext.service`) and says in environment varia
 (JUPYTERHUB_SERVICE_URL), below which path (JUPYTERHUB_SERVICE_PREFIX) and with which token.
 
 Guarantees: it listens only when the ledger answers; it first goes on with resets that an earlier
-service left unfinished; SIGTERM ends it within seconds and leaves such resets for the next one.
+service left unfinished; SIGTERM, and the end of the hub that started it, end it within seconds and
+leave such resets for the next one. So there are never two services at work on one reset.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +49,7 @@ from .reset import Limits, ResetWorkflow
 
 HERE = Path(__file__).parent
 MAX_BODY_BYTES = 64 * 1024
+PARENT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,12 +252,14 @@ class GpucampService(Application):
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
+        watching = asyncio.create_task(self._stop_with_hub(os.getppid(), stop))
         ledger = Ledger(self.ledger_url, actor="service")
         opening = asyncio.create_task(self._open(ledger))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
             opening.cancel()
+            watching.cancel()
             return
         hub_id = opening.result()
         hub_auth = HubOAuth(parent=self, cache_max_age=self.auth_cache_seconds)
@@ -273,12 +278,24 @@ class GpucampService(Application):
             self.log.info("gpucamp %s at %s%s", __version__, self.service_url, service.prefix)
             await stopped
         finally:
+            watching.cancel()
             server.stop()
             await service.monitor.close()
             await service.resets.close()
             await service.hub.close()
             await engine_client.close()
             ledger.close()
+
+    async def _stop_with_hub(self, hub: int, stop: asyncio.Event) -> None:
+        """A hub that was killed leaves this process behind, with a token that is void soon."""
+        if "JUPYTERHUB_SERVICE_NAME" not in os.environ:
+            return  # started by hand
+        while os.getppid() == hub:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), PARENT_SECONDS)
+                return
+        self.log.warning("The hub that started this service is gone: ending, too.")
+        stop.set()
 
     async def _open(self, ledger: Ledger) -> str:
         """Wait for the ledger; its hub's id."""

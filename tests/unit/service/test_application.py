@@ -148,6 +148,43 @@ def test_a_killed_service_and_its_successor_finish_a_reset_under_a_dead_engine(
         assert world.ledger.operation_of("ada", "").kind is OperationKind.RESET
 
 
+def test_it_ends_with_the_hub_that_started_it(tmp_path):
+    """A killed hub must not leave a second service behind for its successor to work against."""
+    (tmp_path / "ledger.sqlite").mkdir()  # it waits for the ledger, and must end all the same
+    hub = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import subprocess, sys, time\n"
+            "child = subprocess.Popen([sys.executable, '-m', 'hub_ext.service'])\n"
+            "print(child.pid, flush=True)\n"
+            "time.sleep(60)",
+        ],
+        env={
+            **os.environ,
+            "JUPYTERHUB_SERVICE_NAME": "gpucamp",
+            "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{free_port()}",
+            "GPUCAMP_LEDGER_URL": f"sqlite:///{tmp_path / 'ledger.sqlite'}",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert hub.stdout is not None and hub.stderr is not None
+    service = int(hub.stdout.readline())
+    while "Waiting for the ledger" not in hub.stderr.readline():
+        assert hub.poll() is None
+    hub.kill()
+    hub.wait(10)
+    # stderr is the service's, too: its end is the service's end
+    try:
+        rest = hub.stderr.read()
+    except BaseException:
+        os.kill(service, signal.SIGKILL)
+        raise
+    assert "The hub that started this service is gone" in rest
+
+
 def test_without_a_service_url_it_says_how_it_is_started():
     environment = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTERHUB")}
     ended = subprocess.run(
