@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -50,12 +51,12 @@ def test_migrating_again_keeps_what_is_there(ledger, ledger_file, make_devices, 
     reopened.close()
 
 
-def test_a_ledger_of_a_newer_version_is_refused(ledger, ledger_file):
+def test_a_ledger_of_a_newer_version_is_refused(ledger, ledger_file, open_ledger):
     ledger.close()
-    with sqlite3.connect(ledger_file) as connection:
+    with closing(sqlite3.connect(ledger_file)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(LedgerUnavailable, match="another version of gpucamp.*Install the newest"):
-        Ledger(f"sqlite:///{ledger_file}").migrate()
+        open_ledger(ledger_file).migrate()
 
 
 def test_nothing_is_opened_before_the_first_call(tmp_path):
@@ -104,6 +105,20 @@ def test_a_ledger_in_memory_is_refused(url):
         Ledger(url)
 
 
+@pytest.fixture
+def open_ledger():
+    """Opens ledgers that are closed at the end."""
+    opened = []
+
+    def open_one(file):
+        opened.append(Ledger(f"sqlite:///{file}"))
+        return opened[-1]
+
+    yield open_one
+    for ledger in opened:
+        ledger.close()
+
+
 def fails(call, *words):
     with pytest.raises(LedgerUnavailable) as caught:
         call()
@@ -113,9 +128,9 @@ def fails(call, *words):
     return message
 
 
-def test_a_ledger_without_tables_says_so(ledger_file):
+def test_a_ledger_without_tables_says_so(ledger_file, open_ledger):
     ledger_file.touch()
-    fails(Ledger(f"sqlite:///{ledger_file}").queue, str(ledger_file), "call migrate() first")
+    fails(open_ledger(ledger_file).queue, str(ledger_file), "call migrate() first")
 
 
 def test_a_ledger_that_vanished_is_not_begun_anew(ledger, ledger_file, now):
@@ -127,10 +142,10 @@ def test_a_ledger_that_vanished_is_not_begun_anew(ledger, ledger_file, now):
     assert not ledger_file.exists()
 
 
-def test_a_file_that_is_no_ledger_is_left_alone(ledger_file):
+def test_a_file_that_is_no_ledger_is_left_alone(ledger_file, open_ledger):
     ledger_file.write_bytes(b"certainly not SQLite" * 500)
     before = ledger_file.read_bytes()
-    fails(Ledger(f"sqlite:///{ledger_file}").migrate, "not a database", "backup")
+    fails(open_ledger(ledger_file).migrate, "not a database", "backup")
     assert ledger_file.read_bytes() == before
 
 
@@ -237,7 +252,7 @@ def test_a_ledger_that_may_not_be_written_leases_nothing(tmp_path, now):
         assert lines[:2] == ["no error", "no error"]
         assert "writable" in lines[2]
         assert "writable" in lines[3]
-        with sqlite3.connect(file) as connection:
+        with closing(sqlite3.connect(file)) as connection:
             assert connection.execute("SELECT count(*) FROM lease").fetchone() == (0,)
 
 
