@@ -30,5 +30,6 @@ def tool_environ(settings: Settings, environ: Mapping[str, str]) -> dict[str, st
     if settings.ca_bundle:
         for name in ("PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "npm_config_cafile"):
             result[name] = settings.ca_bundle
-        result["NODE_EXTRA_CA_CERTS"] = settings.ca_bundle  # npm, jlpm and the bundler
+        result["NODE_EXTRA_CA_CERTS"] = settings.ca_bundle
+        result["YARN_CA_FILE_PATH"] = settings.ca_bundle  # jlpm is Yarn 3, which asks for its own
     return result

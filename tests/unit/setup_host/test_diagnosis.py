@@ -25,6 +25,7 @@ from setup_host.diagnosis import remedy_for
             "verify failed: self-signed certificate in chain'))",
             "GPUCAMP_CA_BUNDLE",
         ),
+        ("YN0001: RequestError: self-signed certificate in certificate chain", "GPUCAMP_CA_BUNDLE"),
         ("npm error code SELF_SIGNED_CERT_IN_CHAIN", "GPUCAMP_CA_BUNDLE"),
         ("OSError: [Errno 28] No space left on device", "df -h"),
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.", "make lock"),
