@@ -125,7 +125,8 @@ class _Rounds:
         if result.name == "python" and self._kernel.python:
             if result.failure is None:
                 base = (str(self._settings.base),)
-                self._start(self._in_kernel(Probe("torch", "imports", limits.torch, ("torch",))))
+                torch = Probe("torch", "imports", limits.torch, ("torch",), rest=limits.torch_gpu)
+                self._start(self._in_kernel(torch))
                 self._start(self._in_kernel(Probe("packages", "packages", limits.packages, base)))
                 module = (_IMPORTED["ipykernel"],)
                 probe = Probe("ipykernel", "imports", limits.ipykernel, module)

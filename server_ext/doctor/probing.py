@@ -21,6 +21,7 @@ from .facts import Failure, FailureKind, ProbeResult
 
 PROBES_DIR = Path(__file__).parent / "probes"
 MARK = b"\x1egpucamp-probe "
+PARTIAL = b"\x1egpucamp-probe+ "
 ANSWER_LIMIT = 2**20
 STDERR_TAIL = 4000
 REAP_SECONDS = 2.0
@@ -28,12 +29,16 @@ REAP_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Probe:
-    """What to run: `probes/<script>.py` with arguments, under `limit` seconds, filed as `name`."""
+    """What to run: `probes/<script>.py` with arguments, filed as `name`.
+
+    limit: seconds that it may take; after a first, partial answer: `rest` more seconds.
+    """
 
     name: str
     script: str
     limit: float
     arguments: tuple[str, ...] = ()
+    rest: float = 0.0
 
 
 class _Flood(Exception):
@@ -62,33 +67,55 @@ async def run_probe(
 
     stderr = bytearray()
     draining = asyncio.create_task(_read_tail(process.stderr, stderr))
+    output = bytearray()
     try:
-        async with asyncio.timeout(probe.limit):
-            answer = await _read_answer(process.stdout)
-            code = 0 if answer is not None else await process.wait()
+        async with asyncio.timeout(probe.limit) as limit:
+            code = await _read_answer(process, output, limit, probe.rest)
     except TimeoutError:
-        return failed("timeout", f"no answer within {probe.limit:g} s", None, stderr)
+        ending: tuple[FailureKind, str, int | None] | None = ("timeout", "no answer in time", None)
     except _Flood:
-        return failed("flood", f"more than {ANSWER_LIMIT} bytes of output", None, stderr)
+        ending = ("flood", f"more than {ANSWER_LIMIT} bytes of output", None)
+    else:
+        ending = _ending(code)
     finally:
         await end_group(process)
         await asyncio.wait([draining], timeout=0.2)
         draining.cancel()
         _let_go(process)
 
-    if answer is None:
-        if code < 0:
-            return failed("crashed", f"ended by {_signal_name(-code)}", code, stderr)
-        if code > 0:
-            return failed("crashed", f"ended with status {code}", code, stderr)
-        return failed("garbage", "ended without an answer", code, stderr)
+    value = _answer(output, MARK)
+    if value is not None:
+        return ProbeResult(probe.name, time.monotonic() - started, value)
+    kind, detail, status = ending or ("garbage", "its answer is not a JSON object", 0)
+    partial = _answer(output, PARTIAL)
+    if partial is None:
+        return failed(kind, detail, status, stderr)
+    cut_short = {"kind": kind, "detail": detail}
+    return ProbeResult(probe.name, time.monotonic() - started, {**partial, "cut_short": cut_short})
+
+
+def _ending(code: int | None) -> tuple[FailureKind, str, int | None] | None:
+    """How a process that said nothing more ended; None: it gave an answer."""
+    if code is None:
+        return None
+    if code < 0:
+        return "crashed", f"ended by {_signal_name(-code)}", code
+    if code > 0:
+        return "crashed", f"ended with status {code}", code
+    return "garbage", "ended without an answer", code
+
+
+def _answer(output: bytearray, mark: bytes) -> dict[str, object] | None:
+    """The last whole line with this mark, if it is a JSON object."""
+    _, found, rest = bytes(output).rpartition(mark)
+    line, end, _ = rest.partition(b"\n")
+    if not found or not end:
+        return None
     try:
-        value = json.loads(answer)
+        value = json.loads(line)
     except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        return failed("garbage", "its answer is not a JSON object", code, stderr)
-    return ProbeResult(probe.name, time.monotonic() - started, value)
+        return None
+    return value if isinstance(value, dict) else None
 
 
 async def _start(
@@ -133,18 +160,22 @@ async def end_group(process: asyncio.subprocess.Process) -> None:
                 await process.wait()
 
 
-async def _read_answer(stream: asyncio.StreamReader | None) -> bytes | None:
-    """The last marked line; what an environment's start-up code printed before it is dropped."""
-    assert stream is not None  # noqa: S101 - a pipe was asked for
-    data = bytearray()
-    while chunk := await stream.read(65536):
-        data += chunk
-        if len(data) > ANSWER_LIMIT:
+async def _read_answer(
+    process: asyncio.subprocess.Process, output: bytearray, limit: asyncio.Timeout, rest: float
+) -> int | None:
+    """Reads into `output` until the answer is there (None), or the end of the process (its status)."""
+    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    prolonged = False
+    while chunk := await process.stdout.read(65536):
+        output += chunk
+        if len(output) > ANSWER_LIMIT:
             raise _Flood
-        if data.endswith(b"\n") and MARK in data:
-            break  # a child that keeps the pipe open must not keep us
-    _, mark, answer = bytes(data).rpartition(MARK)
-    return answer if mark else None
+        if output.endswith(b"\n") and MARK in output:
+            return None  # a child that keeps the pipe open must not keep us
+        if rest and not prolonged and PARTIAL in output:
+            prolonged = True
+            limit.reschedule(asyncio.get_running_loop().time() + rest)
+    return await process.wait()
 
 
 async def _read_tail(stream: asyncio.StreamReader | None, tail: bytearray) -> None:

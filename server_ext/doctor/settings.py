@@ -41,6 +41,7 @@ class Limits:
     packages: float = 15.0
     ipykernel: float = 30.0
     torch: float = 60.0
+    torch_gpu: float = 30.0
     system: float = 5.0
     nvml: float = 5.0
     libcuda: float = 20.0

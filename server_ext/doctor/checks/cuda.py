@@ -77,12 +77,26 @@ NEARLY_FULL = Code(
     N_("If that is not your running program, shut down kernels that you do not need."),
 )
 
+USE_HANGS = Code(
+    "GC149",
+    "cuda",
+    "blocker",
+    "you",
+    N_("torch hangs or crashes when it uses the GPU: {error}."),
+    N_("Restart the server; if it stays so, tell your instructor."),
+    stops=True,
+)
+
 _SEVERE_SHARE = 0.9
 
 
-@check("cuda", ("torch", "libcuda", "nvml", "environment"), (UNAVAILABLE, FEWER))
+@check("cuda", ("torch", "libcuda", "nvml", "environment"), (USE_HANGS, UNAVAILABLE, FEWER))
 def torch_sees_the_gpus(facts: Facts) -> Iterator[Finding]:
     """torch sees every GPU that CUDA sees."""
+    cut_short = facts.text("torch", "cut_short", "detail")
+    if cut_short is not None:
+        yield Finding(USE_HANGS, (cut_short,), {"error": cut_short})
+        return
     count = facts.integer("libcuda", "count")
     if facts.flag("torch", "torch", "available") is False:
         error = facts.text("torch", "torch", "init", "error", "message")

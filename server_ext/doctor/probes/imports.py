@@ -35,8 +35,10 @@ def collect(arguments):
         facts["seconds"] = round(time.perf_counter() - started, 3)
         if facts["ok"] and module == "torch" and not options:
             facts["torch"] = _torch(imported)
-    facts["warnings"] = [str(item.message)[:500] for item in caught][:20]
-    return facts
+            yield facts
+            _gpu(imported, facts["torch"])
+        facts["warnings"] = [str(item.message)[:500] for item in caught][:20]
+    yield facts
 
 
 class _Without:
@@ -84,17 +86,21 @@ def _torch(torch):
         "file": _try(lambda: torch.__file__),
         "cudnn": _try(lambda: torch.backends.cudnn.version()),
         "arch_flags": _try(lambda: torch._C._cuda_getArchFlags()),
-        "available": _try(lambda: torch.cuda.is_available()),
-        "count": _try(lambda: torch.cuda.device_count()),
         "numpy": _try(lambda: (torch.zeros(1).numpy(), "ok")[1]),
         "numpy_installed": _try(lambda: importlib.util.find_spec("numpy") is not None),
     }
-    if facts["available"] is True:
+    facts["libraries"] = _libraries()
+    return facts
+
+
+def _gpu(torch, facts):
+    """What may hang or crash with the driver, so it comes last."""
+    facts["available"] = _try(lambda: torch.cuda.is_available())
+    facts["count"] = _try(lambda: torch.cuda.device_count())
+    if facts["available"] is True and isinstance(facts["count"], int):
         facts["devices"] = [_device(torch, index) for index in range(min(facts["count"], 16))]
     elif facts["cuda"]:
         facts["init"] = _try(lambda: (torch.cuda.init(), "ok")[1])
-    facts["libraries"] = _libraries()
-    return facts
 
 
 def _device(torch, index):

@@ -29,10 +29,19 @@ def main():  # type: ignore[no-untyped-def]
     # registered, because dataclasses and pickling look a module up by its name
     sys.modules[spec.name] = probe
     spec.loader.exec_module(probe)
-    line = "\x1egpucamp-probe " + json.dumps(probe.collect(arguments)) + "\n"
-    data = line.encode("utf-8", "backslashreplace")
-    while data:
-        data = data[os.write(answer_fd, data) :]
+
+    def say(mark, facts):  # type: ignore[no-untyped-def]
+        line = "\x1egpucamp-probe" + mark + json.dumps(facts) + "\n"
+        data = line.encode("utf-8", "backslashreplace")
+        while data:
+            data = data[os.write(answer_fd, data) :]
+
+    facts = probe.collect(arguments)
+    if not isinstance(facts, dict):
+        for so_far in facts:
+            say("+ ", so_far)
+            facts = so_far
+    say(" ", facts)
     sys.stderr.flush()
     # no interpreter shutdown: a broken library may hang or crash there, and the facts are out
     os._exit(0)

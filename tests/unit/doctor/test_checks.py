@@ -236,6 +236,11 @@ CASES: list[tuple[str, list[tuple[str, Any]], str | set[str]]] = [
     ("libcuda crashes", [("libcuda", CRASHED)], "GC139"),
     # -- cuda
     ("torch refuses", torch_says("CUDA unknown error - this may be due to"), "GC141"),
+    (
+        "torch hangs with the GPU",
+        [("torch.cut_short", {"kind": "timeout", "detail": "no answer in time"})],
+        "GC149",
+    ),
     ("one of two seen", [("nvml.count", 2)], "GC142"),
     ("old card", [("torch.torch.devices.0.capability", [6, 1])], "GC143"),
     ("no kernel image", add_fails("CUDA error: no kernel image is available"), "GC143"),
