@@ -66,7 +66,7 @@ class Progress:
 
     def tell_place(self, place: Place, length: int) -> None:
         """Where in the line the request is."""
-        words = _("All GPUs are in use. You are number %(position)d of %(length)d in line.")
+        words = _("Waiting for free GPUs: you are number %(position)d of %(length)d in line.")
         self.say(20, words % {"position": place.position, "length": length}, topic="place")
 
     def tell_devices(self, gpus: int, simulated: bool) -> None:

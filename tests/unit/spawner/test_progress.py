@@ -71,7 +71,7 @@ async def test_words() -> None:
     progress.tell_devices(2, simulated=False)
     assert await take(progress.follow(), 5) == [
         "Downloading the image: 0.5 of 2.0 GB, 1 of 4 parts",
-        "All GPUs are in use. You are number 2 of 5 in line.",
+        "Waiting for free GPUs: you are number 2 of 5 in line.",
         "Starting without a GPU",
         "1 GPU is yours (simulated)",
         "2 GPUs are yours",

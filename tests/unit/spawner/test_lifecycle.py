@@ -1,0 +1,355 @@
+"""The order of calls of one server, with a real ledger and an Engine that can be made to fail."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hub_ext import lifecycle
+from hub_ext.container_args import HUB_LABEL, LEASE_LABEL
+from hub_ext.engine import ContainerState, Presence
+from hub_ext.errors import Conflict, EngineRefused, EngineUnavailable, NameTaken, QueueTimeout
+from hub_ext.hub_claim import HubClaim
+from hub_ext.hub_side import HubSide
+from hub_ext.inventory import practice_devices
+from hub_ext.ledger import Ledger
+from hub_ext.lifecycle import Lifecycle
+from hub_ext.models import LeaseState, Request
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class FakeContainer:
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    running: bool = False
+
+
+@dataclass
+class FakeEngine:
+    """Containers in memory; each call takes a moment before and after its effect."""
+
+    containers: dict[str, FakeContainer] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+    away: bool = False
+    lose_reply_of: str = ""
+    refuse: dict[str, EngineRefused] = field(default_factory=dict)
+    moment: float = 0.001
+    ids: Any = field(default_factory=lambda: itertools.count(1))
+
+    async def _call(self, name: str) -> None:
+        self.calls.append(name)
+        await asyncio.sleep(self.moment)
+        if self.away:
+            raise EngineUnavailable("away")
+        if name in self.refuse:
+            raise self.refuse.pop(name)
+
+    async def _reply(self, name: str) -> None:
+        await asyncio.sleep(self.moment)
+        if self.lose_reply_of == name:
+            self.lose_reply_of = ""
+            raise EngineUnavailable("the reply was lost")
+
+    def find(self, ref: str) -> FakeContainer | None:
+        return next((c for c in self.containers.values() if ref in (c.id, c.name)), None)
+
+    async def state(self, ref: str) -> ContainerState:
+        try:
+            await self._call("state")
+        except EngineUnavailable as error:
+            return ContainerState(Presence.UNKNOWN, error=str(error))
+        found = self.find(ref)
+        if found is None:
+            return ContainerState(Presence.GONE)
+        presence = Presence.RUNNING if found.running else Presence.STOPPED
+        return ContainerState(presence, id=found.id, name=found.name, labels=found.labels)
+
+    async def create(self, name: str, request: Mapping[str, Any]) -> str:
+        await self._call("create")
+        if self.find(name) is not None:
+            raise NameTaken(name, 409)
+        made = FakeContainer(f"id{next(self.ids)}", name, request["Labels"])
+        self.containers[made.id] = made
+        await self._reply("create")
+        return made.id
+
+    async def start(self, ref: str) -> None:
+        await self._call("start")
+        found = self.find(ref)
+        assert found is not None
+        found.running = True
+        await self._reply("start")
+
+    async def stop(self, ref: str, grace: int) -> None:
+        await self._call("stop")
+        found = self.find(ref)
+        if found is not None:
+            found.running = False
+
+    async def remove(self, ref: str, *, within: float = 30) -> None:
+        await self._call("remove")
+        found = self.find(ref)
+        if found is not None:
+            del self.containers[found.id]
+        await self._reply("remove")
+
+
+@dataclass
+class Place:
+    """A ledger with two devices, an Engine, and servers on them."""
+
+    side: HubSide
+    engine: FakeEngine
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.side.ledger
+
+    def life(self, user: str = "ada", **settings: Any) -> Lifecycle:
+        return Lifecycle(self.side, user, "", f"gpucamp-{user}", **settings)
+
+    async def start(self, life: Lifecycle, gpus: int = 1, user: str = "ada") -> None:
+        await life.make_room()
+        lease = await life.acquire(Request(user, "", gpus), limit=5, tell=lambda *_: None)
+        labels = {HUB_LABEL: self.side.hub_id, LEASE_LABEL: lease.id}
+        await life.run(lambda _limits: {"Labels": labels})
+        await life.mark_running()
+
+    def check(self) -> None:
+        """Every container has a live lease, and no device two of them."""
+        leases = self.ledger.leases()
+        devices = [uuid for lease in leases for uuid in lease.device_uuids]
+        assert len(devices) == len(set(devices))
+        known = {lease.id for lease in leases}
+        for container in self.engine.containers.values():
+            assert container.labels.get(LEASE_LABEL) in known
+
+    def nothing_left(self) -> None:
+        assert self.ledger.leases() == ()
+        assert self.ledger.queue() == ()
+        assert self.engine.containers == {}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    monkeypatch.setattr(lifecycle, "RETRY_CLEAN_UP", 0.05)
+    monkeypatch.setattr(lifecycle, "LOOK_EVERY", 0.05)
+    ledger = Ledger(f"sqlite:///{tmp_path}/ledger.sqlite")
+    ledger.migrate()
+    ledger.record_inventory(practice_devices(2), now())
+    engine = FakeEngine()
+    return Place(HubSide(ledger, HubClaim(ledger), engine), engine)  # type: ignore[arg-type]
+
+
+async def soon(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_start_and_a_stop(place: Place) -> None:
+    life = place.life()
+    await place.start(life, gpus=2)
+    (lease,) = place.ledger.leases()
+    assert (lease.state, lease.container_id) == (LeaseState.RUNNING, "id1")
+    # few round trips: a start must not be slow
+    assert place.engine.calls == ["state", "create", "start", "state"]
+    await life.stop(5, 1)
+    place.check()
+    assert place.ledger.leases() == (lease,)  # until the tear-down
+    await life.tear_down("stopped")
+    place.nothing_left()
+    await life.tear_down("again")
+    (ended,) = place.ledger.leases(include_ended=True)
+    assert ended.end_reason == "stopped"
+
+
+async def test_cancelled_at_any_moment_nothing_is_left(place: Place) -> None:
+    for step in range(40):
+        life = place.life()
+        start = asyncio.ensure_future(place.start(life))
+        await asyncio.sleep(step * 0.001)
+        start.cancel()
+        await asyncio.gather(start, return_exceptions=True)
+        await life.tear_down("cancelled")
+        place.nothing_left()
+
+
+async def test_cancelled_while_waiting(place: Place) -> None:
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    life = place.life()
+    waiting = asyncio.ensure_future(place.start(life))
+    await soon(lambda: len(place.ledger.queue()) == 1)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await life.tear_down("cancelled")
+    assert place.ledger.queue() == ()
+    assert [lease.user for lease in place.ledger.leases()] == ["bob"]
+
+
+async def test_waiting_goes_on_when_a_lease_ends_and_tells_each_place(place: Place) -> None:
+    first = place.life("first")
+    await place.start(first, gpus=2, user="first")
+    told: list[tuple[int, int]] = []
+
+    async def wait(user: str) -> None:
+        await place.life(user).acquire(
+            Request(user, "", 2), limit=5, tell=lambda p, n: told.append((p.position, n))
+        )
+
+    ada = asyncio.ensure_future(wait("ada"))
+    await soon(lambda: told == [(1, 1)])
+    bob = asyncio.ensure_future(wait("bob"))
+    await soon(lambda: (2, 2) in told)
+    await first.stop(0, 1)
+    await first.tear_down("stopped")
+    await ada
+    await soon(lambda: told[-1] == (1, 1))
+    bob.cancel()
+    await asyncio.gather(bob, return_exceptions=True)
+
+
+async def test_the_limit_of_waiting(place: Place) -> None:
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    life = place.life()
+    with pytest.raises(QueueTimeout):
+        await life.acquire(Request("ada", "", 1), limit=0.2, tell=lambda *_: None)
+    await life.tear_down("timeout")
+    assert place.ledger.queue() == ()
+
+
+@pytest.mark.parametrize("call", ["create", "start"])
+async def test_a_lost_reply_makes_no_second_container(place: Place, call: str) -> None:
+    place.engine.lose_reply_of = call
+    await place.start(place.life())
+    place.check()
+    assert len(place.engine.containers) == 1
+
+
+async def test_an_engine_that_went_away_keeps_the_lease(place: Place) -> None:
+    life = place.life()
+    await place.start(life)
+    place.engine.away = True
+    with pytest.raises(EngineUnavailable):
+        await life.stop(5, 0)
+    await life.tear_down("stopped")
+    await asyncio.sleep(0.2)
+    assert len(place.ledger.leases()) == 1
+    place.engine.away = False
+    await soon(lambda: place.ledger.leases() == ())
+    place.nothing_left()
+
+
+async def test_the_next_start_takes_over_a_pending_clean_up(place: Place) -> None:
+    life = place.life()
+    await place.start(life)
+    place.engine.away = True
+    await life.tear_down("stopped")
+    place.engine.away = False
+    await place.start(place.life())
+    await asyncio.sleep(0.2)
+    place.check()
+    (container,) = place.engine.containers.values()
+    assert container.running
+
+
+async def test_engine_away_at_the_start_leases_nothing(place: Place) -> None:
+    place.engine.away = True
+    with pytest.raises(EngineUnavailable):
+        await place.start(place.life())
+    assert place.ledger.leases(include_ended=True) == ()
+
+
+async def test_leftovers_of_a_start_are_removed_first(place: Place) -> None:
+    await place.start(place.life(), gpus=2)  # a hub that died: nobody tears it down
+    await place.start(place.life(), gpus=2)
+    place.check()
+    first, second = place.ledger.leases(include_ended=True)
+    assert (first.state, second.state) == (LeaseState.ENDED, LeaseState.RUNNING)
+
+
+async def test_a_name_taken_in_between_is_freed(place: Place) -> None:
+    life = place.life()
+    await life.make_room()
+    lease = await life.acquire(Request("ada", "", 1), limit=1, tell=lambda *_: None)
+    place.engine.containers["x"] = FakeContainer("x", "gpucamp-ada", {}, running=True)
+    labels = {HUB_LABEL: place.side.hub_id, LEASE_LABEL: lease.id}
+    await life.run(lambda _limits: {"Labels": labels})
+    place.check()
+    assert "x" not in place.engine.containers
+
+
+async def test_a_running_container_of_another_hub_is_not_touched(place: Place) -> None:
+    other = FakeContainer("x", "gpucamp-ada", {HUB_LABEL: "another"}, running=True)
+    place.engine.containers["x"] = other
+    life = place.life()
+    with pytest.raises(Conflict, match="another hub"):
+        await place.start(life)
+    assert (await life.state()).presence is Presence.GONE  # not ours
+    await life.stop(5, 0)
+    await life.tear_down("conflict")
+    assert place.engine.containers == {"x": other} and other.running
+    assert place.ledger.leases(include_ended=True) == ()
+
+
+async def test_an_engine_that_cannot_raise_limits_starts_without(place: Place) -> None:
+    words = "OCI runtime create failed: error setting rlimit type 8: operation not permitted"
+    place.engine.refuse["start"] = EngineRefused(words)
+    asked: list[bool] = []
+    life = place.life()
+    await life.make_room()
+    lease = await life.acquire(Request("ada", "", 1), limit=1, tell=lambda *_: None)
+
+    def request(limits: bool) -> dict[str, Any]:
+        asked.append(limits)
+        return {"Labels": {HUB_LABEL: place.side.hub_id, LEASE_LABEL: lease.id}}
+
+    await life.run(request)
+    assert asked == [True, False]
+    assert len(place.engine.containers) == 1
+    await life.stop(0, 0)
+    await life.tear_down("stopped")
+    place.nothing_left()
+
+
+async def test_a_held_lease_is_kept_and_taken_up(place: Place) -> None:
+    life = place.life()
+    await place.start(life, gpus=2)
+    (lease,) = place.ledger.leases()
+    place.ledger.hold(lease.id, now() + timedelta(minutes=1), now())
+    await life.stop(0, 0)
+    await life.tear_down("stopped for a reset")
+    (held,) = place.ledger.leases()
+    assert held.state is LeaseState.HELD and held.gone_at is not None
+    await place.start(place.life(), gpus=2)
+    (again,) = place.ledger.leases()
+    assert (again.id, again.state) == (lease.id, LeaseState.RUNNING)
+
+
+async def test_adoption_after_a_hub_was_killed(place: Place) -> None:
+    first = place.life()
+    await first.make_room()
+    lease = await first.acquire(Request("ada", "", 1), limit=1, tell=lambda *_: None)
+    labels = {HUB_LABEL: place.side.hub_id, LEASE_LABEL: lease.id}
+    await first.run(lambda _limits: {"Labels": labels})  # killed before mark_running
+    later = place.life()
+    state = await later.state()
+    assert state.presence is Presence.RUNNING
+    await later.adopt(state)
+    (running,) = place.ledger.leases()
+    assert (running.state, running.container_id) == (LeaseState.RUNNING, state.id)
+    await later.stop(0, 0)
+    await later.tear_down("stopped")
+    place.nothing_left()
