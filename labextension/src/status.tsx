@@ -58,7 +58,7 @@ class StatusItem extends ReactWidget {
   protected override render(): React.ReactElement {
     const { trans } = this;
     const status = this._status;
-    const text = status ? statusText(status, trans) : this._failed ? trans.__('GPU: ?') : 'GPU: …';
+    const text = this._failed ? trans.__('GPU: ?') : status ? statusText(status, trans) : 'GPU: …';
     const tooltip = this._failed
       ? trans.__('Your server does not say how the GPU is. Click to try again.')
       : status
@@ -93,7 +93,7 @@ class StatusItem extends ReactWidget {
   }
 
   private _open(): void {
-    if (!this._status) {
+    if (!this._status || this._failed) {
       void this._poll.refresh();
       return;
     }

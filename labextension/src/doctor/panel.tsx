@@ -65,7 +65,7 @@ function Doctor(props: {
   const tone = state.phase === 'finished' || state.findings.length ? verdict : 'waiting';
   return (
     <div className="gpucamp-Panel-body">
-      <header className="gpucamp-Doctor-header">
+      <div className="gpucamp-Doctor-header">
         <span className={`gpucamp-Mark gpucamp-Mark-large gpucamp-mod-${tone}`} aria-hidden="true">
           {tone === 'waiting'
             ? '…'
@@ -76,10 +76,8 @@ function Doctor(props: {
             data-testid={TestId.doctorVerdict}
             data-phase={state.phase}
             data-verdict={state.phase === 'finished' ? (state.report?.verdict ?? verdict) : ''}
-            role="status"
-            aria-live="polite"
           >
-            {verdictText(state, trans)}
+            <span role="status">{verdictText(state, trans)}</span>
           </h1>
           <Progress model={model} trans={trans} />
         </div>
@@ -99,7 +97,7 @@ function Doctor(props: {
             </Button>
           )}
         </div>
-      </header>
+      </div>
       {state.phase === 'failed' && (
         <ErrorBox error={state.error} trans={trans} retry={() => void model.examine()} />
       )}
@@ -109,7 +107,7 @@ function Doctor(props: {
         ))}
       </ul>
       {state.phase === 'finished' && (
-        <footer className="gpucamp-Doctor-footer">
+        <div className="gpucamp-Doctor-footer">
           <CheckNames
             mark="✓"
             label={trans.__('Passed checks: %1', passed.length)}
@@ -120,7 +118,7 @@ function Doctor(props: {
             label={trans.__('Skipped checks: %1', skipped.length)}
             names={skipped}
           />
-        </footer>
+        </div>
       )}
       {state.phase !== 'idle' && !running && (
         <div className="gpucamp-Actions">
