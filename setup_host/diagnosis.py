@@ -20,7 +20,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "make room on the disk (see `df -h`), then run the command again.",
     ),
     (
-        r"CERTIFICATE_VERIFY_FAILED|SELF_SIGNED_CERT|self-signed certificate|UNABLE_TO_GET_ISSUER_CERT|"
+        r"CERTIFICATE_VERIFY_FAILED|SELF_SIGNED_CERT|self-signed certificate|"
+        r"UNABLE_TO_GET_ISSUER_CERT|"
         r"UNABLE_TO_VERIFY_LEAF|certificate verify failed|x509: certificate|"
         r"server certificate verification failed",
         "a proxy seems to inspect TLS: set GPUCAMP_CA_BUNDLE to a PEM file with its certificate.",
