@@ -3,7 +3,7 @@
 JupyterHub starts it (`python -m hub_ext.service`) and says in environment variables where to listen
 (JUPYTERHUB_SERVICE_URL), below which path (JUPYTERHUB_SERVICE_PREFIX) and with which token.
 
-Guarantees: it listens only when the ledger answers; it first goes on with resets that an earlier
+Guarantees: it answers only when the ledger does; it first goes on with resets that an earlier
 service left unfinished; SIGTERM, and the end of the hub that started it, end it within seconds and
 leave such resets for the next one. So there are never two services at work on one reset.
 """
@@ -16,6 +16,7 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,6 +29,7 @@ from urllib.parse import urlparse
 from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.log import LogFormatter
+from tornado.netutil import bind_sockets
 from tornado.web import Application as WebApplication
 from tornado.web import StaticFileHandler
 from traitlets import Bool, Float, Integer, Unicode, default, validate
@@ -50,6 +52,7 @@ from .reset import Limits, ResetWorkflow
 HERE = Path(__file__).parent
 MAX_BODY_BYTES = 64 * 1024
 PARENT_SECONDS = 1.0
+PORT_ATTEMPTS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +256,8 @@ class GpucampService(Application):
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
         watching = asyncio.create_task(self._stop_with_hub(os.getppid(), stop))
+        # the port first: whoever has it is the one service that works
+        sockets = await self._listen(stop)
         ledger = Ledger(self.ledger_url, actor="service")
         opening = asyncio.create_task(self._open(ledger))
         stopped = asyncio.create_task(stop.wait())
@@ -260,6 +265,8 @@ class GpucampService(Application):
         if not opening.done():
             opening.cancel()
             watching.cancel()
+            for each in sockets:
+                each.close()
             return
         hub_id = opening.result()
         hub_auth = HubOAuth(parent=self, cache_max_age=self.auth_cache_seconds)
@@ -273,8 +280,7 @@ class GpucampService(Application):
         try:
             await service.resets.resume()
             service.monitor.start()
-            url = urlparse(self.service_url)
-            server.listen(url.port or 80, url.hostname)
+            server.add_sockets(sockets)
             self.log.info("gpucamp %s at %s%s", __version__, self.service_url, service.prefix)
             await stopped
         finally:
@@ -285,6 +291,22 @@ class GpucampService(Application):
             await service.hub.close()
             await engine_client.close()
             ledger.close()
+
+    async def _listen(self, stop: asyncio.Event) -> list[socket.socket]:
+        """The port, as soon as a service that is ending has left it."""
+        url = urlparse(self.service_url)
+        for attempt in range(1, PORT_ATTEMPTS + 1):
+            try:
+                return bind_sockets(url.port or 80, url.hostname)
+            except OSError as error:
+                if attempt == PORT_ATTEMPTS or stop.is_set():
+                    sys.exit(
+                        f"Cannot listen on {self.service_url}: {error.strerror}. Find what has the "
+                        "port (ss -ltnp) and end it, or set another GPUCAMP_SERVICE_PORT."
+                    )
+                self.log.warning("Waiting for %s: %s", self.service_url, error.strerror)
+            await asyncio.sleep(PARENT_SECONDS)
+        raise AssertionError("unreachable: the last attempt returns or exits")
 
     async def _stop_with_hub(self, hub: int, stop: asyncio.Event) -> None:
         """A hub that was killed leaves this process behind, with a token that is void soon."""

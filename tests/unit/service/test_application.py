@@ -28,13 +28,13 @@ def free_port() -> int:
 class Process:
     """`python -m hub_ext.service` with the environment that JupyterHub gives it."""
 
-    def __init__(self, folder: Path, hub_origin: str = "http://127.0.0.1:9", *args: str) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, hub_origin: str = "http://127.0.0.1:9", port: int = 0) -> None:
+        self.port = port or free_port()
         self.log = folder / "service.log"
         self.url = f"http://127.0.0.1:{self.port}/services/gpucamp/"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "hub_ext.service", *args],
+                [sys.executable, "-m", "hub_ext.service"],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={
@@ -116,7 +116,7 @@ def test_it_waits_for_a_ledger_that_is_away(start, tmp_path):
         assert time.monotonic() < deadline, service.log.read_text()
         time.sleep(0.1)
     with pytest.raises(requests.RequestException):
-        requests.get(service.url, timeout=1)
+        requests.get(service.url, timeout=0.5)
     (tmp_path / "ledger.sqlite").rmdir()
     service.wait_until_up()
     assert service.end() == 0
@@ -183,6 +183,29 @@ def test_it_ends_with_the_hub_that_started_it(tmp_path):
         os.kill(service, signal.SIGKILL)
         raise
     assert "The hub that started this service is gone" in rest
+
+
+def test_a_second_service_leaves_resets_alone_until_the_first_has_ended(start, world, tmp_path):
+    """Two at work on one reset would stop each other's servers."""
+    with running_service(world) as hub:
+        first = start(hub.origin)
+        first.wait_until_up()
+        requests.post(
+            first.url + "api/users/ada/server/reset",
+            headers={"Authorization": "token ada-token"},
+            timeout=5,
+        )
+        second = start(hub.origin, port=first.port)
+        deadline = time.monotonic() + 15
+        while "Waiting for http://127.0.0.1" not in second.log.read_text():
+            assert time.monotonic() < deadline, second.log.read_text()
+            time.sleep(0.05)
+        assert "resuming" not in second.log.read_text()
+        assert first.end() == 0
+        while "resuming reset" not in second.log.read_text():
+            assert time.monotonic() < deadline, second.log.read_text()
+            time.sleep(0.05)
+        assert second.end() == 0
 
 
 def test_without_a_service_url_it_says_how_it_is_started():
