@@ -12,6 +12,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, update
 
 from ..errors import Conflict
+from ..i18n import _
 from ..models import Environment
 from .tables import environment, left_generation
 
@@ -56,7 +57,7 @@ def undo(connection: Connection, user: str, server: str, now: datetime) -> Envir
 def require_undo(found: Environment) -> None:
     """Raises Conflict if there is no generation to go back to."""
     if not found.history:
-        raise Conflict("There is no reset to undo.")
+        raise Conflict(_("There is no reset to undo."))
 
 
 def expired(connection: Connection, user: str, server: str) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 
 from ..errors import Conflict, NotFound
+from ..i18n import _
 from ..models import Operation, OperationKind, OperationStep
 from .tables import operation
 
@@ -31,10 +32,7 @@ def begin(
     """Write down what was asked for. Raises Conflict if one is under way for this server."""
     under_way = of_server(connection, user, server)
     if under_way is not None and under_way.step not in FINAL:
-        raise Conflict(
-            f"A {under_way.kind.value} of this environment is under way ({under_way.step.value}). "
-            "Wait until it is done."
-        )
+        raise Conflict(_("A reset of this server is under way. Wait until it is done."))
     operation_id = uuid.uuid4().hex
     connection.execute(
         insert(operation).values(
