@@ -150,6 +150,7 @@ def _set_up_fast(settings: Settings, progress: Progress) -> None:
         python_env.ensure(settings, progress, dev=True)
         wheel.ensure_translations(settings, progress)
         front_end.ensure_packages(settings, progress)
+        _ensure_compiler(settings, progress)
 
 
 def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
@@ -159,16 +160,20 @@ def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
         the_engine = test_engine.ensure(mine, progress)
         os.environ["DOCKER_HOST"] = the_engine.address
         image = running.prepare(mine, progress, dev=True)
-        _ensure_programs(mine, progress)
+        _ensure_compiler(mine, progress)
+        _ensure_browser(mine, progress)
     return {"DOCKER_HOST": the_engine.address, "GPUCAMP_IMAGE": image}
 
 
-def _ensure_programs(settings: Settings, progress: Progress) -> None:
-    missing = [] if Path(CHROMIUM).exists() else ["chromium"]
-    if shutil.which("gcc") is None or not list(Path("/usr/include").rglob("cJSON.h")):
-        missing += _COMPILER
-    if missing:
-        apt.install(settings, progress, missing)
+def _ensure_compiler(settings: Settings, progress: Progress) -> None:
+    headers = Path("/usr/include/cjson/cJSON.h").exists()
+    if not headers or shutil.which("gcc") is None or shutil.which("make") is None:
+        apt.install(settings, progress, _COMPILER)
+
+
+def _ensure_browser(settings: Settings, progress: Progress) -> None:
+    if not Path(CHROMIUM).exists():
+        apt.install(settings, progress, ["chromium"])
 
 
 @contextlib.contextmanager
