@@ -44,7 +44,6 @@ from ..models import Device
 from ..volumes import PREFIX
 from . import api, pages
 from .containers import HubContainers
-from .handlers import CallbackHandler
 from .hub_api import HubClient
 from .monitor import Monitor
 from .reset import Limits, ResetWorkflow
@@ -81,7 +80,7 @@ def make_web_application(service: Service, hub_auth: HubOAuth, **settings: Any) 
         StaticFileHandler,
         {"path": str(HERE / "static")},
     )
-    callback = (service.prefix + r"oauth_callback", CallbackHandler)
+    callback = (service.prefix + r"oauth_callback", pages.CallbackHandler)
     page_routes = [(service.prefix + pattern, handler) for pattern, handler in pages.ROUTES]
     return WebApplication(
         [*routes, static, callback, *page_routes],
@@ -349,7 +348,8 @@ class GpucampService(Application):
                 reconcile_interval=self.reconcile_interval,
             ),
             prefix=hub_auth.base_url,
-            hub_prefix=hub_auth.hub_prefix,
+            # with subdomains the hub has a host of its own
+            hub_prefix=hub_auth.hub_host + hub_auth.hub_prefix,
             image=self.image,
         )
 

@@ -6,7 +6,6 @@ import logging
 from http.client import responses
 from typing import Any
 
-from jupyterhub.services.auth import HubOAuthCallbackHandler
 from tornado.web import RequestHandler
 
 from ..i18n import choose_language, language, set_language
@@ -40,13 +39,17 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
         for name, value in SECURITY_HEADERS.items():
             self.set_header(name, value)
 
-    async def prepare(self) -> None:
+    def choose_language(self) -> None:
+        """Speak the visitor's language from here on."""
         set_language(
             choose_language(
                 self.request.headers.get("Accept-Language", ""),
                 self.get_cookie(LANGUAGE_COOKIE) or "",
             )
         )
+
+    async def prepare(self) -> None:
+        self.choose_language()
         if not await self.identify():
             self.refuse_unknown()
 
@@ -87,14 +90,3 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
     def language(self) -> str:
         """The language of this request."""
         return language()
-
-
-class CallbackHandler(HubOAuthCallbackHandler):  # type: ignore[misc]
-    """The end of signing in: JupyterHub sends the browser here with a code."""
-
-    def initialize(self) -> None:
-        self.hub_auth = self.settings["hub_auth"]
-
-    def set_default_headers(self) -> None:
-        for name, value in SECURITY_HEADERS.items():
-            self.set_header(name, value)

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+from jupyterhub.services.auth import HubOAuthCallbackHandler
 
 from .. import __version__
 from ..i18n import LANGUAGES, _, ngettext
@@ -156,6 +157,21 @@ class DevicesPage(PageHandler):
             sees_leases=self.caller.holds_for_all(LEASES_READ),
             server_path=server_path,
         )
+
+
+class CallbackHandler(PageHandler, HubOAuthCallbackHandler):  # type: ignore[misc]
+    """The end of signing in: JupyterHub sends the browser here with a code.
+
+    Nobody is known yet, so nobody is asked for; the code and the state are the proof.
+    """
+
+    async def prepare(self) -> None:
+        self.choose_language()
+
+    def show_error(self, status: int, message: str) -> None:
+        if status < 500:
+            message = _("Signing in did not work. Go to your environment to try again.")
+        super().show_error(status, message)
 
 
 class UnknownPage(PageHandler):

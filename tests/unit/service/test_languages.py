@@ -44,7 +44,9 @@ def test_every_text_is_in_every_catalogue(language):
     missing = [
         message
         for message in messages
-        if not translated.get(message) or not all(_strings(translated.get(message)))
+        if translated.get(message) is None
+        # the text itself is the English one
+        or (language != "en" and not all(_strings(translated.get(message))))
     ]
     assert not missing, "update the catalogues, see hub_ext/locale/babel.cfg"
 
@@ -57,7 +59,8 @@ def test_translations_keep_placeholders_and_markup(language):
             continue
         wanted = sorted(pattern.findall(_strings_of(message.id)[-1]))
         for text in _strings(message):
-            assert sorted(pattern.findall(text)) == wanted or _strings_of(message.id)[0] == text
+            if text and text != _strings_of(message.id)[0]:
+                assert sorted(pattern.findall(text)) == wanted
 
 
 def _strings(message) -> list[str]:

@@ -316,6 +316,16 @@ def test_a_page_for_nobody_leads_to_the_hubs_sign_in(ask):
     assert answer.headers["Location"].startswith("/hub/api/oauth2/authorize")
 
 
+@pytest.mark.parametrize(
+    "query", ["", "?code=x", "?code=x&state=forged", "?error=access_denied&error_description=no"]
+)
+def test_a_sign_in_that_nobody_began_is_an_error_page_and_no_session(ask, query):
+    answer = ask("GET", f"oauth_callback{query}", None)
+    assert answer.status_code in (400, 403)
+    assert "Signing in did not work" in answer.text
+    assert "service-gpucamp=" not in answer.headers.get("Set-Cookie", "")
+
+
 @pytest.mark.parametrize("path", ["users/bob/server", "operations/none", "nothing/here"])
 def test_pages_of_others_are_not_found(ask, path):
     answer = ask("GET", path)
