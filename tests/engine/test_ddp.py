@@ -55,6 +55,7 @@ class Lab:
                 "GPUCAMP_SIMULATED": "1",
                 "GPUCAMP_DEVICES": "GPU-5ca1ab1e-0000-4000-8000-000000000000",
                 "GPUCAMP_CPU_LIMIT": "2",
+                "GPUCAMP_SERVICE_URL": "http://127.0.0.1:9/services/gpucamp/",  # is down
             },
         )
 
@@ -282,6 +283,13 @@ def test_ctrl_c_in_a_terminal(lab: Lab) -> None:
     assert ended and ended[0][0] == 130, ended
     assert lab.processes_of("stubborn.py") == ""
     assert lab.ask("GET", f"gpucamp/ddp/runs/{runs[0]['id']}")[1]["state"] == "stopped"
+
+
+def test_the_owner_hears_that_the_service_is_down(lab: Lab) -> None:
+    for method in ("GET", "POST"):
+        status, answer = lab.ask(method, "gpucamp/reset", {} if method == "POST" else None)
+        assert status == 503, answer
+        assert "/services/gpucamp/" in answer["message"]
 
 
 def test_a_run_whose_container_ended_is_remembered(lab: Lab) -> None:

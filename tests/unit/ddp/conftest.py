@@ -40,7 +40,7 @@ def plan_for(tmp_path: Path, store: RunStore) -> PlanMaker:
 
 @pytest.fixture
 async def manager(store: RunStore) -> AsyncIterator[RunManager]:
-    manager = RunManager(store, os.environ, agent_patience=1.0)
+    manager = RunManager(store, os.environ, agent_patience=0.6)
     yield manager
     for run in await manager.all():
         if run.alive:

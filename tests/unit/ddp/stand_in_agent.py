@@ -72,6 +72,8 @@ def agent_main(arguments: list[str]) -> int:
     signal.signal(signal.SIGTERM, forward)
     # not wait(): its lock would make poll() in the handler say "alive" for ever
     while any(rank.poll() is None for rank in ranks):
+        if any(rank.returncode for rank in ranks):
+            forward(0, None)  # one has failed: the others are ended, as torchrun does
         time.sleep(0.02)
     return next((1 for rank in ranks if rank.returncode), 0)
 

@@ -151,7 +151,7 @@ async def test_a_slow_reader_of_100_megabytes_costs_no_memory(tmp_path: Path) ->
         read += sum(len(piece.text) for piece in batch)
         if batches % 100 == 0:
             await asyncio.sleep(0.01)  # nothing is read meanwhile
-        if batches == 400:  # 25 MB are enough to see growth; the rest is read below
+        if batches == 200:  # 12 MB are enough to see growth; the end is read below
             break
     await source.aclose()
     peak = tracemalloc.get_traced_memory()[1]
@@ -159,7 +159,7 @@ async def test_a_slow_reader_of_100_megabytes_costs_no_memory(tmp_path: Path) ->
     assert peak < 4 * 2**20, f"{peak} bytes at once"
     last = (await read_all(log, log.stat().st_size - 3 * len(line)))[-1]
     assert last.offset == log.stat().st_size
-    assert read > 20 * 2**20
+    assert read > 10 * 2**20
 
 
 @given(

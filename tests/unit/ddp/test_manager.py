@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -204,7 +205,7 @@ async def test_a_run_goes_on_without_its_server_and_is_taken_over(
     assert run.agent is not None and process.is_alive(run.agent)
     gone = replace(run, owner=replace(run.owner, pid=run.owner.pid, started=1))
     store.save(gone)
-    second = RunManager(store, os.environ, agent_patience=1.0)  # ... another comes
+    second = RunManager(store, os.environ, agent_patience=0.6)  # ... another comes
     found = (await second.all())[0]
     assert (found.id, found.state) == (run.id, "running")
     await second.stop(run.id)
@@ -334,4 +335,51 @@ async def test_the_child_has_no_secret_of_the_server(store: RunStore, plan_for: 
         assert b"hunter2" not in environment_of(member)
     await manager.stop(run.id)
     await manager.wait(run.id)
+    await manager.close()
+
+
+@pytest.mark.timeout(110)
+async def test_random_kills_leave_nothing_and_take_nothing_else(
+    plan_for: PlanMaker, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Agents, ranks, watchers and whole servers end at random moments, beside a run left alone."""
+    monkeypatch.setattr("server_ext.ddp.manager.MAXIMUM_ALIVE", 100)
+    chance = random.Random(20261124)  # noqa: S311
+    manager = RunManager(store, os.environ, agent_patience=0.5)
+    bystander = await manager.start(plan_for("seconds=600"))
+    bystander = await until(has_ranks(2), manager, bystander)
+    runs: list[Run] = []
+    for _ in range(8):
+        behaviour = chance.choice([(), ("stubborn",), ("grandchild",), ("stubborn-agent",)])
+        run = await manager.start(plan_for("seconds=600", *behaviour))
+        runs.append(run)
+        await asyncio.sleep(chance.random() * 0.5)
+        deed = chance.choice(["agent", "rank", "server", "stop", "stop, server"])
+        run = await manager.get(run.id)
+        if deed == "agent" and run.agent is not None:
+            process.send_signal(run.agent, signal.SIGKILL)
+        elif deed == "rank":
+            ranks = [one for one in alive(run) if one.rank is not None]
+            for rank in ranks[:1]:
+                process.send_signal(rank, signal.SIGKILL)
+        if "stop" in deed:
+            await manager.stop(run.id)
+            await asyncio.sleep(chance.random() * 0.3)
+        if "server" in deed:
+            await manager.close()  # as a killed one: nothing is written, children go on
+            for record in store.all():
+                if record.alive:
+                    store.save(replace(record, owner=replace(record.owner, started=1)))
+            manager = RunManager(store, os.environ, agent_patience=0.5)
+            await manager.all()
+    for run in runs:
+        await manager.stop(run.id)
+    for run in runs:
+        ended = await until(over, manager, run)
+        assert ended.survivors == ()
+        assert not alive(ended), (ended.id, ended.state)
+    assert len(alive(bystander)) == 3
+    await manager.stop(bystander.id)
+    await until(over, manager, bystander)
+    assert not alive(bystander)
     await manager.close()
