@@ -37,7 +37,7 @@ from .progress import Progress
 from .readiness import ServerStopped, wait_until_ready
 
 
-class GPUDockerSpawner(DockerSpawner):  # type: ignore[misc]
+class GPUDockerSpawner(DockerSpawner):
     """A container per server from one pinned image, with the GPUs that the ledger leased to it."""
 
     ledger_url = Unicode(

@@ -118,7 +118,7 @@ def requires(scope: str | None) -> Callable[[Verb], Verb]:
     return decorate
 
 
-class AuthenticatedHandler(HubOAuthenticated):  # type: ignore[misc]
+class AuthenticatedHandler(HubOAuthenticated):
     """Mixin before tornado's RequestHandler: who asks, without blocking the event loop."""
 
     settings: dict[str, Any]

@@ -159,7 +159,7 @@ class DevicesPage(PageHandler):
         )
 
 
-class CallbackHandler(PageHandler, HubOAuthCallbackHandler):  # type: ignore[misc]
+class CallbackHandler(PageHandler, HubOAuthCallbackHandler):
     """The end of signing in: JupyterHub sends the browser here with a code.
 
     Nobody is known yet, so nobody is asked for; the code and the state are the proof.
