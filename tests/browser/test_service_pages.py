@@ -117,7 +117,7 @@ def test_the_progress_page_outlives_a_hub_that_is_away(world, visit):
         page.get_by_role("dialog").get_by_role("button", name="Reset environment").click()
         page.wait_for_url("**/operations/*")
         service.hub_down = True
-        expect(page.get_by_text("No answer from the service")).to_be_visible()
+        expect(page.get_by_text("No answer from the service")).to_be_visible(timeout=20_000)
         service.hub_down = False
         page.wait_for_url("**/user/ada/", timeout=30_000)
 
@@ -129,7 +129,7 @@ def test_a_failure_says_what_to_do(world, visit):
         page.get_by_role("dialog").get_by_role("button", name="Reset environment").click()
         page.wait_for_url("**/operations/*")
         alert = page.get_by_role("alert").filter(has_text="did not start")
-        expect(alert).to_contain_text("The image is gone")
+        expect(alert).to_contain_text("The image is gone", timeout=20_000)
         expect(alert).to_contain_text("Start it from JupyterHub")
         picture(page, "failure")
         expect(page.get_by_role("button", name="Try again")).to_be_hidden()
@@ -144,7 +144,7 @@ def test_a_refusal_stays_in_the_dialog(world, visit):
         service.hub_down = True
         page.get_by_role("dialog").get_by_role("button", name="Reset environment").click()
         expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text(
-            "JupyterHub did not answer"
+            "JupyterHub did not answer", timeout=20_000
         )
         assert world.ledger.operation_of("ada", "") is None
         service.hub_down = False
@@ -156,7 +156,7 @@ def test_the_page_follows_what_happens_elsewhere(world, visit):
     with running_service(world) as service:
         page = visit(service)
         world.stop_server("ada", "")
-        expect(page.get_by_text("Stopped", exact=True)).to_be_visible(timeout=10_000)
+        expect(page.get_by_text("Stopped", exact=True)).to_be_visible(timeout=20_000)
         expect(page.get_by_role("link", name="Start the server")).to_be_visible()
 
 
@@ -192,7 +192,7 @@ def test_an_instructor_finds_a_participant_by_device(world, visit):
         page.get_by_role("button", name="Reset environment…").click()
         page.get_by_role("dialog").get_by_role("button", name="Reset environment").click()
         page.wait_for_url("**/operations/*")
-        expect(page.get_by_text("The environment is fresh.")).to_be_visible()
+        expect(page.get_by_text("The environment is fresh.")).to_be_visible(timeout=20_000)
         # it is not the instructor's server: nobody is led into it
         page.wait_for_timeout(2000)
         expect(page).to_have_url(re.compile(r"/operations/"))

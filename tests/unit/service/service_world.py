@@ -68,7 +68,9 @@ class World:
     ledger: Ledger
     servers: dict[tuple[str, str], HubServer] = field(default_factory=dict)
     containers: list[ContainerFact] = field(default_factory=list)
-    users: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"ada": (), "bob": ()})
+    users: dict[str, tuple[str, ...]] = field(
+        default_factory=lambda: {"ada": (), "bob": (), "kim": ()}
+    )
     removed_environments: list[tuple[str, str, int]] = field(default_factory=list)
     started_with: list[Mapping[str, object]] = field(default_factory=list)
     made: int = 0
