@@ -1,7 +1,7 @@
 """gpucamp in the user's own server: GPU doctor, DDP launcher, environment reset.
 
-Importing this package costs nothing: Jupyter Server's part is loaded only when the server asks for it,
-and `gpucamp-doctor` runs without it.
+Importing this package costs nothing: Jupyter Server's part is loaded only when the server asks
+for it, and `gpucamp-doctor` runs without it.
 """
 
 from __future__ import annotations

@@ -41,7 +41,9 @@ class GpucampApp(ExtensionApp):
             self.handlers.extend(part.handlers)
 
     async def stop_extension(self) -> None:
-        """Ends what is still running for a reader: parts that start processes export `async stop(settings)`."""
+        """Ends what is still running for a reader: parts that start processes export `async
+        stop(settings)`.
+        """
         assert self.serverapp is not None  # noqa: S101 - an extension is always linked to a server
         for part in (doctor, ddp, reset):
             stop = getattr(part, "stop", None)

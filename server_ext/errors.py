@@ -1,7 +1,7 @@
 """Errors of the server extension. handlers.py turns them into HTTP statuses, nowhere else.
 
-A message is an English gettext msgid with {placeholders}; it says what happened and what to do. str(error) is
-English; `render(gettext)` gives the reader's language.
+A message is an English gettext msgid with {placeholders}; it says what happened and what to do.
+str(error) is English; `render(gettext)` gives the reader's language.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Base of every handler of the extension.
 
-Guarantees: errors are JSON `{"status", "message"}` and decided in one place (`STATUS`); an unexpected error
-shows no internals; a streamed answer waits for a slow reader instead of filling memory, and stops its
-source when the reader leaves.
+Guarantees: errors are JSON `{"status", "message"}` and decided in one place (`STATUS`); an
+unexpected error shows no internals; a streamed answer waits for a slow reader instead of filling
+memory, and stops its source when the reader leaves.
 
-Every verb of a subclass carries `@web.authenticated` and `@authorized`; tests/server/test_app.py walks all
-handlers and fails on one that does not.
+Every verb of a subclass carries `@web.authenticated` and `@authorized`; tests/server/test_app.py
+walks all handlers and fails on one that does not.
 """
 
 from __future__ import annotations
@@ -87,17 +87,19 @@ class GpucampHandler(ExtensionHandlerMixin, APIHandler):
         self.finish(json.dumps(value, ensure_ascii=False))
 
     async def stream(self, events: AsyncGenerator[Event, None]) -> None:
-        """Answers with one JSON object per line (NDJSON), each sent when the reader has taken the last.
+        """Answers with one JSON object per line (NDJSON), each sent when the reader has taken the
+        last.
 
-        A list of objects is sent together, a line each: for sources that have much to say.
-        When the reader leaves, `events` is cancelled at its await and closed, and this returns. A domain error
-        before the first event becomes an ordinary JSON error; after it, a last line
+        A list of objects is sent together, a line each: for sources that have much to say. When
+        the reader leaves, `events` is cancelled at its await and closed, and this returns. A
+        domain error before the first event becomes an ordinary JSON error; after it, a last line
         `{"event": "error", "status", "message"}`.
         """
         self.set_header("Content-Type", "application/x-ndjson; charset=utf-8")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")
-        if self.request.connection.stream.closed():
+        connection: Any = self.request.connection
+        if connection.stream.closed():
             await events.aclose()
             return
         self._producer = asyncio.create_task(self._produce(events))
@@ -105,7 +107,8 @@ class GpucampHandler(ExtensionHandlerMixin, APIHandler):
             await asyncio.shield(self._producer)
         except asyncio.CancelledError:
             if not self._producer.done():
-                # this handler was cancelled (server shutdown), not the producer: end it before leaving
+                # this handler was cancelled (server shutdown), not the producer: end it before
+                # leaving
                 self._producer.cancel()
                 await asyncio.wait([self._producer])
                 raise
@@ -151,7 +154,9 @@ class GpucampHandler(ExtensionHandlerMixin, APIHandler):
             await asyncio.gather(keeper, return_exceptions=True)
 
     def on_connection_close(self) -> None:
-        """The reader left: tornado may leave a pending flush waiting for ever, so the source is cancelled."""
+        """The reader left: tornado may leave a pending flush waiting for ever, so the source is
+        cancelled.
+        """
         super().on_connection_close()
         if self._producer is not None:
             self._producer.cancel()

@@ -1,10 +1,10 @@
 """Texts for people, in their language.
 
-Guarantees: msgids are English; a missing catalogue, an unknown language or a missing entry gives the English
-text, never an error; catalogues are read once and only from this package.
+Guarantees: msgids are English; a missing catalogue, an unknown language or a missing entry gives
+the English text, never an error; catalogues are read once and only from this package.
 
-A request names its language with `?locale=zh_CN`, else with `Accept-Language`; a command line with LANGUAGE,
-LC_ALL, LC_MESSAGES or LANG.
+A request names its language with `?locale=zh_CN`, else with `Accept-Language`; a command line
+with LANGUAGE, LC_ALL, LC_MESSAGES or LANG.
 """
 
 from __future__ import annotations
@@ -30,20 +30,25 @@ def N_(message: str) -> str:  # noqa: N802 - the name gettext tools know
 
 
 def normalise(tag: str | None) -> str:
-    """A catalogue's name for a language tag: zh, zh-CN, zh_Hans_CN.UTF-8 -> "zh_CN"; unknown -> "en"."""
+    """A catalogue's name for a language tag: zh, zh-CN, zh_Hans_CN.UTF-8 -> "zh_CN"; unknown ->
+    "en".
+    """
     found = _TAG.match((tag or "").strip())
     if found is None:
         return ENGLISH
     language, script, region = found[1].lower(), (found[2] or "").title(), (found[3] or "").upper()
     if language == "zh":
-        # one Chinese catalogue, simplified; traditional readers get English rather than a wrong script
+        # one Chinese catalogue, simplified; traditional readers get English rather than a wrong
+        # script
         traditional = script == "Hant" or region in {"TW", "HK", "MO"}
         return ENGLISH if traditional else "zh_CN"
     return language if not region else f"{language}_{region}"
 
 
 def negotiate(asked: str | None, accept_language: str | None = None) -> str:
-    """The language of a request: an explicit wish first, then the first Accept-Language that we have."""
+    """The language of a request: an explicit wish first, then the first Accept-Language that we
+    have.
+    """
     if asked and asked != "default":
         return normalise(asked)
     wishes: list[tuple[float, int, str]] = []

@@ -1,8 +1,9 @@
 """GET gpucamp/status: what this server has. Cheap to poll.
 
-Guarantees: never fails because of a GPU; never blocks the event loop (NVML is asked in a process of its own with
-a time limit, files are read in a thread); asked at most once every few seconds however many tabs poll, and far
-less often while NVML hangs; polling does not count as activity, so the culler still sees an idle server.
+Guarantees: never fails because of a GPU; never blocks the event loop (NVML is asked in a process
+of its own with a time limit, files are read in a thread); asked at most once every few seconds
+however many tabs poll, and far less often while NVML hangs; polling does not count as activity,
+so the culler still sees an idle server.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def devices_of(nvml: ProbeResult) -> list[dict[str, Any]]:
 
 def local_status(environ: Mapping[str, str]) -> dict[str, Any]:
     """Everything but the devices; reads files, so call it in a thread."""
-    shm = resources.filesystem("/dev/shm")
+    shm = resources.filesystem("/dev/shm")  # noqa: S108 - asked about, not written to
     return {
         "user": environ.get("JUPYTERHUB_USER"),
         "server": environ.get("JUPYTERHUB_SERVER_NAME", ""),

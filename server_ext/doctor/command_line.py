@@ -1,7 +1,7 @@
 """gpucamp-doctor: the doctor in a terminal; works when Jupyter does not.
 
-Exit code: 0 healthy or advice only, 1 degraded, 2 blocked, 3 the doctor itself failed. With --json the report
-is the only thing on stdout.
+Exit code: 0 healthy or advice only, 1 degraded, 2 blocked, 3 the doctor itself failed. With
+--json the report is the only thing on stdout.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """One examination: runs the probes, lets the checks decide, tells what it finds as it finds it.
 
-Guarantees: `examine` always ends with Finished, whatever probes do; when its consumer stops (aclose, cancel), all
-probe processes are ended before it returns. Probes about the container run with the server's own Python, isolated,
-so that a broken environment cannot hide a broken GPU; probes about the kernel run with the kernel's Python in
-the kernel's environment.
+Guarantees: `examine` always ends with Finished, whatever probes do; when its consumer stops
+(aclose, cancel), all probe processes are ended before it returns. Probes about the container run
+with the server's own Python, isolated, so that a broken environment cannot hide a broken GPU;
+probes about the kernel run with the kernel's Python in the kernel's environment.
 """
 
 from __future__ import annotations

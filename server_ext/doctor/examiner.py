@@ -1,8 +1,9 @@
 """The doctor's only consulting room: one examination at a time, many listeners.
 
-Guarantees: at most one examination runs; who asks for the same kernel meanwhile joins it and gets every event
-from its start; who asks for another kernel gets Conflict; when the last listener leaves, it is cancelled and its
-processes are ended; the report of a finished examination is saved, once.
+Guarantees: at most one examination runs; who asks for the same kernel meanwhile joins it and gets
+every event from its start; who asks for another kernel gets Conflict; when the last listener
+leaves, it is cancelled and its processes are ended; the report of a finished examination is
+saved, once.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from contextlib import aclosing
 from ..errors import Conflict, ServiceUnavailable
 from ..i18n import N_
 from . import report, report_store
-from .examination import Event, Finished, examine
+from .examination import Event, examine
 from .kernel import Kernel
+from .report import Finished
 from .settings import Settings
 
 FindKernel = Callable[[], Awaitable[Kernel]]
@@ -31,7 +33,9 @@ class Examiner:
         self._current: _Shared | None = None
 
     async def events(self, kernel: str, find: FindKernel) -> AsyncGenerator[Event, None]:
-        """All events of an examination of `kernel`: a new one, or the one that runs. Raises Conflict."""
+        """All events of an examination of `kernel`: a new one, or the one that runs. Raises
+        Conflict.
+        """
         shared = self._current
         if shared is None or shared.over:
             shared = _Shared(kernel, examine(kernel, find, self._settings), self._finished)
@@ -103,7 +107,8 @@ class _Shared:
         try:
             while True:
                 async with self._changed:
-                    await self._changed.wait_for(lambda: self.over or len(self._events) > position)
+                    while not self.over and position == len(self._events):
+                        await self._changed.wait()
                 while position < len(self._events):
                     position += 1
                     yield self._events[position - 1]

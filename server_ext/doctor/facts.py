@@ -1,7 +1,8 @@
 """What probes found out, as immutable values with safe access.
 
-Guarantees: pure; reading a fact never raises: a fact that is absent, of the wrong type, or behind a failed
-probe reads as None (or an empty list), because what a broken environment prints cannot be trusted.
+Guarantees: pure; reading a fact never raises: a fact that is absent, of the wrong type, or behind
+a failed probe reads as None (or an empty list), because what a broken environment prints cannot
+be trusted.
 """
 
 from __future__ import annotations

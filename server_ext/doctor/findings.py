@@ -1,8 +1,8 @@
 """The doctor's words: layers, codes, checks and findings.
 
-Guarantees: pure and immutable. A code never changes its meaning once released; its texts are English gettext
-msgids with {placeholders}, filled in and translated only when a person reads them. `LAYERS` has every layer
-after those it depends on.
+Guarantees: pure and immutable. A code never changes its meaning once released; its texts are
+English gettext msgids with {placeholders}, filled in and translated only when a person reads
+them. `LAYERS` has every layer after those it depends on.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ Severity = Literal["blocker", "degraded", "advice"]
 Who = Literal["you", "instructor"]
 Gettext = Callable[[str], str]
 
-# layer -> the layers without which it cannot work; a finding that stops a layer silences its dependents
+# layer -> the layers without which it cannot work; a finding that stops a layer silences its
+# dependents
 LAYERS: Mapping[str, tuple[str, ...]] = {
     "kernel": (),
     "environment": (),
@@ -37,8 +38,8 @@ SEVERITIES: tuple[Severity, ...] = ("blocker", "degraded", "advice")
 class Code:
     """One thing that can be wrong.
 
-    code: stable, GC and three digits; stops: whether layers above it cannot work then; command: one that can be
-    copied into a terminal, or ""; title, fix: one sentence each.
+    code: stable, GC and three digits; stops: whether layers above it cannot work then; command:
+    one that can be copied into a terminal, or ""; title, fix: one sentence each.
     """
 
     code: str

@@ -1,6 +1,7 @@
 """The doctor over REST.
 
-- POST gpucamp/doctor/examinations {"kernel": "python3"} -> NDJSON events, findings as they become certain
+- POST gpucamp/doctor/examinations {"kernel": "python3"} -> NDJSON events, findings as they become
+certain
 - GET  gpucamp/doctor/report -> the last report
 - GET  gpucamp/doctor/findings/GC101 -> what a code means, as a page
 

@@ -1,8 +1,8 @@
 """Which Python a kernel spec starts, and in which environment.
 
-Guarantees: resolves as jupyter_client does (bare python/python3/python3.N is the server's own, `${VAR}` in the
-spec's env is filled in); never starts anything; a missing or unreadable spec is a fact, not an exception; tokens
-are not passed on.
+Guarantees: resolves as jupyter_client does (bare python/python3/python3.N is the server's own,
+`${VAR}` in the spec's env is filled in); never starts anything; a missing or unreadable spec is a
+fact, not an exception; tokens are not passed on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class SpecManager(Protocol):
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel to examine. python: the interpreter command, or () where there is none; spec: facts about it."""
+    """A kernel to examine. python: the interpreter command, or () where there is none; spec:
+    facts about it.
+    """
 
     name: str
     python: tuple[str, ...]
@@ -58,7 +60,8 @@ def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def interpreter(argv: Sequence[str]) -> tuple[str, ...]:
-    """The Python and its options of a kernel's command line, or () if it is not `python … -m module …`.
+    """The Python and its options of a kernel's command line, or () if it is not `python … -m
+    module …`.
 
     A script given to Python (python launcher.py) counts, too.
     """
@@ -86,7 +89,8 @@ def resolve(
     spec: dict[str, object] = {"name": name, "found": True, "argv": list(argv)}
     spec["is_python"] = bool(python)
     if python:
-        bare = {"python", "python%i" % sys.version_info[0], "python%i.%i" % sys.version_info[:2]}
+        major, minor = sys.version_info[:2]
+        bare = {"python", f"python{major}", f"python{major}.{minor}"}
         first = sys.executable if python[0] in bare else python[0]
         problem, found = _locate(first, env.get("PATH", os.defpath))
         spec |= {"executable": found, "python_exists": not problem, "python_problem": problem}

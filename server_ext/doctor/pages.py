@@ -1,7 +1,8 @@
 """The page of each code: what it means, why it happens, how to mend it.
 
-Guarantees: docs/findings.md is the only source; it ships as share/gpucamp/findings.md of the installation. A code
-without a page, or an installation without the file, gives None, never an error.
+Guarantees: docs/findings.md is the only source; it ships as share/gpucamp/findings.md of the
+installation. A code without a page, or an installation without the file, gives None, never an
+error.
 """
 
 from __future__ import annotations

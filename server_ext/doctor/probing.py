@@ -1,8 +1,9 @@
 """Runs probe scripts: one process each, with a time limit.
 
-Guarantees: a probe never outlives its time limit or the cancellation of `run_probe` (its whole process group is
-killed; one that the kernel cannot kill, stuck in a driver call, is abandoned after `REAP_SECONDS`); its output
-is bounded; whatever it does becomes a ProbeResult, never an exception; the event loop only waits.
+Guarantees: a probe never outlives its time limit or the cancellation of `run_probe` (its whole
+process group is killed; one that the kernel cannot kill, stuck in a driver call, is abandoned
+after `REAP_SECONDS`); its output is bounded; whatever it does becomes a ProbeResult, never an
+exception; the event loop only waits.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ async def run_probe(
     started = time.monotonic()
 
     def failed(
-        kind: FailureKind, detail: str, code: int | None, stderr: bytes = b""
+        kind: FailureKind, detail: str, code: int | None, stderr: bytes | bytearray = b""
     ) -> ProbeResult:
         text = stderr.decode("utf-8", "replace")[-STDERR_TAIL:]
         failure = Failure(kind, detail, code, text)
@@ -145,12 +146,16 @@ async def _start(
 
 
 def _let_go(process: asyncio.subprocess.Process) -> None:
-    """Closes the pipes; asyncio has no public way, and they may be full or held by an escaped child."""
+    """Closes the pipes; asyncio has no public way, and they may be full or held by an escaped
+    child.
+    """
     process._transport.close()  # type: ignore[attr-defined]
 
 
 async def end_group(process: asyncio.subprocess.Process) -> None:
-    """Kills a process and all of its group, and waits a moment for it; idempotent, finishes when cancelled."""
+    """Kills a process and all of its group, and waits a moment for it; idempotent, finishes when
+    cancelled.
+    """
     # also after a normal end: a probe may leave a child behind
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
@@ -163,7 +168,9 @@ async def end_group(process: asyncio.subprocess.Process) -> None:
 async def _read_answer(
     process: asyncio.subprocess.Process, output: bytearray, limit: asyncio.Timeout, rest: float
 ) -> int | None:
-    """Reads into `output` until the answer is there (None), or the end of the process (its status)."""
+    """Reads into `output` until the answer is there (None), or the end of the process (its
+    status).
+    """
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     prolonged = False
     while chunk := await process.stdout.read(65536):

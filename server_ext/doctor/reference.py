@@ -26,7 +26,9 @@ def parse_lock(text: str) -> dict[str, str]:
 
 
 def read(settings: Settings) -> ProbeResult:
-    """The facts "reference": {lock, versions, environment_prefix}. Reads files, so call it in a thread."""
+    """The facts "reference": {lock, versions, environment_prefix}. Reads files, so call it in a
+    thread.
+    """
     value: dict[str, object] = {}
     problems: list[str] = []
     try:

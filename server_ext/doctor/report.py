@@ -1,9 +1,9 @@
 """Facts -> outcomes -> verdict.
 
-Guarantees: pure. A check runs once its probes are done and every check of the layers beneath it is decided; where
-a layer beneath was stopped, it is skipped and says by what. Thus `advance` gives the same outcomes in whatever
-order probes end, and the first broken layer is named, not its consequences. A code is found at most once, by
-one check.
+Guarantees: pure. A check runs once its probes are done and every check of the layers beneath it
+is decided; where a layer beneath was stopped, it is skipped and says by what. Thus `advance`
+gives the same outcomes in whatever order probes end, and the first broken layer is named, not its
+consequences. A code is found at most once, by one check.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ Verdict = Literal["healthy", "advice", "degraded", "blocked"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a check. stopped_by: the code that made it pointless; error: a bug in the check."""
+    """What became of a check. stopped_by: the code that made it pointless; error: a bug in the
+    check.
+    """
 
     check: Check
     findings: tuple[Finding, ...] = ()
@@ -42,7 +44,9 @@ def stopping_code(layer: str, outcomes: Iterable[Outcome]) -> str:
 
 
 def advance(checks: Sequence[Check], facts: Facts, decided: Mapping[str, Outcome]) -> list[Outcome]:
-    """The outcomes that these facts newly allow; `decided`: earlier ones by check name (unchanged)."""
+    """The outcomes that these facts newly allow; `decided`: earlier ones by check name
+    (unchanged).
+    """
     outcomes = dict(decided)
     new: list[Outcome] = []
     progress = True

@@ -1,7 +1,8 @@
 """The last report on disk.
 
-Guarantees: a reader sees an old report or a new one, never half of one; saving never fails an examination (the
-error is returned as text); the file holds texts in English and what is needed to show them in another language.
+Guarantees: a reader sees an old report or a new one, never half of one; saving never fails an
+examination (the error is returned as text); the file holds texts in English and what is needed to
+show them in another language.
 """
 
 from __future__ import annotations
@@ -51,10 +52,12 @@ def load(path: Path) -> dict[str, Any] | None:
 
 
 def localised(report: Mapping[str, Any], gettext: Gettext, docs_url: str) -> dict[str, Any]:
-    """The report with its findings in another language; a finding of an unknown code stays as it is."""
+    """The report with its findings in another language; a finding of an unknown code stays as it
+    is.
+    """
     findings = []
     for entry in report["findings"]:
-        code = CATALOGUE.get(entry.get("code")) if isinstance(entry, dict) else None
+        code = CATALOGUE.get(str(entry.get("code"))) if isinstance(entry, dict) else None
         evidence, params = (entry.get(key) for key in ("evidence", "params")) if code else ((), {})
         if code is None or not isinstance(evidence, list) or not isinstance(params, dict):
             findings.append(entry)

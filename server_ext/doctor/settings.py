@@ -51,8 +51,9 @@ class Limits:
 
 @dataclass(frozen=True)
 class Settings:
-    """image_root: has base.lock, versions.json and base/; environment: the kernel environment's prefix; work:
-    the user's files; home: the environment volume."""
+    """image_root: has base.lock, versions.json and base/; environment: the kernel environment's
+    prefix; work: the user's files; home: the environment volume.
+    """
 
     image_root: Path = Path("/opt/gpucamp")
     home: Path = field(default_factory=Path.home)

@@ -1,7 +1,7 @@
 """A real Jupyter Server with gpucamp in this process, in folders of its own.
 
-Not pytest-jupyter's fixtures: its plugin replaces how every test of the session is called and cleans up a server
-after each of them, whatever level it belongs to.
+Not pytest-jupyter's fixtures: its plugin replaces how every test of the session is called and
+cleans up a server after each of them, whatever level it belongs to.
 """
 
 from __future__ import annotations

@@ -109,8 +109,8 @@ def torch_sees_the_gpus(facts: Facts) -> Iterator[Finding]:
     here = facts.integer("nvml", "count")
     if seen is not None and here is not None and 0 < seen < here:
         value = reading.variable(facts, "CUDA_VISIBLE_DEVICES")
-        evidence = (f"CUDA_VISIBLE_DEVICES={value}",) if value is not None else ()
-        yield Finding(FEWER, evidence, {"torch": str(seen), "all": str(here)})
+        shown = () if value is None else (f"CUDA_VISIBLE_DEVICES={value}",)
+        yield Finding(FEWER, shown, {"torch": str(seen), "all": str(here)})
 
 
 def _has_code(capability: tuple[int, int], flags: str) -> bool:

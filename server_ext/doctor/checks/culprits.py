@@ -1,7 +1,7 @@
 """Which package of the environment keeps a module from being imported.
 
-Guarantees: pure. `suspects` orders what to try; examination.py tries each by importing without it, so what
-`culprits_found` names is proved, not guessed.
+Guarantees: pure. `suspects` orders what to try; examination.py tries each by importing without
+it, so what `culprits_found` names is proved, not guessed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ class Suspect:
 
 
 def suspects(facts: Facts, probe: str) -> tuple[Suspect, ...]:
-    """Everything that could break the import that `probe` tried, likeliest first: what the error names, what its
-    traceback went through (innermost first), what replaces something of the base, the rest."""
+    """Everything that could break the import that `probe` tried, likeliest first: what the error
+    names, what its traceback went through (innermost first), what replaces something of the
+    base, the rest.
+    """
     named = text_of(facts.mapping(probe, "error"), "name").split(".")[0]
     touched = [text_of(facts.mapping(probe, "error"), "path")]
     touched += reversed(facts.texts(probe, "error", "frames"))
@@ -73,7 +75,7 @@ def _in_front_of_base(facts: Facts) -> list[Suspect]:
 
 
 def _rank(suspect: Suspect, named: str, touched: list[str]) -> int | None:
-    """0: the error names it; else how far its files are from the innermost frame; None: not seen."""
+    """0: the error names it; else how far its files are from the innermost frame; None: unseen."""
     if named and named in suspect.modules:
         return 0
     for distance, path in enumerate(touched):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..facts import Failure, Facts, text_of
+from ..facts import Facts, Failure, text_of
 
 PRACTICE_UUID = "GPU-5ca1ab1e-"
 
@@ -82,7 +82,9 @@ def normalised(name: str) -> str:
 
 @dataclass(frozen=True)
 class Distribution:
-    """An installed package. name: normalised; spelled: as its maker writes it; in_base: part of the image."""
+    """An installed package. name: normalised; spelled: as its maker writes it; in_base: part of
+    the image.
+    """
 
     name: str
     spelled: str

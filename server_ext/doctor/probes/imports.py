@@ -1,7 +1,7 @@
 """Imports a module as a kernel would, and says how it went; for torch, what it sees.
 
-arguments: module, then optionally `--without NAME,NAME --over DIRECTORY ...`: import it as if the top-level
-modules NAME were not in these directories, which shows whether one of them is to blame.
+arguments: module, then optionally `--without NAME,NAME --over DIRECTORY ...`: import it as if the
+top-level modules NAME were not in these directories, which shows whether one of them is to blame.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ class _Without:
     def find_spec(self, name, path=None, target=None):
         if path is None and name in self._names:
             beyond = [entry for entry in sys.path if entry not in self._directories]
-            return importlib.machinery.PathFinder.find_spec(name, beyond)
+            spec = importlib.machinery.PathFinder.find_spec(name, beyond)
+            if spec is None:
+                raise ModuleNotFoundError("No module named " + repr(name), name=name)
+            return spec
         return None
 
 

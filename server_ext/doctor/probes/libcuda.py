@@ -1,4 +1,6 @@
-"""The CUDA driver library: whether it loads, its version, and what cuInit says. No context is made."""
+"""The CUDA driver library: whether it loads, its version, and what cuInit says. No context is
+made.
+"""
 
 from __future__ import annotations
 

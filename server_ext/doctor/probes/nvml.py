@@ -1,11 +1,14 @@
-"""What NVML says: versions, devices, memory, health. ctypes only, because the kernel may have no pynvml."""
+"""What NVML says: versions, devices, memory, health. ctypes only, because the kernel may have no
+pynvml.
+"""
 
 from __future__ import annotations
 
 import ctypes as C
 import os
 
-# nvmlReturn_t values that a check tells apart; the texts are NVML's own where the library gives them
+# nvmlReturn_t values that a check tells apart; the texts are NVML's own where the library gives
+# them
 _SUCCESS = 0
 _FIELD_RECOVERY_ACTION = 230
 
@@ -80,7 +83,9 @@ class _Nvml:
 
 
 def collect(arguments):
-    """{library, init: {code, text}, driver, cuda, devices: [...]}; {library: {error}} without NVML."""
+    """{library, init: {code, text}, driver, cuda, devices: [...]}; {library: {error}} without
+    NVML.
+    """
     try:
         library = C.CDLL("libnvidia-ml.so.1")
     except OSError as error:

@@ -1,4 +1,5 @@
-"""Which distributions are installed where, in the order in which Python looks. Reads names, imports nothing.
+"""Which distributions are installed where, in the order in which Python looks. Reads names,
+imports nothing.
 
 arguments: the base's prefix (its own packages are listed without their modules).
 """
@@ -13,7 +14,9 @@ _MOST = 2000
 
 
 def collect(arguments):
-    """{directories: [{directory, base, distributions: [{name, version, modules}], strays: [...]}]}."""
+    """{directories: [{directory, base, distributions: [{name, version, modules}], strays:
+    [...]}]}.
+    """
     base = os.path.join(arguments[0], "") if arguments and arguments[0] else None
     stdlib = os.path.dirname(os.__file__)
     directories = []

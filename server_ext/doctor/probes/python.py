@@ -9,7 +9,9 @@ import sysconfig
 
 
 def collect(arguments):
-    """arguments: work folder. {executable, version, prefix, base_prefix, path, user_site, shadows}."""
+    """arguments: work folder. {executable, version, prefix, base_prefix, path, user_site,
+    shadows}.
+    """
     try:
         user_site = site.getusersitepackages()
     except Exception as error:  # a broken sysconfig or home

@@ -1,4 +1,6 @@
-"""Space, memory, CPU and limits of this container, from the file systems, cgroups (v1 and v2) and /proc."""
+"""Space, memory, CPU and limits of this container, from the file systems, cgroups (v1 and v2) and
+/proc.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,7 @@ import os
 import resource
 import shutil
 import stat
+from typing import Any
 
 _NO_LIMIT = 2**60  # cgroup v1 writes a huge number for "no limit"
 
@@ -27,7 +30,7 @@ def collect(arguments):
     }
 
 
-def filesystem(path):
+def filesystem(path: str) -> dict[str, Any]:
     """{path, bytes, free_bytes, inodes, free_inodes, device}; free: for this user."""
     try:
         facts = os.statvfs(path)
@@ -44,7 +47,7 @@ def filesystem(path):
     }
 
 
-def memory():
+def memory() -> dict[str, int | None]:
     """{limit_bytes, used_bytes, oom_kills}; None where the cgroup does not say."""
     group = "/sys/fs/cgroup"
     if os.path.exists(group + "/cgroup.controllers"):
@@ -62,7 +65,7 @@ def memory():
     }
 
 
-def cpu_quota():
+def cpu_quota() -> float | None:
     """CPUs that the cgroup's quota allows (may be a fraction), or None."""
     words = _words("/sys/fs/cgroup/cpu.max")
     if len(words) == 2 and words[0] != "max":
@@ -76,7 +79,7 @@ def cpu_quota():
 
 
 def shm_leftovers():
-    """[{name, bytes}] of NCCL's and torch's files in /dev/shm that no process has mapped or open."""
+    """[{name, bytes}] of NCCL's and torch's files in /dev/shm that no process uses."""
     candidates = []
     try:
         with os.scandir("/dev/shm") as entries:
@@ -104,7 +107,9 @@ def shm_leftovers():
 
 
 def orphan_ranks():
-    """[{pid, command}] of torchrun ranks whose agent is gone (parent: the container's first process)."""
+    """[{pid, command}] of torchrun ranks whose agent is gone (parent: the container's first
+    process).
+    """
     found = []
     for pid in _pids():
         try:
@@ -147,7 +152,7 @@ def _number(path):
 
 def _keyed(path, key):
     words = _words(path)
-    for name, value in zip(words[::2], words[1::2]):
+    for name, value in zip(words[::2], words[1::2]):  # noqa: B905 - Python 3.8 has no strict
         if name == key and value.isdigit():
             return int(value)
     return None

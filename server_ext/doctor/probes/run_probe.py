@@ -1,8 +1,8 @@
 """Runs one probe in this process and prints its facts as one marked JSON line.
 
-Guarantees: whatever the environment prints goes to stderr, so that stdout has the marked line only (and what
-was printed before this file ran); the probe's own folder is not on sys.path, so nothing here can shadow a
-module of the kernel; sys.argv is the probe's own.
+Guarantees: whatever the environment prints goes to stderr, so that stdout has the marked line
+only (and what was printed before this file ran); the probe's own folder is not on sys.path, so
+nothing here can shadow a module of the kernel; sys.argv is the probe's own.
 """
 
 from __future__ import annotations

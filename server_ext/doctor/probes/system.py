@@ -1,4 +1,4 @@
-"""Device nodes, the driver's version, and libraries that LD_LIBRARY_PATH or LD_PRELOAD put first."""
+"""Device nodes, the driver's version, libraries that LD_LIBRARY_PATH or LD_PRELOAD put first."""
 
 from __future__ import annotations
 

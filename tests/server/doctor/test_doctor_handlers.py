@@ -1,4 +1,6 @@
-"""The doctor over REST, against real processes: examinations, joining, leaving, the kept report, pages."""
+"""The doctor over REST, against real processes: examinations, joining, leaving, the kept report,
+pages.
+"""
 
 from __future__ import annotations
 
@@ -167,8 +169,12 @@ def quick(jupyter: Any) -> None:
 async def gone(pids: Path) -> None:
     """No process that wrote its id is left, and none of its group."""
     async with asyncio.timeout(5):
-        while any(_group_alive(int(pid)) for pid in pids.read_text().split()):
+        while _any_group_alive(pids):  # noqa: ASYNC110 - nothing tells the end of another's child
             await asyncio.sleep(0.02)
+
+
+def _any_group_alive(pids: Path) -> bool:
+    return any(_group_alive(int(pid)) for pid in pids.read_text().split())
 
 
 def _group_alive(pid: int) -> bool:
@@ -181,7 +187,7 @@ def _group_alive(pid: int) -> bool:
 
 async def _until(condition: Any, seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - the condition is another process's
             await asyncio.sleep(0.01)
 
 
@@ -202,10 +208,15 @@ async def test_when_the_client_leaves_the_processes_end(jupyter: Any, tmp_path: 
 async def _raw(jupyter: Any, kernel: str) -> asyncio.StreamWriter:
     _reader, writer = await asyncio.open_connection("127.0.0.1", jupyter.port)
     body = json.dumps({"kernel": kernel})
-    writer.write(
-        f"POST /user/ada/gpucamp/doctor/examinations HTTP/1.1\r\nHost: 127.0.0.1\r\n"
-        f"Authorization: token the-token-of-the-tests\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-    )
+    lines = [
+        "POST /user/ada/gpucamp/doctor/examinations HTTP/1.1",
+        "Host: 127.0.0.1",
+        "Authorization: token the-token-of-the-tests",
+        f"Content-Length: {len(body)}",
+        "",
+        body,
+    ]
+    writer.write("\r\n".join(lines).encode())
     await writer.drain()
     return writer
 
@@ -304,7 +315,9 @@ async def test_a_codes_page(jupyter: Any) -> None:
 
 
 async def test_the_event_loop_never_stalls(jupyter: Any) -> None:
-    """An examination must not make the server's other users wait (50 ms, with room for a busy machine)."""
+    """An examination must not make the server's other users wait (50 ms, with room for a busy
+    machine).
+    """
     jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
     loop = asyncio.get_running_loop()
     gaps: list[float] = []

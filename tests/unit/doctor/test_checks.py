@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from bodies import (
-    BASE,
     DELETE,
     GIB,
     NO_GPU,
@@ -63,7 +62,8 @@ def add_fails(text: str) -> list[tuple[str, Any]]:
 
 
 CASES: list[tuple[str, list[tuple[str, Any]], str | set[str]]] = [
-    # (what happened, changes to a healthy server with a GPU, the codes that must come, and no others)
+    # (what happened, changes to a healthy server with a GPU, the codes that must come, and no
+    # others)
     (
         "no kernel spec",
         [("kernelspec", {"name": "x", "found": False, "available": ["python3"]})],
@@ -525,7 +525,9 @@ def test_names_are_data_never_a_format_or_a_command() -> None:
 @pytest.mark.parametrize("junk", [None, 0, 1.5, "x", [], {}, [[]], {"error": 3}, True])
 @pytest.mark.parametrize("probe", sorted(NO_GPU))
 def test_no_fact_whatsoever_breaks_a_check(probe: str, junk: Any) -> None:
-    """What a broken environment prints cannot be trusted: every value of every probe becomes junk."""
+    """What a broken environment prints cannot be trusted: every value of every probe becomes
+    junk.
+    """
 
     def spoil(value: Any) -> list[Any]:
         spoiled = [junk]

@@ -1,4 +1,6 @@
-"""The Chinese catalogue: complete, with the same placeholders, for every text of the server extension."""
+"""The Chinese catalogue: complete, with the same placeholders, for every text of the server
+extension.
+"""
 
 from __future__ import annotations
 
