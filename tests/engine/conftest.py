@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 
 import docker
 import pytest
+import pytest_asyncio
 from hub_app import REPOSITORY, HubApp
 
 sys.path.insert(0, str(REPOSITORY / "tests" / "fakes"))
@@ -65,18 +66,19 @@ def network(engine: docker.DockerClient) -> Iterator[tuple[str, str]]:
     made.remove()
 
 
-@pytest.fixture
-async def make_hub(
-    tmp_path: Path, image: str, proxy: str, network: tuple[str, str]
-) -> AsyncIterator[Callable[..., HubApp]]:
-    """Makes hubs that are closed, with all they left, after the test."""
+MakeHub = Callable[..., HubApp]
+
+
+def _maker(
+    folder: Path, image: str, proxy: str, network: tuple[str, str]
+) -> tuple[MakeHub, list[HubApp]]:
     hubs: list[HubApp] = []
 
     def make(**settings: Any) -> HubApp:
-        folder = tmp_path / f"hub{len(hubs)}"
-        folder.mkdir()
+        own = folder / f"hub{len(hubs)}"
+        own.mkdir()
         made = HubApp(
-            folder=folder,
+            folder=own,
             image=image,
             proxy=proxy,
             network=network[0],
@@ -87,44 +89,75 @@ async def make_hub(
         hubs.append(made)
         return made
 
+    return make, hubs
+
+
+@pytest.fixture
+def make_hub(tmp_path: Path, image: str, proxy: str, network: tuple[str, str]) -> Iterator[MakeHub]:
+    """Makes hubs that are closed, with all they left, after the test."""
+    make, hubs = _maker(tmp_path, image, proxy, network)
     yield make
     for made in hubs:
         made.close()
 
 
-@pytest.fixture
-async def hub(make_hub: Callable[..., HubApp]) -> HubApp:
-    """A running hub with two simulated devices."""
-    made = make_hub()
+@pytest.fixture(scope="module")
+def make_module_hub(
+    tmp_path_factory: pytest.TempPathFactory, image: str, proxy: str, network: tuple[str, str]
+) -> Iterator[MakeHub]:
+    make, hubs = _maker(tmp_path_factory.mktemp("hubs"), image, proxy, network)
+    yield make
+    for made in hubs:
+        made.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_hub(make_module_hub: MakeHub) -> HubApp:
+    made = make_module_hub()
     await made.start()
     return made
 
 
 @pytest.fixture
-def faults(tmp_path: Path) -> Iterator[EngineFaultProxy]:
-    """A proxy before the Engine, for `make_hub(docker_host=faults.address)`."""
+async def hub(module_hub: HubApp) -> AsyncIterator[HubApp]:
+    """A running hub with two simulated devices and no server; a module's tests share it."""
+    yield module_hub
+    await module_hub.stop_all()
+
+
+@pytest.fixture(scope="module")
+def module_faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineFaultProxy]:
     where = urlparse(os.environ.get("DOCKER_HOST") or f"unix://{ENGINE_SOCKET}")
     if where.scheme != "unix":
         pytest.fail(f"The Engine must be on a local socket for these tests; {REMEDY}.")
-    made = EngineFaultProxy(tmp_path / "engine.sock", where.path)
+    made = EngineFaultProxy(tmp_path_factory.mktemp("faults") / "engine.sock", where.path)
     made.start()
     yield made
     made.stop()
 
 
-@pytest.fixture(scope="module")
-async def shared_hub(
-    tmp_path_factory: pytest.TempPathFactory, image: str, proxy: str, network: tuple[str, str]
-) -> AsyncIterator[HubApp]:
-    """One hub for the tests of a module that leave nothing in it."""
-    made = HubApp(
-        folder=tmp_path_factory.mktemp("hub"),
-        image=image,
-        proxy=proxy,
-        network=network[0],
-        gateway=network[1],
-        prefix=f"gctest{secrets.token_hex(4)}",
+@pytest.fixture
+def faults(module_faults: EngineFaultProxy) -> Iterator[EngineFaultProxy]:
+    """The proxy between `faulty_hub` and the Engine; whole again after the test."""
+    yield module_faults
+    module_faults.heal()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def module_faulty_hub(make_module_hub: MakeHub, module_faults: EngineFaultProxy) -> HubApp:
+    made = make_module_hub(
+        docker_host=module_faults.address,
+        extra="c.Spawner.poll_interval = 1\n"
+        "c.GPUDockerSpawner.stop_patience = 1\n"
+        "c.GPUDockerSpawner.ulimits = {}\n",
     )
     await made.start()
-    yield made
-    made.close()
+    return made
+
+
+@pytest.fixture
+async def faulty_hub(module_faulty_hub: HubApp, faults: EngineFaultProxy) -> AsyncIterator[HubApp]:
+    """A running hub that reaches the Engine through `faults`."""
+    yield module_faulty_hub
+    faults.heal()
+    await module_faulty_hub.stop_all()

@@ -85,6 +85,7 @@ class HubApp:
         self.hub_port = free_port(self.gateway)
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_file = self.folder / "hub.log"
+        self.ledger().migrate()
 
     # -- the process
 
@@ -226,6 +227,30 @@ class HubApp:
             ) as answer,
         ):
             return answer.status, await answer.text()
+
+    async def stop_all(self) -> None:
+        """No server, no lease, no container is left; the hub goes on."""
+        _status, users = await self.api("GET", "/users")
+        await asyncio.gather(
+            *(
+                self.stop_server(user["name"], server)
+                for user in users
+                for server in user["servers"]
+            )
+        )
+
+        async def free() -> bool:
+            return self.ledger().leases() == () and self.ledger().queue() == ()
+
+        await until(free, 30, lambda: f"{self.ledger().leases()}\n{self.log()[-3000:]}")
+        engine = docker.from_env()
+        for container in engine.containers.list(all=True, filters={"name": self.prefix}):
+            container.remove(force=True, v=True)
+        engine.close()
+
+    def all_leases(self) -> set[str]:
+        """Ids of all leases that ever were."""
+        return {lease.id for lease in self.ledger().leases(include_ended=True)}
 
     @asynccontextmanager
     async def progress(self, user: str, server: str = "") -> AsyncIterator[Progress]:

@@ -38,24 +38,23 @@ def containers(hub: HubApp, engine: docker.DockerClient) -> list[str]:
 
 
 async def test_engine_away_at_a_start(
-    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+    faulty_hub: HubApp, faults: EngineFaultProxy, engine: docker.DockerClient
 ) -> None:
-    hub = make_hub(docker_host=faults.address)
-    await hub.start()
+    hub = faulty_hub
+    before = hub.all_leases()
     with faults.away():
         message = await failure_of(hub, "ada", {"gpus": 1})
     assert "does not answer" in message and "Nothing is reserved" in message
-    assert hub.ledger().leases(include_ended=True) == ()
+    assert hub.all_leases() == before
     assert hub.ledger().queue() == ()
     await hub.start_server("ada", 1)  # it is back
 
 
 async def test_inspect_errors_do_not_stop_a_server(
-    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+    faulty_hub: HubApp, faults: EngineFaultProxy, engine: docker.DockerClient
 ) -> None:
     """Stock DockerSpawner calls the server stopped; the next user would get its device."""
-    hub = make_hub(docker_host=faults.address, extra="c.Spawner.poll_interval = 1\n")
-    await hub.start()
+    hub = faulty_hub
     await hub.start_server("ada", 2)
     fault = faults.fail(r"^GET .*/containers/.*/json", "error", status=500)
 
@@ -74,28 +73,26 @@ async def test_inspect_errors_do_not_stop_a_server(
 
 @pytest.mark.parametrize("step", ["create", "start"])
 async def test_a_lost_reply(
-    make_hub: Callable[..., HubApp],
+    faulty_hub: HubApp,
     faults: EngineFaultProxy,
     engine: docker.DockerClient,
     step: str,
 ) -> None:
     """The effect is there and the reply is not: no second container, no second lease."""
-    hub = make_hub(docker_host=faults.address, extra="c.GPUDockerSpawner.ulimits = {}\n")
-    await hub.start()
+    hub = faulty_hub
     fault = faults.fail(rf"^POST .*/{step}(\?|$)", "lost_reply", times=1)
     await hub.start_server("ada", 1)
     assert fault.seen == 1
     assert containers(hub, engine) == [hub.container("ada")]
-    (lease,) = hub.ledger().leases(include_ended=True)
+    (lease,) = hub.ledger().leases()
     assert engine.containers.get(hub.container("ada")).labels["gpucamp.lease"] == lease.id
 
 
 async def test_engine_goes_away_after_the_create(
-    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+    faulty_hub: HubApp, faults: EngineFaultProxy, engine: docker.DockerClient
 ) -> None:
     """Nobody knows whether the container exists: the lease stays until the Engine says."""
-    hub = make_hub(docker_host=faults.address, extra="c.GPUDockerSpawner.stop_patience = 1\n")
-    await hub.start()
+    hub = faulty_hub
     create = faults.fail(r"^POST .*/containers/create", "lost_reply", times=1)
     starting = asyncio.create_task(failure_of(hub, "ada", {"gpus": 1}))
 
@@ -114,10 +111,9 @@ async def test_engine_goes_away_after_the_create(
 
 
 async def test_engine_away_at_a_stop(
-    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+    faulty_hub: HubApp, faults: EngineFaultProxy, engine: docker.DockerClient
 ) -> None:
-    hub = make_hub(docker_host=faults.address, extra="c.GPUDockerSpawner.stop_patience = 1\n")
-    await hub.start()
+    hub = faulty_hub
     await hub.start_server("ada", 2)
     with faults.away():
         await hub.stop_server("ada")
@@ -128,11 +124,10 @@ async def test_engine_away_at_a_stop(
 
 
 async def test_restart_while_a_clean_up_is_pending(
-    make_hub: Callable[..., HubApp], faults: EngineFaultProxy, engine: docker.DockerClient
+    faulty_hub: HubApp, faults: EngineFaultProxy, engine: docker.DockerClient
 ) -> None:
     """The next start of the same server finishes it, and is not hit by it."""
-    hub = make_hub(docker_host=faults.address, extra="c.GPUDockerSpawner.stop_patience = 1\n")
-    await hub.start()
+    hub = faulty_hub
     await hub.start_server("ada", 2)
     with faults.away():
         await hub.stop_server("ada")
@@ -175,18 +170,18 @@ async def test_a_running_container_of_another_hub_is_not_touched(
         labels={"gpucamp.hub": "another"},
         detach=True,
     )
+    before = hub.all_leases()
     status, body = await hub.request_server("ada", {"gpus": 1})
     assert status == 409, body
     other.reload()
     assert other.status == "running"
-    assert hub.ledger().leases(include_ended=True) == ()
+    assert hub.all_leases() == before
 
 
 async def test_container_removed_by_hand_frees_its_devices(
-    make_hub: Callable[..., HubApp], engine: docker.DockerClient
+    faulty_hub: HubApp, engine: docker.DockerClient
 ) -> None:
-    hub = make_hub(extra="c.Spawner.poll_interval = 1\n")
-    await hub.start()
+    hub = faulty_hub  # it polls each second
     await hub.start_server("ada", 1)
     engine.containers.get(hub.container("ada")).remove(force=True)
     await no_lease(hub, 10)
@@ -220,16 +215,15 @@ async def test_servers_survive_a_stopped_hub(hub: HubApp, engine: docker.DockerC
 
 @pytest.mark.parametrize("moment", ["queued", "created", "started"])
 async def test_hub_killed_in_the_middle_of_a_start(
-    make_hub: Callable[..., HubApp],
+    faulty_hub: HubApp,
     faults: EngineFaultProxy,
     engine: docker.DockerClient,
     moment: str,
 ) -> None:
     """After the restart the server is there, or there is nothing; never something in between."""
-    hub = make_hub(docker_host=faults.address, devices=1)
-    await hub.start()
+    hub = faulty_hub
     if moment == "queued":
-        await hub.start_server("bob", 1)
+        await hub.start_server("bob", 2)
         assert (await hub.request_server("ada", {"gpus": 1}))[0] == 202
         assert len(hub.ledger().queue()) == 1
     else:
@@ -294,8 +288,12 @@ async def test_a_second_hub_on_the_ledger_is_refused(
     assert "gpucamp does not start" in second.stderr
 
 
-async def test_the_ledger_is_lost(hub: HubApp, engine: docker.DockerClient) -> None:
+async def test_the_ledger_is_lost(
+    make_hub: Callable[..., HubApp], engine: docker.DockerClient
+) -> None:
     """Running servers stay, and nothing is leased on a guess."""
+    hub = make_hub()
+    await hub.start()
     await hub.start_server("ada", 1)
     hub.stop()
     for file in hub.folder.glob("ledger.sqlite*"):
