@@ -28,8 +28,6 @@ _FAILURE = re.compile(
     r"^ *rank *: (\d+) \(local_rank: \d+\) *\n *exitcode *: (-?\d+) ", re.MULTILINE
 )
 _LOG_LINE = re.compile(r"^(?:\[|[DIWEF]\d{4} |\s*$)")  # what another writer put behind it
-_RANK_ENDED = N_("Rank {rank} ended with {error}")
-_ENDED = N_("torchrun ended with {error}")
 
 # The agent's way to say that a rank failed or that it was asked to end.
 _AGENT_ENDINGS = ("ChildFailedError", "SignalException")
@@ -145,18 +143,27 @@ def _texts(streams: Mapping[int | None, list[_Line]]) -> Iterator[_Candidate]:
         elif headline.startswith("KeyboardInterrupt"):
             continue
         else:
-            yield _Candidate(
-                EXCEPTION,
-                position,
-                Diagnosis(
-                    "exception",
-                    _ENDED if rank is None else _RANK_ENDED,
-                    N_("The last lines of the traceback show where; correct the script there."),
-                    rank,
-                    evidence,
-                    {"rank": rank, "error": headline[:300]},
-                ),
-            )
+            yield _Candidate(EXCEPTION, position, _exception(rank, headline[:300], evidence))
+
+
+def _exception(rank: int | None, error: str, evidence: str) -> Diagnosis:
+    if rank is None:  # torchrun itself does not work, and no script can be at fault
+        return Diagnosis(
+            "launcher-failed",
+            N_("torchrun ended with {error}"),
+            N_("Run the GPU doctor; Reset environment brings a working torchrun back."),
+            None,
+            evidence,
+            {"error": error},
+        )
+    return Diagnosis(
+        "exception",
+        N_("Rank {rank} ended with {error}"),
+        N_("The last lines of the traceback show where; correct the script there."),
+        rank,
+        evidence,
+        {"rank": rank, "error": error},
+    )
 
 
 def _anywhere(rank: int | None, lines: list[_Line]) -> Iterator[_Candidate]:

@@ -209,6 +209,16 @@ def test_endings_without_a_known_text() -> None:
     assert not_started("No such file").view(str)["cause"].endswith("No such file.")
 
 
+def test_a_torchrun_that_does_not_work_is_not_the_scripts_fault() -> None:
+    head = 'Traceback (most recent call last):\n  File "/home/jovyan/.venv/bin/torchrun", line 5\n'
+    found = explain(head + "ImportError: a torch that someone shadowed")
+    assert (found.code, found.rank) == ("launcher-failed", None)
+    missing = "ModuleNotFoundError: No module named 'torch.distributed'; 'torch' is not a package"
+    assert explain(head + missing).code == "torch-missing"
+    library = "ImportError: /x/libc10.so: undefined symbol: _ZN3c10"
+    assert explain(head + library).code == "broken-library"
+
+
 def test_braces_in_a_log_are_text() -> None:
     found = diagnose(failed(0, "KeyError: '{rank} {0} {'"), 1)
     assert found is not None
