@@ -513,6 +513,16 @@ def test_a_practice_card_that_fails_is_told(make_patient: Callable[..., Patient]
     assert examined.codes == {"GC123"}, examined
 
 
+def test_pythonpath_breaks_kernels_but_not_the_doctor(patient: Patient) -> None:
+    for module in ("traitlets", "argparse", "jupyter_client"):
+        patient.write(f"/tmp/bad/{module}.py", "raise RuntimeError('mine')")
+    examined = patient.examine({"PYTHONPATH": "/tmp/bad"})
+    assert "GC101" in examined.codes and examined.status == 2
+    broken = examined.findings.get("GC205") or examined.findings["GC204"]
+    assert "RuntimeError: mine" in broken["evidence"]
+    assert patient.examine().codes == {"GC101"}
+
+
 # ---- the command -------------------------------------------------------------------------------
 
 
