@@ -1,4 +1,4 @@
-"""`make lock`: writes the lock files from what pyproject.toml and requirements/*.in ask for.
+"""`make lock`: writes the lock files from what pyproject.toml and the *.in files ask for.
 
 Guarantees: hashes for every file of every package, for every platform and Python from 3.11; dev.txt
 is hub.txt and more at the same versions; no mirror's address gets into a file.
@@ -48,5 +48,13 @@ def refresh(settings: Settings, progress: Progress) -> None:
             log=settings.logs / "python.log",
             problem="The image's requirements cannot be resolved.",
             remedy="see what uv says in the log; images/torch-cuda/base.in likely asks too much.",
+        )
+    with progress.step("the image's locks"):
+        progress.run(
+            [settings.root / "images" / "torch-cuda" / "lock"],
+            environ=environ,
+            log=settings.logs / "python.log",
+            problem="The image's requirements cannot be resolved.",
+            remedy="see what uv says in the log; images/versions.toml has the pins.",
         )
     progress.say("Look at `git diff requirements images`, run `make test`, then commit.")
