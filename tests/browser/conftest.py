@@ -116,6 +116,7 @@ class Installation:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the old wheel that breaks torch (from PyPI, fetched before anything runs)."""
     folder = tmp_path_factory.mktemp("wheels")
+    folder.chmod(0o755)  # docker cp keeps the mode, and participants are not root
     subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder)]
         + ["typing_extensions==4.0.0"],

@@ -11,6 +11,8 @@ from playwright.sync_api import Browser, Locator, expect
 SECOND = 1000  # Playwright counts milliseconds
 HOME = "/home/jovyan"
 
+expect.set_options(timeout=30 * SECOND)
+
 
 class Participant:
     """One person: a browser window, a name, a password, and a look inside the container."""
@@ -55,23 +57,25 @@ class Participant:
         self.page.get_by_label("Password").fill(self._password)
         self.picture("sign-in")
         self.page.get_by_role("button", name="Sign in").click()
-        expect(self.page.get_by_role("link", name="Logout")).to_be_visible()
+        expect(self.page.get_by_role("button", name="Logout")).to_be_visible()
 
     def start_server(self, gpus: int) -> None:
         """Choose a number of GPUs on the form and wait for JupyterLab."""
         self.page.goto(f"{self._url}/hub/spawn")
-        expect(self.page.get_by_text("simulated").first).to_be_visible()
+        expect(self.page.locator("#gpucamp-free")).to_contain_text("Simulated")
         self.page.get_by_role("radio", name=re.compile(rf"^\s*{gpus} GPU")).check()
         self.picture("spawn-form")
         self.page.get_by_role("button", name="Start").click()
         self.wait_for_lab()
+        for action in ("GPU doctor", "Launch DDP", "Reset environment"):
+            expect(self.page.locator(".jp-LauncherCard", has_text=action)).to_be_visible()
         self.picture("lab")
         subprocess.run(
             ["docker", "cp", str(self._wheels), f"{self.container}:{HOME}/work/wheels"], check=True
         )
 
     def wait_for_lab(self) -> None:
-        """JupyterLab is there and restored, with the GPU section of its launcher."""
+        """JupyterLab is there and restored, and its status bar knows the GPU."""
         self.page.wait_for_url(re.compile(rf"/user/{self.name}/lab"), timeout=120 * SECOND)
         expect(self.page.locator("#jupyterlab-splash")).to_have_count(0, timeout=60 * SECOND)
         expect(self.page.get_by_test_id("gpucamp-status")).to_contain_text(
@@ -119,7 +123,7 @@ class Participant:
     def open_notebook(self) -> None:
         """A new notebook with the kernel that everyone gets."""
         self._show_launcher()
-        self.page.locator(".jp-LauncherCard[data-category='Notebook']").first.click()
+        self.page.locator(".jp-Launcher:visible [data-category='Notebook']").first.click()
         expect(self.page.locator(".jp-NotebookPanel:visible")).to_be_visible()
         kernel = self.page.locator(".jp-NotebookPanel:visible .jp-Toolbar-kernelName")
         expect(kernel).to_contain_text("PyTorch 2.9")
@@ -165,7 +169,7 @@ class Participant:
         else:
             self.command("GPU doctor")
         expect(self.page.get_by_test_id("gpucamp-doctor-verdict")).to_have_attribute(
-            "data-state", "finished", timeout=120 * SECOND
+            "data-phase", "finished", timeout=120 * SECOND
         )
         self.picture(f"doctor-{occasion.replace(' ', '-')}")
 
