@@ -54,15 +54,11 @@ class Outcome:
     seconds: float
 
 
-def _pytest(name: str, limit: int) -> tuple[str, ...]:
+def _pytest(name: str, limit: int, *options: str) -> tuple[str, ...]:
     return (
-        *("python", "-m", "pytest", f"tests/{name}", f"--timeout={limit}"),
-        *(
-            "--junit-xml",
-            f"artifacts/test-results/{name}.xml",
-            "-o",
-            f"cache_dir=.pytest_cache/{name}",
-        ),
+        *("python", "-m", "pytest", f"tests/{name}", f"--timeout={limit}", *options),
+        *("--junit-xml", f"artifacts/test-results/{name}.xml"),
+        *("-o", f"cache_dir=.pytest_cache/{name}"),
     )
 
 
@@ -76,13 +72,14 @@ LINT = Level(
     300,
 )
 FRONT_END = Level("front end", (("jlpm", "lint:check"), ("jlpm", "test")), 600, "labextension")
-UNIT = Level("unit", (_pytest("unit", 60),), 900)
+# many of them wait for processes: more at once than there are cores
+UNIT = Level("unit", (_pytest("unit", 60, "-n", "3"),), 900)
 STATEFUL = Level("stateful", (_pytest("stateful", 120),), 900)
 SERVER = Level("server", (_pytest("server", 120),), 900)
 ENGINE = Level("engine", (_pytest("engine", 300),), 1500)
 BROWSER = Level("browser", (_pytest("browser", 600),), 1500)
 # the long ones first: they run side by side
-FAST = (SERVER, FRONT_END, UNIT, STATEFUL, LINT)
+FAST = (UNIT, SERVER, FRONT_END, STATEFUL, LINT)
 ALL = (LINT, FRONT_END, UNIT, STATEFUL, SERVER, ENGINE, BROWSER)
 
 
