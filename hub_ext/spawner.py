@@ -20,7 +20,7 @@ from typing import Any
 
 from dockerspawner import DockerSpawner
 from jupyterhub.traitlets import ByteSpecification
-from traitlets import Dict, Enum, Float, Int, Unicode, default, validate
+from traitlets import Dict, Enum, Float, Int, TraitError, Unicode, default, validate
 
 from . import container_args, failures, i18n, options, spawn_form, volumes
 from .container_args import DeviceInjection
@@ -134,7 +134,9 @@ class GPUDockerSpawner(DockerSpawner):
 
     @validate("prefix")
     def _prefix_is_plain(self, proposal: Any) -> str:
-        return volumes.slug(proposal.value)
+        if not proposal.value or volumes.slug(proposal.value) != proposal.value:
+            raise TraitError("prefix: lower-case letters, digits and single hyphens within")
+        return str(proposal.value)
 
     @default("object_name")
     def _object_name_default(self) -> str:
