@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 import time
 from collections.abc import Callable
 
+import aiohttp
 import docker
 import pytest
 from hub_app import HubApp, until
@@ -139,6 +142,32 @@ async def test_bad_options_are_refused(
     nothing_left(module_hub, engine)
     assert module_hub.all_leases() == before
     assert await module_hub.server("mallory", server) is None
+
+
+async def test_the_form_says_what_is_free_and_refuses_politely(hub: HubApp) -> None:
+    """As a browser sees it: cookies, XSRF, HTML."""
+    await hub.start_server("ada", 1)
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+        async with browser.get(f"{hub.url}/hub/login") as page:
+            xsrf = re.search(r'name="_xsrf" value="([^"]+)"', await page.text())
+        assert xsrf is not None
+        sign_in = {"username": "bob", "password": "x", "_xsrf": html.unescape(xsrf[1])}
+        async with browser.post(f"{hub.url}/hub/login?next=/hub/spawn", data=sign_in) as page:
+            form = await page.text()
+        assert "1 of 2 GPUs free" in form and "simulated" in form
+        action = re.search(r'action="(/hub/spawn[^"]*)"', form)
+        assert action is not None
+        target = hub.url + html.unescape(action[1])
+        before = hub.all_leases()
+        for data in ({"gpus": "3"}, {"gpus": "-1"}, {"gpus": "1", "image": "debian"}):
+            async with browser.post(target, data=data) as page:
+                assert page.status == 400
+                answer = await page.text()
+            assert "spawn-error-msg" in answer and "GPUs free" in answer
+        assert hub.all_leases() == before
+        async with browser.post(target, data={"gpus": "1"}, allow_redirects=False) as page:
+            assert page.status == 302, await page.text()
+    await hub.wait_ready("bob")
 
 
 async def test_a_refused_request_does_not_spoil_the_next(
