@@ -170,6 +170,7 @@ def _environment(lease: Lease, context: Context) -> list[str]:
     env = {name: value for name, value in context.environment.items() if not _is_ours(name)}
     env |= {
         "GPUCAMP_LEASE": lease.id,
+        "GPUCAMP_IMAGE": context.image,
         "GPUCAMP_DEVICES": devices,
         "GPUCAMP_SIMULATED": "1" if context.simulated else "0",
         "GPUCAMP_GENERATION": str(context.generation),
@@ -180,6 +181,9 @@ def _environment(lease: Lease, context: Context) -> list[str]:
         "NVIDIA_VISIBLE_DEVICES": devices or "void",
         "NVIDIA_DRIVER_CAPABILITIES": "compute,utility",
     }
+    if context.cpus:
+        # torch and NumPy count the host's processors and ignore the quota
+        env.setdefault("OMP_NUM_THREADS", str(max(1, int(context.cpus))))
     if context.injection is DeviceInjection.PRACTICE and context.simulated:
         env |= {"GPUCAMP_PRACTICE": "1", "LD_LIBRARY_PATH": PRACTICE_LIBRARY}
     return [f"{name}={value}" for name, value in sorted(env.items())]

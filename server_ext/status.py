@@ -79,7 +79,7 @@ def local_status(environ: Mapping[str, str]) -> dict[str, Any]:
     return {
         "user": environ.get("JUPYTERHUB_USER"),
         "server": environ.get("JUPYTERHUB_SERVER_NAME", ""),
-        "image": environ.get("GPUCAMP_IMAGE") or environ.get("JUPYTER_IMAGE"),
+        "image": environ.get("GPUCAMP_IMAGE"),
         "generation": _integer(environ.get("GPUCAMP_GENERATION")),
         "simulated": environ.get("GPUCAMP_SIMULATED") == "1",
         "cpus": resources.cpu_quota() or float(len(os.sched_getaffinity(0))),

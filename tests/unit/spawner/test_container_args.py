@@ -53,6 +53,7 @@ GOLDEN: dict[str, Any] = {
         "GPUCAMP_CPU_LIMIT=2",
         f"GPUCAMP_DEVICES={ONE},{TWO}",
         "GPUCAMP_GENERATION=3",
+        "GPUCAMP_IMAGE=sha256:1111",
         "GPUCAMP_LEASE=lease1",
         "GPUCAMP_MEM_LIMIT=8589934592",
         "GPUCAMP_SERVICE_URL=http://172.20.0.1:8083/services/gpucamp/",
@@ -61,6 +62,7 @@ GOLDEN: dict[str, Any] = {
         "JUPYTERHUB_USER=ada",
         "NVIDIA_DRIVER_CAPABILITIES=compute,utility",
         f"NVIDIA_VISIBLE_DEVICES={ONE},{TWO}",
+        "OMP_NUM_THREADS=2",
     ],
     "Labels": {
         "gpucamp.hub": "hub1",
@@ -213,6 +215,7 @@ def test_sizes_and_command_as_told() -> None:
         ),
         GPUCAMP_MEM_LIMIT="",
         GPUCAMP_CPU_LIMIT="0.5",
+        OMP_NUM_THREADS="1",
     )
     assert create_request(LEASE, context) == {**expected, "Cmd": ["sh", "-c", "true"]}
 
