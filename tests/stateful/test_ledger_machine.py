@@ -113,8 +113,9 @@ class LedgerMachine(RuleBasedStateMachine):
             if state is DeviceState.HEALTHY and held[uuid] < SLOTS[uuid]
         ]
 
-    def expire(self) -> None:
-        """What acquire and snapshot do first."""
+    def expire(self) -> list[Expected]:
+        """What acquire and snapshot do first; the leases that end."""
+        ended = []
         for lease in self.live().values():
             if (
                 lease.state is STATES.HELD
@@ -123,6 +124,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 and lease.hold_until <= self.now
             ):
                 self.end_in_model(lease)
+                ended.append(lease)
+        return ended
 
     @staticmethod
     def end_in_model(lease: Expected) -> None:
@@ -183,7 +186,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self, server: tuple[str, str], gpus: int, data: st.DataObject, willing: bool
     ) -> None:
         """A policy that takes any free devices, or lets wait even though there are some."""
-        self.expire()
+        expired = self.expire()
         asked: list[bool] = []
 
         def choose(snapshot):
@@ -206,6 +209,9 @@ class LedgerMachine(RuleBasedStateMachine):
                 with pytest.raises(Conflict):
                     self.ledger.acquire(request, choose, self.now)
                 assert not asked
+                for other in expired:  # a refusal changes nothing: the next call ends them
+                    other.state = STATES.HELD
+                    other.changes["end"] -= 1
                 return
             if fits:
                 granted = self.ledger.acquire(request, choose, self.now)
