@@ -178,14 +178,6 @@ class EngineClient:
         self._present_images.add(image)
         return True
 
-    async def volume_exists(self, name: str) -> bool:
-        """Whether the Engine has a volume of this name."""
-        try:
-            await self._ask(lambda api: api.inspect_volume(name))
-        except _NotThere:
-            return False
-        return True
-
     # changes
 
     async def create(self, name: str, request: Mapping[str, Any]) -> str:

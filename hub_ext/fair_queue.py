@@ -5,15 +5,13 @@ is the first that waits, so a large request is never overtaken for ever by small
 not stand in the way: a request without GPUs takes nothing, so it never waits; a request for more
 devices than are in order now cannot be granted, so the line passes it until they return.
 
-Fairness between users and an estimate of the time to wait are for later: `line_up` is the one place
-that orders, and `Place.eta` is None while it is unknown.
+`line_up` is the one place that orders.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 
 from .models import DeviceRecord, QueueEntry, Request, Snapshot
 from .placement import choose, usable_count
@@ -25,7 +23,6 @@ class Place:
 
     entry: QueueEntry
     position: int
-    eta: timedelta | None = None  # None: unknown
 
 
 def line_up(queue: Sequence[QueueEntry], devices: Sequence[DeviceRecord]) -> tuple[Place, ...]:

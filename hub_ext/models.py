@@ -134,6 +134,9 @@ class OperationStep(StrEnum):
     FAILED = "failed"
 
 
+FINAL_STEPS = (OperationStep.DONE, OperationStep.FAILED)
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """A reset or undo under way; kept in the ledger so that a restarted service finishes it."""

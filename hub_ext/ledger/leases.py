@@ -20,7 +20,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from ..errors import Conflict, NotFound
-from ..models import Lease, LeaseState, Request, Snapshot
+from ..models import DeviceState, Lease, LeaseState, Request, Snapshot
 from . import audit, devices, waiting
 from .tables import lease, lease_device, slot
 
@@ -124,7 +124,7 @@ def _suffices(connection: Connection, held: Lease, gpus: int) -> bool:
 
     Surplus devices are given back, which needs proof that no container uses them.
     """
-    healthy = {r.device.uuid for r in devices.read(connection) if r.state == "healthy"}
+    healthy = {r.device.uuid for r in devices.read(connection) if r.state is DeviceState.HEALTHY}
     if not healthy.issuperset(held.device_uuids) or len(held.device_uuids) < gpus:
         return False
     return len(held.device_uuids) == gpus or held.gone_at is not None
@@ -212,7 +212,7 @@ def _free_slots(connection: Connection) -> dict[str, int]:
         taken[row.device_uuid].add(row.slot)
     free: dict[str, int] = {}
     for record in devices.read(connection):
-        if record.state != "healthy":
+        if record.state is not DeviceState.HEALTHY:
             continue
         numbers = set(range(record.device.slots)) - taken[record.device.uuid]
         if numbers:

@@ -10,12 +10,11 @@ from sqlalchemy import Connection, Row, insert, select, update
 
 from ..errors import Conflict, NotFound
 from ..i18n import _
-from ..models import Operation, OperationKind, OperationStep
+from ..models import FINAL_STEPS, Operation, OperationKind, OperationStep
 from .tables import operation
 
-FINAL = (OperationStep.DONE, OperationStep.FAILED)
 _ORDER = tuple(OperationStep)
-_UNFINISHED = operation.c.step.not_in([step.value for step in FINAL])
+_UNFINISHED = operation.c.step.not_in([step.value for step in FINAL_STEPS])
 
 
 def begin(
@@ -31,7 +30,7 @@ def begin(
 ) -> Operation:
     """Write down what was asked for. Raises Conflict if one is under way for this server."""
     under_way = of_server(connection, user, server)
-    if under_way is not None and under_way.step not in FINAL:
+    if under_way is not None and under_way.step not in FINAL_STEPS:
         raise Conflict(_("A reset of this server is under way. Wait until it is done."))
     operation_id = uuid.uuid4().hex
     connection.execute(
@@ -64,9 +63,9 @@ def advance(
     Raises Conflict for a step back or after a final one, NotFound.
     """
     found = one(connection, operation_id)
-    if found.step in FINAL and step is found.step:
+    if found.step in FINAL_STEPS and step is found.step:
         return found
-    if found.step in FINAL or _ORDER.index(step) < _ORDER.index(found.step):
+    if found.step in FINAL_STEPS or _ORDER.index(step) < _ORDER.index(found.step):
         raise Conflict(
             f"The {found.kind.value} {operation_id} is {found.step.value}, "
             f"it cannot become {step.value}."

@@ -12,14 +12,14 @@ from typing import Any
 from tornado.web import HTTPError
 
 from .. import __version__
-from ..errors import BadRequest, Conflict, HubUnavailable, LedgerUnavailable, NotFound
+from ..errors import BadRequest, HubUnavailable, LedgerUnavailable, NotFound
 from ..i18n import _
-from ..models import OperationKind
+from ..models import Operation, OperationKind
+from ..placement import usable_count
 from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASES_READ
 from .auth import Resource, requires
 from .handlers import ServiceHandler
 from .views import (
-    FINAL,
     devices_view,
     lease_view,
     operation_brief,
@@ -84,7 +84,7 @@ class HealthHandler(ApiHandler):
         try:
             records = await asyncio.to_thread(service.ledger.devices)
             devices = {
-                "healthy": sum(record.state == "healthy" for record in records),
+                "healthy": usable_count(records),
                 "free": sum(record.is_free for record in records),
                 "total": len(records),
             }
@@ -141,17 +141,6 @@ class OperationStarter(ApiHandler):
 
     async def begin(self, user_name: str, server_name: str) -> None:
         self.empty_body()
-        ledger = self.service.ledger
-        environment, under_way = await asyncio.to_thread(
-            lambda: (
-                ledger.environment(user_name, server_name),
-                ledger.operation_of(user_name, server_name),
-            )
-        )
-        if under_way is not None and under_way.step not in FINAL:
-            raise Conflict(_("A reset of this server is under way. Wait until it is done."))
-        if self.kind is OperationKind.UNDO and not environment.history:
-            raise Conflict(_("There is no reset to undo."))
         try:
             operation = await self.service.resets.begin(
                 self.kind, user_name, server_name, requested_by=self.caller.name
@@ -205,7 +194,7 @@ class UnknownHandler(ApiHandler):
         raise NotFound(_("There is nothing here."))
 
 
-async def find_operation(handler: ServiceHandler, operation_id: str) -> Any:
+async def find_operation(handler: ServiceHandler, operation_id: str) -> Operation:
     """The operation; NotFound in the same words as for someone else's."""
     try:
         return await asyncio.to_thread(handler.service.ledger.operation, operation_id)

@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..container_args import GENERATION_LABEL, HUB_LABEL, LEASE_LABEL, SERVER_LABEL, USER_LABEL
 from ..engine import ContainerFacts, EngineClient
 from ..reconcile import ContainerFact
 from ..volumes import PREFIX, environment_volume
-
-LABEL_HUB = "gpucamp.hub"
-LABEL_LEASE = "gpucamp.lease"
-LABEL_USER = "gpucamp.user"
-LABEL_SERVER = "gpucamp.server"
-LABEL_GENERATION = "gpucamp.generation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +25,7 @@ class HubContainers:
 
     async def containers(self) -> tuple[ContainerFact, ...]:
         """All of this hub, running or not. Raises EngineUnavailable, EngineRefused."""
-        found = await self.client.containers({LABEL_HUB: self.hub_id()})
+        found = await self.client.containers({HUB_LABEL: self.hub_id()})
         return tuple(_fact(each) for each in found)
 
     async def remove(self, container_id: str) -> None:
@@ -44,12 +39,12 @@ class HubContainers:
 
 
 def _fact(found: ContainerFacts) -> ContainerFact:
-    generation = found.labels.get(LABEL_GENERATION, "")
+    generation = found.labels.get(GENERATION_LABEL, "")
     return ContainerFact(
         id=found.id,
-        lease_id=found.labels.get(LABEL_LEASE, ""),
-        user=found.labels.get(LABEL_USER, ""),
-        server=found.labels.get(LABEL_SERVER, ""),
+        lease_id=found.labels.get(LEASE_LABEL, ""),
+        user=found.labels.get(USER_LABEL, ""),
+        server=found.labels.get(SERVER_LABEL, ""),
         running=found.running,
         generation=int(generation) if generation.isdigit() else 0,
         image=found.image,

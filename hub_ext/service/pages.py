@@ -15,13 +15,13 @@ from jupyterhub.services.auth import HubOAuthCallbackHandler
 
 from .. import __version__
 from ..i18n import LANGUAGES, _, ngettext
-from ..models import Operation
+from ..models import FINAL_STEPS, Operation
 from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASES_READ
 from .api import find_operation
 from .auth import Resource, requires
 from .handlers import LANGUAGE_COOKIE, ServiceHandler
 from .http_errors import message_for
-from .views import FINAL, devices_view, operation_view, server_path, server_view
+from .views import devices_view, operation_view, server_path, server_view
 
 HERE = Path(__file__).parent
 
@@ -114,7 +114,7 @@ class EnvironmentPage(PageHandler):
             spawn_url=spawn,
             api_url=f"{self.service.prefix}api/{server_path(user, server_name)}",
             may_reset=await self.allows(ENVIRONMENT_RESET, Resource(user, server_name)),
-            under_way=operation if operation and operation["step"] not in FINAL else None,
+            under_way=operation if operation and operation["step"] not in FINAL_STEPS else None,
             simulated=any(d["simulated"] for d in (view["lease"] or {"devices": []})["devices"]),
         )
 

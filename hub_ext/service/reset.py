@@ -36,13 +36,12 @@ from ..errors import (
     NotFound,
 )
 from ..ledger import Ledger
-from ..models import LeaseState, Operation, OperationKind, OperationStep
+from ..models import FINAL_STEPS, LeaseState, Operation, OperationKind, OperationStep
 from ..reconcile import ContainerFact
 from .hub_api import HubServer
 
 T = TypeVar("T")
 
-FINAL = (OperationStep.DONE, OperationStep.FAILED)
 _log = logging.getLogger(__name__)
 
 
@@ -179,7 +178,7 @@ class ResetWorkflow:
             OperationStep.STARTING: self._start,
         }
         try:
-            while operation.step not in FINAL:
+            while operation.step not in FINAL_STEPS:
                 await steps[operation.step](operation)
                 operation = await self._persist(lambda: self._ledger.operation(operation_id))
         except _Failed as failed:

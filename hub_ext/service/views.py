@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from ..errors import HubRefused, HubUnavailable, NotFound
 from ..i18n import _
-from ..models import DeviceRecord, Lease, LeaseState, Operation, OperationStep
+from ..models import FINAL_STEPS, DeviceRecord, Lease, LeaseState, Operation, OperationStep
 from .hub_api import HubServer
 from .wording import failure_message, failure_text, split_error, step_text
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .app import Service
 
 Json = dict[str, Any]
-FINAL = (OperationStep.DONE, OperationStep.FAILED)
 
 
 def server_url(base_url: str, user: str, server: str) -> str:
@@ -124,7 +123,7 @@ def operation_view(operation: Operation, base_url: str) -> Json:
         "server": operation.server,
         "steps": _steps(operation),
         "error_code": code.value if code is not None else None,
-        "done": operation.step in FINAL,
+        "done": operation.step in FINAL_STEPS,
         "switched": _switched(operation),
         "start_after": operation.start_after,
         "server_url": server_url(base_url, operation.user, operation.server),

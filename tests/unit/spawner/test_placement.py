@@ -105,7 +105,6 @@ def test_the_order_is_that_of_arrival() -> None:
         ("user2", 2),
         ("user3", 3),
     ]
-    assert all(place.eta is None for place in places)
 
 
 def test_only_the_first_is_served() -> None:
