@@ -15,6 +15,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ from .diagnosis import remedy_for
 from .errors import SetupError
 
 HEARTBEAT_SECONDS = 15.0
+GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 0.3
 _TAIL_LINES = 15
 
@@ -74,27 +76,31 @@ class Progress:
             out.write(f"\n$ {shlex.join(command)}\n".encode())
             out.flush()
             start = out.tell()
+            process: subprocess.Popen[bytes] | None = None
             try:
-                # Output goes to a file, not a pipe: a daemon that the command leaves behind would
-                # keep a pipe open. A session of its own, so that Ctrl-C can end all its children.
-                process = subprocess.Popen(
-                    command,
-                    cwd=cwd,
-                    env=None if environ is None else dict(environ),
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise SetupError(
-                    f"{problem} ({command[0]}: {error.strerror or error})", remedy
-                ) from error
-        try:
-            code = self._watch(process, log, start, show)
-        except BaseException:
-            end_session(process)
-            raise
+                with interrupts_wait():
+                    try:
+                        # Output goes to a file, not a pipe: a daemon that the command leaves
+                        # behind would keep a pipe open. A session of its own, so that Ctrl-C can
+                        # end all its children.
+                        process = subprocess.Popen(
+                            command,
+                            cwd=cwd,
+                            env=None if environ is None else dict(environ),
+                            stdin=subprocess.DEVNULL,
+                            stdout=out,
+                            stderr=subprocess.STDOUT,
+                            start_new_session=True,
+                        )
+                    except OSError as error:
+                        raise SetupError(
+                            f"{problem} ({command[0]}: {error.strerror or error})", remedy
+                        ) from error
+                code = self._watch(process, log, start, show)
+            except BaseException:
+                if process is not None:
+                    end_session(process)
+                raise
         if code != 0:
             with log.open(encoding="utf-8", errors="replace") as written:
                 written.seek(start)
@@ -129,8 +135,28 @@ class Progress:
         return code
 
 
-def end_session(process: subprocess.Popen[bytes], grace: float = 5.0) -> None:
-    """End a process that leads a session, and its children: politely, then not."""
+@contextlib.contextmanager
+def interrupts_wait() -> Iterator[None]:
+    """Ctrl-C within the block is heard at its end: a process that starts there is not forgotten."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # no other thread is ever interrupted
+        return
+    heard: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: heard.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if heard and callable(before):
+        before(signal.SIGINT, None)
+
+
+def end_session(process: subprocess.Popen[bytes], grace: float | None = None) -> None:
+    """End a process that leads a session, and its children: politely, then not.
+
+    `grace` (default: GRACE_SECONDS) is how long each of SIGINT, SIGTERM and SIGKILL may take.
+    """
+    grace = GRACE_SECONDS if grace is None else grace
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sign)

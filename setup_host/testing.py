@@ -23,7 +23,7 @@ from . import apt, engine, front_end, hub_process, python_env, running, test_eng
 from .environment import tool_environ
 from .errors import SetupError
 from .locks import lock_path, only_one
-from .progress import Progress, duration, end_session
+from .progress import Progress, duration, end_session, interrupts_wait
 from .settings import Settings
 
 CHROMIUM = "/usr/bin/chromium"
@@ -261,26 +261,29 @@ def _command(
     if program is None:
         progress.say(f"There is no {command[0]}.\nWhat to do: run `make clean`, then again.")
         return False
-    process = subprocess.Popen(
-        [program, *command[1:]],
-        cwd=settings.root / level.folder,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=None if output is None else subprocess.STDOUT,
-        start_new_session=True,
-    )
-    _running.append(process)
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with interrupts_wait():
+            process = subprocess.Popen(
+                [program, *command[1:]],
+                cwd=settings.root / level.folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=None if output is None else subprocess.STDOUT,
+                start_new_session=True,
+            )
+            _running.append(process)
         return process.wait(level.seconds) == 0
     except subprocess.TimeoutExpired:
         progress.say(f"{level.name} took longer than {duration(level.seconds)} and was ended.")
         return False
     finally:
-        _running.remove(process)
-        if process.poll() is None:
-            # SIGINT first: pytest then still runs the tests' own clean-up
-            end_session(process, grace=30)
+        if process is not None:
+            _running.remove(process)
+            if process.poll() is None:
+                # SIGINT first: pytest then still runs the tests' own clean-up
+                end_session(process, grace=30)
 
 
 def summary(outcomes: list[Outcome], seconds: float) -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -84,8 +85,9 @@ def test_ctrl_c_ends_the_command_and_its_children(
     code = f"""
 import sys; sys.path.insert(0, {str(Path(module.__file__).parents[1])!r})
 from pathlib import Path
-from setup_host.progress import Progress
-Progress().run(["sh", "-c", "sleep 300 & echo $! > {tmp_path}/child; wait"],
+from setup_host import progress
+progress.GRACE_SECONDS = 0.5  # a child in the background of `sh` ignores SIGINT
+progress.Progress().run(["sh", "-c", "sleep 300 & echo $! > {tmp_path}/child; wait"],
                log=Path("{tmp_path}/log"), problem="P", remedy="R")
 """
     setup = spawn(sys.executable, "-c", code, stderr=subprocess.DEVNULL)
@@ -102,6 +104,23 @@ Progress().run(["sh", "-c", "sleep 300 & echo $! > {tmp_path}/child; wait"],
     while record_of(pid) is not None:
         assert time.monotonic() < deadline, "a child outlived Ctrl-C"
         time.sleep(0.05)
+
+
+def test_ctrl_c_while_a_command_starts_does_not_forget_it(
+    progress: Progress, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    real = subprocess.Popen
+
+    def interrupted(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(real(*args, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _run(progress, tmp_path / "log", "exec sleep 300")
+    assert started[0].returncode == -signal.SIGINT
 
 
 def test_the_work_goes_on_when_nobody_reads_any_more(tmp_path: Path) -> None:
