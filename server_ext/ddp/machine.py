@@ -10,10 +10,10 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
+from ..doctor.probes import resources
 from .launch_plan import Machine
 
 KERNEL = "python3"
@@ -49,19 +49,7 @@ def cpu_quota(environ: Mapping[str, str], cgroup: str = "/sys/fs/cgroup") -> int
         limits.append(float(environ["GPUCAMP_CPU_LIMIT"]))
     except (KeyError, ValueError):
         pass
-    try:
-        quota, period = Path(cgroup, "cpu.max").read_text().split()[:2]
-        if quota != "max":
-            limits.append(int(quota) / int(period))
-    except (OSError, ValueError, ZeroDivisionError):
-        pass
-    try:
-        quota_us = int(Path(cgroup, "cpu/cpu.cfs_quota_us").read_text())
-        period_us = int(Path(cgroup, "cpu/cpu.cfs_period_us").read_text())
-        if quota_us > 0 and period_us > 0:
-            limits.append(quota_us / period_us)
-    except (OSError, ValueError):
-        pass
+    limits.append(resources.cpu_quota(cgroup) or math.inf)
     usable = [limit for limit in limits if math.isfinite(limit) and limit > 0]
     return max(1, int(min(usable)))
 

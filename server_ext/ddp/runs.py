@@ -1,8 +1,8 @@
 """Records of runs, on the work volume: `<runs folder>/<id>/run.json` beside the run's log.
 
-Guarantees: a record is written whole or not at all (new file, fsync, rename); an id is checked
-before it becomes a path; a file that is not a record of ours, or is damaged, is passed over and
-never raises; times are UTC seconds.
+Guarantees: a record is written whole or not at all (json_file.py); an id is checked before it
+becomes a path; a file that is not a record of ours, or is damaged, is passed over and never raises;
+times are UTC seconds.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .. import json_file
 from ..errors import NotFound
 from ..i18n import N_, Gettext
 from .diagnosis import Diagnosis
@@ -115,17 +116,7 @@ class RunStore:
 
     def save(self, run: Run) -> None:
         """Write the record, whole. Raises OSError."""
-        target = self.path(run.id, RECORD)
-        temporary = target.with_name(f".{RECORD}.{os.getpid()}.{secrets.token_hex(4)}")
-        try:
-            with temporary.open("x", encoding="utf-8") as file:
-                json.dump(asdict(run), file, ensure_ascii=True, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        json_file.write(self.path(run.id, RECORD), asdict(run))
 
     def load(self, run_id: str) -> Run:
         """The record. Raises NotFound where there is none that can be read."""

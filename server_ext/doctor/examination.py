@@ -96,7 +96,6 @@ class _Rounds:
         self._settings = settings
         self._turn = asyncio.Semaphore(settings.concurrency)
         self.running: set[asyncio.Task[ProbeResult]] = set()
-        self._python_works: bool | None = None if kernel.python else False
         self._culprits_asked: set[str] = set()
 
     def begin(self) -> None:

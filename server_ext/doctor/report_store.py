@@ -8,12 +8,11 @@ show them in another language.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import json_file
 from .checks import CATALOGUE
 from .findings import Finding, Gettext
 
@@ -22,21 +21,10 @@ LARGEST = 8 * 2**20
 
 def save(path: Path, report: Mapping[str, Any]) -> str:
     """Writes the report; returns "" or why it could not. Blocks: call it in a thread."""
-    temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=".doctor-report-", dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(report, stream, ensure_ascii=False)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
+        json_file.write(path, report)
     except OSError as error:
-        if temporary is not None:
-            try:
-                os.unlink(temporary)
-            except OSError:
-                pass
         return str(error)
     return ""
 

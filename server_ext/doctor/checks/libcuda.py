@@ -91,16 +91,11 @@ BY_CODE = {100: NO_DEVICE, 803: LIBRARY_MISMATCH, 804: COMPAT, 802: FABRIC}
 )
 def cuda_starts(facts: Facts) -> Iterator[Finding]:
     """libcuda loads, and cuInit succeeds."""
-    failure = facts.failure("libcuda")
-    if failure is not None:
-        if failure.kind == "timeout":
-            yield Finding(HANGS, reading.failure_evidence(failure))
-        else:
-            yield Finding(FAILS, reading.failure_evidence(failure), {"error": failure.detail})
-        return
-    missing = facts.text("libcuda", "library", "error")
-    if missing:
-        yield Finding(NO_LIBRARY, (missing,))
+    trouble = reading.library_trouble(
+        facts, "libcuda", missing=NO_LIBRARY, hangs=HANGS, fails=FAILS
+    )
+    if trouble is not None:
+        yield trouble
         return
     code = facts.integer("libcuda", "init", "code") or 0
     if code:

@@ -114,16 +114,9 @@ def _error(value: object) -> tuple[int, str] | None:
 )
 def nvml_answers(facts: Facts) -> Iterator[Finding]:
     """NVML loads, starts and knows its devices."""
-    failure = facts.failure("nvml")
-    if failure is not None:
-        if failure.kind == "timeout":
-            yield Finding(HANGS, reading.failure_evidence(failure))
-        else:
-            yield Finding(FAILS, reading.failure_evidence(failure), {"error": failure.detail})
-        return
-    missing = facts.text("nvml", "library", "error")
-    if missing:
-        yield Finding(NO_LIBRARY, (missing,))
+    trouble = reading.library_trouble(facts, "nvml", missing=NO_LIBRARY, hangs=HANGS, fails=FAILS)
+    if trouble is not None:
+        yield trouble
         return
     code = facts.integer("nvml", "init", "code") or 0
     if code:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..facts import Facts, Failure, text_of
+from ..findings import Code, Finding
 
 PRACTICE_UUID = "GPU-5ca1ab1e-"
 
@@ -54,6 +55,19 @@ def was_promised_gpu(facts: Facts) -> bool:
     if variable(facts, "GPUCAMP_LEASE") or variable(facts, "GPUCAMP_DEVICES") is not None:
         return False
     return (variable(facts, "NVIDIA_VISIBLE_DEVICES") or "void") not in {"void", "none"}
+
+
+def library_trouble(
+    facts: Facts, probe: str, *, missing: Code, hangs: Code, fails: Code
+) -> Finding | None:
+    """What keeps a driver library's probe from telling more than its absence, if anything does."""
+    failure = facts.failure(probe)
+    if failure is not None:
+        if failure.kind == "timeout":
+            return Finding(hangs, failure_evidence(failure))
+        return Finding(fails, failure_evidence(failure), {"error": failure.detail})
+    absent = facts.text(probe, "library", "error")
+    return Finding(missing, (absent,)) if absent else None
 
 
 def failure_evidence(failure: Failure) -> tuple[str, ...]:

@@ -65,12 +65,12 @@ def memory() -> dict[str, int | None]:
     }
 
 
-def cpu_quota() -> float | None:
+def cpu_quota(root: str = "/sys/fs/cgroup") -> float | None:
     """CPUs that the cgroup's quota allows (may be a fraction), or None."""
-    words = _words("/sys/fs/cgroup/cpu.max")
+    words = _words(root + "/cpu.max")
     if len(words) == 2 and words[0] != "max":
         return _ratio(words[0], words[1])
-    for group in ("/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"):
+    for group in (root + "/cpu", root + "/cpu,cpuacct"):
         quota = _words(group + "/cpu.cfs_quota_us")
         period = _words(group + "/cpu.cfs_period_us")
         if quota and period and quota[0] != "-1":
