@@ -49,12 +49,4 @@ def refresh(settings: Settings, progress: Progress) -> None:
             problem="The image's requirements cannot be resolved.",
             remedy="see what uv says in the log; images/torch-cuda/base.in likely asks too much.",
         )
-    with progress.step("the image's locks"):
-        progress.run(
-            [settings.root / "images" / "torch-cuda" / "lock"],
-            environ=environ,
-            log=settings.logs / "python.log",
-            problem="The image's requirements cannot be resolved.",
-            remedy="see what uv says in the log; images/versions.toml has the pins.",
-        )
     progress.say("Look at `git diff requirements images`, run `make test`, then commit.")
