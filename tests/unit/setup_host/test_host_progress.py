@@ -83,9 +83,10 @@ def test_ctrl_c_ends_the_command_and_its_children(
     tmp_path: Path, spawn: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     code = f"""
-import sys; sys.path.insert(0, {str(Path(module.__file__).parents[1])!r})
+import signal, sys; sys.path.insert(0, {str(Path(module.__file__).parents[1])!r})
 from pathlib import Path
 from setup_host import progress
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background job
 progress.GRACE_SECONDS = 0.5  # a child in the background of `sh` ignores SIGINT
 progress.Progress().run(["sh", "-c", "sleep 300 & echo $! > {tmp_path}/child; wait"],
                log=Path("{tmp_path}/log"), problem="P", remedy="R")
