@@ -115,12 +115,7 @@ def ensure_image(
     GPUCAMP_IMAGE names one to use instead of building: a local id, or name@sha256:..., which is
     pulled. Raises SetupError with the remedy.
     """
-    docker = docker_cli.find()
-    if docker.ask("version", "--format", "{{.Server.Version}}") is None:
-        raise SetupError(
-            "The Docker Engine does not answer.",
-            "start it (`systemctl start docker`), and see that you may use it (group docker).",
-        )
+    docker = _docker()
     if settings.image:
         image_id = _given(settings, progress, docker)
     else:
@@ -132,6 +127,33 @@ def ensure_image(
         )
     stamps.write(settings.state / "image", image_id)
     return image_id
+
+
+def check(settings: Settings) -> None:
+    """Whether there can be an image here, before anything takes long.
+
+    Raises SetupError for a docker command that cannot build, and for too small a disk where there
+    is no image of ours yet.
+    """
+    docker = _docker()
+    if not settings.image and not _ours(docker, versions(settings.root)["image"]["repository"]):
+        _check_space(docker, preflight.IMAGE_BYTES)
+
+
+def _docker() -> DockerCLI:
+    docker = docker_cli.find()
+    if docker.ask("version", "--format", "{{.Server.Version}}") is None:
+        raise SetupError(
+            "The Docker Engine does not answer.",
+            "start it (`systemctl start docker`), and see that you may use it (group docker).",
+        )
+    return docker
+
+
+def _check_space(docker: DockerCLI, needed: int) -> None:
+    data = docker.ask("info", "--format", "{{.DockerRootDir}}")
+    if data and os.path.isdir(data):  # the Engine may run elsewhere
+        preflight.space(Path(data), needed, "Building the image")
 
 
 def _given(settings: Settings, progress: Progress, docker: DockerCLI) -> str:
@@ -166,10 +188,7 @@ def _build(
     environ: Mapping[str, str],
 ) -> str:
     earlier = _ours(docker, pins["image"]["repository"])
-    data = docker.ask("info", "--format", "{{.DockerRootDir}}")
-    if data and os.path.isdir(data):
-        needed = _REBUILD_BYTES if earlier else preflight.IMAGE_BYTES
-        preflight.space(Path(data), needed, "Building the image")
+    _check_space(docker, _REBUILD_BYTES if earlier else preflight.IMAGE_BYTES)
     base = ensure_base(settings, progress, docker, pins["debian"])
     context = settings.tools / "build" / "image"
     shutil.rmtree(context, ignore_errors=True)

@@ -57,6 +57,7 @@ def run(settings: Settings, progress: Progress) -> None:
 
 def prepare(settings: Settings, progress: Progress, *, dev: bool = False) -> str:
     """Everything between a checkout and a start, except the Engine; the image's id."""
+    image.check(settings)
     python_env.ensure(settings, progress, dev=dev)
     front_end.ensure_proxy(settings, progress)
     front_end.ensure_built(settings, progress)

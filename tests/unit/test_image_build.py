@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from setup_host import base_image, docker_cli, image
+from setup_host import base_image, docker_cli, image, preflight, python_env, running
 from setup_host.errors import SetupError
 from setup_host.settings import Settings
 
@@ -207,6 +207,55 @@ def test_a_broken_docker_does_not_hang_the_search(tmp_path: Path) -> None:
     docker.chmod(0o755)
     with pytest.raises(SetupError, match="cannot build"):
         docker_cli.find(str(tmp_path))
+
+
+def fake_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """The only docker on the PATH: 26 as in Debian 13, with the rest of its answers in sh."""
+    docker = folder / "docker"
+    docker.write_text(
+        "#!/bin/sh\n"
+        '[ "$1" = --version ] && echo "Docker version 26.1.5+dfsg1, build a72d7cd" && exit\n'
+        f"{script}\n",
+        encoding="ascii",
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+def untouched(*_: object, **__: object) -> None:
+    raise AssertionError("began what takes long")
+
+
+@pytest.mark.parametrize(
+    "script, problem",
+    [
+        ('[ "$1" = version ] && echo 26.1.5', "buildx plugin is missing"),
+        ('[ "$1" = buildx ] && echo 0.13.1', "does not answer"),
+        ('case "$1" in version) echo 26.1.5;; info) echo /;; esac', "Building the image needs"),
+    ],
+)
+def test_what_keeps_the_image_from_being_built_is_told_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, problem: str
+) -> None:
+    fake_docker(tmp_path, monkeypatch, script)
+    monkeypatch.setattr(preflight, "IMAGE_BYTES", 10**18)
+    monkeypatch.setattr(python_env, "ensure", untouched)
+    with pytest.raises(SetupError, match=problem):
+        running.prepare(settings(tmp_path), None)
+
+
+@pytest.mark.parametrize("given", [{}, {"GPUCAMP_IMAGE": "sha256:1"}])
+def test_an_image_that_is_there_needs_no_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str]
+) -> None:
+    listed = "" if given else "gpucamp/torch-cuda:tag"
+    fake_docker(
+        tmp_path,
+        monkeypatch,
+        f'case "$1" in version) echo 26.1.5;; info) echo /;; images) echo {listed};; esac',
+    )
+    monkeypatch.setattr(preflight, "IMAGE_BYTES", 10**18)
+    image.check(settings(tmp_path, **given))
 
 
 # ---- the base ----------------------------------------------------------------------------------
