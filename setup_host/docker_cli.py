@@ -39,9 +39,11 @@ def find(path: str | None = None) -> DockerCLI:
     Raises SetupError where there is none.
     """
     folders = (os.environ.get("PATH", "") if path is None else path).split(os.pathsep)
-    candidates = [os.path.join(folder, "docker") for folder in folders if folder]
-    found = [file for file in dict.fromkeys(candidates) if os.access(file, os.X_OK)]
-    return DockerCLI(choose(found, lambda command: _ask(command, _QUESTION_SECONDS)))
+    found: dict[str, str] = {}  # /bin and /usr/bin are often the same
+    for file in (os.path.join(folder, "docker") for folder in folders if folder):
+        if os.access(file, os.X_OK):
+            found.setdefault(os.path.realpath(file), file)
+    return DockerCLI(choose(found.values(), lambda command: _ask(command, _QUESTION_SECONDS)))
 
 
 def choose(candidates: Iterable[str], ask: Callable[[tuple[str, ...]], str | None]) -> str:

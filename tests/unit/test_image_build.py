@@ -209,6 +209,18 @@ def test_a_broken_docker_does_not_hang_the_search(tmp_path: Path) -> None:
         docker_cli.find(str(tmp_path))
 
 
+def test_one_docker_in_two_folders_of_the_path_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usr = tmp_path / "usr"
+    usr.mkdir()
+    fake_docker(usr, monkeypatch, "exit 1")
+    (tmp_path / "bin").symlink_to(usr)
+    with pytest.raises(SetupError) as caught:
+        docker_cli.find(f"{usr}:{tmp_path}/bin")
+    assert caught.value.problem.startswith(f"{usr}/docker cannot build")
+
+
 def fake_docker(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
     """The only docker on the PATH: 26 as in Debian 13, with the rest of its answers in sh."""
     docker = folder / "docker"
