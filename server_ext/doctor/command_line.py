@@ -145,7 +145,9 @@ def _summary(document: dict[str, Any], gettext: i18n.Gettext) -> str:
     counts = gettext(N_("{passed} checks passed, {skipped} skipped, {seconds} s.")).format(
         passed=passed, skipped=skipped, seconds=round(document["seconds"], 1)
     )
-    return f"{gettext(words[document['verdict']])} {counts}"
+    # not within the f-string: from Python 3.12 on, Babel would take "verdict" for a text
+    word = words[document["verdict"]]
+    return f"{gettext(word)} {counts}"
 
 
 if __name__ == "__main__":

@@ -210,6 +210,8 @@ def test_the_stand_in_is_recognised_by_the_engines_own_path(
     real = spawn("sleep", "60", env={"PATH": f"{tmp_path}:{hook}:/usr/bin:/bin"})
     the_engine = Engine("unix:///nowhere")
     for process, expected in ((own, True), (other, False), (real, False)):
+        while not Path(f"/proc/{process.pid}/environ").read_bytes():
+            time.sleep(0.01)  # the kernel sets it a moment after the start is reported
         monkeypatch.setattr(Engine, "listener", lambda self, pid=process.pid: pid)
         assert engine.has_stand_in(the_engine, settings) is expected
     monkeypatch.setattr(Engine, "listener", lambda self: None)
