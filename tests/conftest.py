@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import os
+
 from hypothesis import HealthCheck, Phase, settings
 
 # A busy machine is no failure: time limits are pytest-timeout's business, not hypothesis's.
@@ -13,4 +16,12 @@ settings.register_profile(
     print_blob=True,
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.target, Phase.shrink),
 )
-settings.load_profile("gpucamp")
+# `make test-fast` asks for it
+settings.register_profile("fast", settings.get_profile("gpucamp"), max_examples=40)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gpucamp"))
+
+
+def pytest_collection_finish() -> None:
+    """A thousand collected tests stay: do not look through them at each collection of garbage."""
+    gc.collect()
+    gc.freeze()

@@ -180,13 +180,15 @@ def test_a_practice_device_has_its_number_as_minor(in_python):
 @pytest.mark.skipif(os.geteuid() != 0, reason="a /dev of its own needs root")
 def test_device_files_of_the_hook_are_devices_without_its_environment(stand_in, environment):
     """As in a process that docker exec starts; a card's files are no plain ones."""
+    # /mnt: the stand-in may lie below /dev/shm, which the new /dev hides
     script = """
+    mount --bind "$0" /mnt &&
     mount -t tmpfs none /dev && touch /dev/nvidia3 /dev/nvidia11 /dev/nvidiactl &&
-    mknod /dev/nvidia0 c 1 3 && exec "$0" -L
+    mknod /dev/nvidia0 c 1 3 && exec /mnt/bin/nvidia-smi -L
     """
     result = subprocess.run(
-        ["unshare", "-m", "sh", "-c", script, str(stand_in / "bin" / "nvidia-smi")],
-        env=environment | {"NVIDIA_VISIBLE_DEVICES": "void"},
+        ["unshare", "-m", "sh", "-c", script, str(stand_in)],
+        env=environment | {"NVIDIA_VISIBLE_DEVICES": "void", "LD_LIBRARY_PATH": "/mnt/lib"},
         capture_output=True,
         text=True,
         timeout=30,

@@ -65,7 +65,7 @@ def test_an_undone_generation_is_kept_until_two_others_were_left(ledger, now):
     assert ledger.expired_generations("ann", "") == (2,)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.lists(st.sampled_from(["reset", "undo", "clean"]), max_size=14))
 def test_no_sequence_of_resets_loses_what_can_be_gone_back_to(steps):
     now = datetime(2026, 1, 1, tzinfo=UTC)

@@ -137,7 +137,7 @@ def fuzzed(tmp_path_factory):
 
 @schema.parametrize()
 @settings(
-    max_examples=25,
+    max_examples=settings.default.max_examples // 4,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

@@ -137,7 +137,7 @@ containers = st.none() | st.lists(
 looks = st.lists(st.tuples(leases, containers, st.timedeltas(-LONG, LONG)), min_size=1, max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(looks, st.sets(st.sampled_from([("ada", ""), ("bob", "")])))
 def test_no_history_of_looks_ends_a_lease_that_must_stay(history, resetting):
     odd_since = {}
@@ -169,7 +169,7 @@ def test_no_history_of_looks_ends_a_lease_that_must_stay(history, resetting):
         odd_since = result.odd_since
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(leases, containers)
 def test_planning_again_after_the_plan_was_applied_gives_nothing_new(seen_leases, seen_containers):
     first = plan(seen_leases, seen_containers, NOW, odd_since={})
