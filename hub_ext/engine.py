@@ -78,7 +78,6 @@ class ContainerFacts:
     id: str
     name: str
     running: bool
-    status: str  # in words: "Up 3 minutes"
     image: str
     labels: Mapping[str, str]
 
@@ -149,7 +148,6 @@ class EngineClient:
                 id=each["Id"],
                 name=(each.get("Names") or [""])[0].lstrip("/"),
                 running=each.get("State") in ("running", "paused", "restarting"),
-                status=each.get("Status", ""),
                 image=each.get("Image", ""),
                 labels=each.get("Labels") or {},
             )

@@ -54,6 +54,8 @@ class HubSide:
 
         def ended(_task: asyncio.Task[T]) -> None:
             steps.discard(task)
+            if not steps:
+                self._under_way.pop(key, None)
             if not task.cancelled():
                 task.exception()  # seen, even if nobody waits for it any more
 
@@ -62,7 +64,7 @@ class HubSide:
 
     async def settled(self, key: Key) -> None:
         """Return when no step of this server is under way."""
-        while steps := tuple(self._under_way[key]):
+        while steps := tuple(self._under_way.get(key, ())):
             await asyncio.wait(steps)
 
 

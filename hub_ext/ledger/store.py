@@ -197,16 +197,6 @@ class Ledger:
         with self._database.read() as connection:
             return environments.read(connection, user, server)
 
-    def reset_environment(self, user: str, server: str, now: datetime) -> Environment:
-        """Go to a new generation. For a reset under way use `switch_environment`."""
-        with self._database.write() as connection:
-            return environments.reset(connection, user, server, now)
-
-    def undo_reset(self, user: str, server: str, now: datetime) -> Environment:
-        """Go back to the generation left last. Raises Conflict if there is none."""
-        with self._database.write() as connection:
-            return environments.undo(connection, user, server, now)
-
     def expired_generations(self, user: str, server: str) -> tuple[int, ...]:
         """Generations whose volumes may be deleted, oldest first.
 

@@ -50,7 +50,7 @@ from .reset import Limits, ResetWorkflow
 
 HERE = Path(__file__).parent
 MAX_BODY_BYTES = 64 * 1024
-PARENT_SECONDS = 1.0
+LOOK_SECONDS = 1.0  # between two looks at the port, and at the hub that started this
 PORT_ATTEMPTS = 10
 
 
@@ -304,7 +304,7 @@ class GpucampService(Application):
                         "port (ss -ltnp) and end it, or set another GPUCAMP_SERVICE_PORT."
                     )
                 self.log.warning("Waiting for %s: %s", self.service_url, error.strerror)
-            await asyncio.sleep(PARENT_SECONDS)
+            await asyncio.sleep(LOOK_SECONDS)
         raise AssertionError("unreachable: the last attempt returns or exits")
 
     async def _stop_with_hub(self, hub: int, stop: asyncio.Event) -> None:
@@ -313,7 +313,7 @@ class GpucampService(Application):
             return  # started by hand
         while os.getppid() == hub:
             with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), PARENT_SECONDS)
+                await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
                 return
         self.log.warning("The hub that started this service is gone: ending, too.")
         stop.set()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,8 @@ from urllib.parse import urlparse
 import docker
 import pytest
 import pytest_asyncio
+from engine_fault_proxy import ENGINE_SOCKET, EngineFaultProxy
 from hub_app import REPOSITORY, HubApp
-
-sys.path.insert(0, str(REPOSITORY / "tests" / "fakes"))
-from engine_fault_proxy import ENGINE_SOCKET, EngineFaultProxy  # noqa: E402
 
 REMEDY = "run `make test LEVELS=engine`, which sets up what these tests need"
 

@@ -11,6 +11,7 @@ import docker
 import pytest
 from engine_fault_proxy import EngineFaultProxy
 from hub_app import HubApp, until
+from resets import reset
 
 from hub_ext.models import LeaseState
 
@@ -348,7 +349,7 @@ async def test_a_held_lease_waits_for_its_server(hub: HubApp, engine: docker.Doc
     await hub.stop_server("ada")
     (held,) = ledger.leases()
     assert held.state is LeaseState.HELD and held.gone_at is not None
-    ledger.reset_environment("ada", "", now)
+    reset(ledger, "ada", "", now)
     await asyncio.sleep(1.5)
     await hub.start_server("ada", 2)
     (again,) = ledger.leases()

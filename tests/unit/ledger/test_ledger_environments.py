@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resets import reset, undo
 
 from hub_ext.errors import Conflict, NotFound
-from hub_ext.ledger import Ledger
+from hub_ext.ledger import Ledger, environments
 from hub_ext.models import Environment, OperationKind, OperationStep
 
 MINUTE = timedelta(minutes=1)
@@ -23,11 +24,11 @@ def test_a_new_server_is_in_generation_one(ledger):
 
 
 def test_reset_and_undo(ledger, now):
-    assert ledger.reset_environment("ann", "", now) == Environment("ann", "", 2, 2, (1,))
-    assert ledger.reset_environment("ann", "", now) == Environment("ann", "", 3, 3, (1, 2))
-    assert ledger.reset_environment("ann", "", now) == Environment("ann", "", 4, 4, (2, 3))
-    assert ledger.undo_reset("ann", "", now) == Environment("ann", "", 3, 4, (2,))
-    assert ledger.reset_environment("ann", "", now) == Environment("ann", "", 5, 5, (2, 3))
+    assert reset(ledger, "ann", "", now) == Environment("ann", "", 2, 2, (1,))
+    assert reset(ledger, "ann", "", now) == Environment("ann", "", 3, 3, (1, 2))
+    assert reset(ledger, "ann", "", now) == Environment("ann", "", 4, 4, (2, 3))
+    assert undo(ledger, "ann", "", now) == Environment("ann", "", 3, 4, (2,))
+    assert reset(ledger, "ann", "", now) == Environment("ann", "", 5, 5, (2, 3))
     assert ledger.environment("ann", "") == Environment("ann", "", 5, 5, (2, 3))
     assert ledger.environment("ann", "second").generation == 1
     assert ledger.environments() == (("ann", ""),)
@@ -35,18 +36,18 @@ def test_reset_and_undo(ledger, now):
 
 def test_nothing_to_undo(ledger, now):
     with pytest.raises(Conflict, match="no reset to undo"):
-        ledger.undo_reset("ann", "", now)
-    ledger.reset_environment("ann", "", now)
-    ledger.undo_reset("ann", "", now)
+        undo(ledger, "ann", "", now)
+    reset(ledger, "ann", "", now)
+    undo(ledger, "ann", "", now)
     with pytest.raises(Conflict):
-        ledger.undo_reset("ann", "", now)
+        undo(ledger, "ann", "", now)
 
 
 def test_the_last_two_generations_left_are_kept(ledger, now):
     for _ in range(3):
-        ledger.reset_environment("ann", "", now)
+        reset(ledger, "ann", "", now)
     assert ledger.expired_generations("ann", "") == (1,)
-    ledger.reset_environment("ann", "", now)
+    reset(ledger, "ann", "", now)
     assert ledger.expired_generations("ann", "") == (1, 2)
     ledger.forget_generation("ann", "", 1)
     assert ledger.expired_generations("ann", "") == (2,)
@@ -56,12 +57,12 @@ def test_the_last_two_generations_left_are_kept(ledger, now):
 
 
 def test_an_undone_generation_is_kept_until_two_others_were_left(ledger, now):
-    ledger.reset_environment("ann", "", now)  # 2
-    ledger.undo_reset("ann", "", now)  # 1, left 2
+    reset(ledger, "ann", "", now)  # 2
+    undo(ledger, "ann", "", now)  # 1, left 2
     assert ledger.expired_generations("ann", "") == ()
-    ledger.reset_environment("ann", "", now)  # 3, left 1
+    reset(ledger, "ann", "", now)  # 3, left 1
     assert ledger.expired_generations("ann", "") == ()
-    ledger.reset_environment("ann", "", now)  # 4, left 3
+    reset(ledger, "ann", "", now)  # 4, left 3
     assert ledger.expired_generations("ann", "") == (2,)
 
 
@@ -82,19 +83,19 @@ def test_no_sequence_of_resets_loses_what_can_be_gone_back_to(steps):
                     volumes.remove(generation)
                 assert ledger.expired_generations("ann", "") == ()
             elif step == "reset":
-                after = ledger.reset_environment("ann", "", now)
+                after = reset(ledger, "ann", "", now)
                 assert after.generation == after.newest == before.newest + 1
                 assert after.history == (*before.history, before.generation)[-2:]
                 volumes.add(after.generation)
                 left.append(before.generation)
             elif before.history:
-                after = ledger.undo_reset("ann", "", now)
+                after = undo(ledger, "ann", "", now)
                 assert after.generation == before.history[-1]
                 assert after.newest == before.newest
                 left.append(before.generation)
             else:
                 with pytest.raises(Conflict):
-                    ledger.undo_reset("ann", "", now)
+                    undo(ledger, "ann", "", now)
             before = ledger.environment("ann", "")
             assert {before.generation, *before.history} <= volumes
             last_left = [g for g in dict.fromkeys(reversed(left)) if g != before.generation][:2]
@@ -164,15 +165,16 @@ def test_the_generation_changes_once_however_often_the_service_is_killed(ledger,
         ledger.switch_environment(operation.id, now)
     assert ledger.environment("ann", "") == changed
 
-    undo = begin(ledger, now, OperationKind.UNDO)
-    assert ledger.switch_environment(undo.id, now).generation == 1
-    assert ledger.switch_environment(undo.id, now).generation == 1
+    begun = begin(ledger, now, OperationKind.UNDO)
+    assert ledger.switch_environment(begun.id, now).generation == 1
+    assert ledger.switch_environment(begun.id, now).generation == 1
 
 
 def test_a_switch_that_fails_leaves_the_step(ledger, now):
-    ledger.reset_environment("ann", "", now)
-    undo = begin(ledger, now, OperationKind.UNDO)
-    ledger.undo_reset("ann", "", now)
+    reset(ledger, "ann", "", now)
+    begun = begin(ledger, now, OperationKind.UNDO)
+    with ledger._database.write() as connection:  # no call of the ledger gets there
+        environments.undo(connection, "ann", "", now)
     with pytest.raises(Conflict):
-        ledger.switch_environment(undo.id, now)
-    assert ledger.operation(undo.id).step is OperationStep.REQUESTED
+        ledger.switch_environment(begun.id, now)
+    assert ledger.operation(begun.id).step is OperationStep.REQUESTED

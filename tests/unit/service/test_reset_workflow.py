@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from resets import reset
 from service_world import (
     EngineSilent,
     FakeEngine,
@@ -398,7 +399,7 @@ class Killer:
 async def test_a_service_killed_at_any_call_finishes_when_it_returns(tmp_path, kind, after):
     prepared = World(make_ledger(tmp_path))
     if kind is UNDO:
-        prepared.ledger.reset_environment("ada", "", now())
+        reset(prepared.ledger, "ada", "", now())
     prepared.run_server("ada")
     prepared.run_server("bob")  # all devices are taken: a freed one would be lost to a waiter
     prepared.ledger.close()
