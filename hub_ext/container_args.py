@@ -101,7 +101,7 @@ def _host_config(lease: Lease, context: Context) -> Json:
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
         "SecurityOpt": ["no-new-privileges:true"],
-        # pip builds wheels and triton loads compiled kernels from /tmp
+        # the container's own /tmp: pip builds wheels and triton loads compiled kernels there
         "Tmpfs": {
             "/tmp": f"rw,exec,nosuid,nodev,size={context.tmp_bytes},mode=1777",  # noqa: S108
             "/run": f"rw,noexec,nosuid,nodev,size={64 * 1024**2},mode=1777",

@@ -77,7 +77,7 @@ class Database:
 
     def _open_file(self) -> sqlite3.Connection:
         # mode=rw: a ledger that has vanished is an error, never an empty one that leases anew
-        assert self._file is not None  # noqa: S101
+        assert self._file is not None  # noqa: S101  (only called for SQLite)
         return sqlite3.connect(
             f"{self._file.absolute().as_uri()}?mode=rw",
             uri=True,

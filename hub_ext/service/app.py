@@ -201,7 +201,7 @@ class GpucampService(Application):
         return logging.INFO
 
     # as JupyterHub's, into whose log it goes
-    _log_formatter_cls = LogFormatter  # type: ignore[assignment]
+    _log_formatter_cls = LogFormatter  # type: ignore[assignment]  # traitlets names its own
 
     @default("log_datefmt")
     def _default_log_datefmt(self) -> str:

@@ -112,7 +112,7 @@ def requires(scope: str | None) -> Callable[[Verb], Verb]:
                 await self.authorize(scope, await self.resource(**kwargs))
             await verb(self, *args, **kwargs)
 
-        checked.required_scope = scope or "access:services"  # type: ignore[attr-defined]
+        checked.required_scope = scope or "access:services"  # type: ignore[attr-defined]  # for tests
         return checked
 
     return decorate

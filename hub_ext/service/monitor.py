@@ -100,7 +100,7 @@ class Monitor:
                 await round_()
             except GpucampError as error:
                 _log.warning("%s", error)
-            except Exception:
+            except Exception:  # a bug in one round must not end the loop
                 _log.exception("a round of the monitor failed")
             await asyncio.sleep(seconds)
 

@@ -36,7 +36,7 @@ def make_templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.install_gettext_callables(  # type: ignore[attr-defined]
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # i18n adds it
         gettext=_, ngettext=ngettext, newstyle=True
     )
     environment.filters["short_image"] = short_image

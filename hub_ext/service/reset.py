@@ -183,7 +183,7 @@ class ResetWorkflow:
                 operation = await self._persist(lambda: self._ledger.operation(operation_id))
         except _Failed as failed:
             await self._fail(operation, failed)
-        except Exception as error:
+        except Exception as error:  # a bug must not leave an operation under way for ever
             _log.exception("%s %s broke", operation.kind, operation_id)
             await self._fail(operation, _Failed(Failure.UNEXPECTED, str(error)))
         else:
@@ -350,7 +350,7 @@ class ResetWorkflow:
         if failed.failure is not Failure.START_TIMEOUT:
             try:
                 await self._give_up_hold(operation)
-            except Exception:
+            except Exception:  # whatever it is, the operation must end as failed
                 _log.exception("the hold of %s/%s stays", operation.user, operation.server)
         await self._persist(
             lambda: self._ledger.advance_operation(
