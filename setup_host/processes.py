@@ -12,7 +12,6 @@ import json
 import os
 import select
 import signal
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -123,13 +122,3 @@ def command_of(pid: int) -> str:
         return " ".join(word.decode(errors="replace") for word in words if word)[:120]
     except OSError:
         return ""
-
-
-def wait_gone(record: Record, seconds: float) -> bool:
-    """Wait for an end that someone else causes."""
-    deadline = time.monotonic() + seconds
-    while is_alive(record):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
