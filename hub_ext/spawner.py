@@ -168,6 +168,7 @@ class GPUDockerSpawner(DockerSpawner):
     _address = ""
     _generation = 0
     _simulated = False
+    _language = ""  # of whoever asked last
     progress_log: Progress
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -366,10 +367,15 @@ class GPUDockerSpawner(DockerSpawner):
         return spawn_form.render(spawn_form.facts_of(snapshot), limits, kept)
 
     def _speak_as_asked(self) -> None:
-        """Use the language of the browser that asks for the page or the start."""
+        """Use the language of the browser that asks for the page or the start.
+
+        After a start that failed JupyterHub shows the form again, without the request.
+        """
         request = getattr(getattr(self, "handler", None), "request", None)
         if request is not None:
-            i18n.set_language(i18n.choose_language(request.headers.get("Accept-Language", "")))
+            self._language = i18n.choose_language(request.headers.get("Accept-Language", ""))
+        if self._language:
+            i18n.set_language(self._language)
 
     # -- parts
 

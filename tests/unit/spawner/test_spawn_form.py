@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextvars import copy_context
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import pytest
 
@@ -30,6 +31,7 @@ from hub_ext.inventory import practice_devices
 from hub_ext.models import Device, DeviceRecord, DeviceState, QueueEntry, Request, Snapshot
 from hub_ext.options import Limits
 from hub_ext.spawn_form import FormFacts, facts_of, render
+from hub_ext.spawner import GPUDockerSpawner
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -191,3 +193,14 @@ def test_how_a_container_ended(state: ContainerState, words: str) -> None:
 )
 def test_memory_is_shared_fairly(total: int, servers: int, limit: int) -> None:
     assert fair_memory_limit(servers, total=total) == limit
+
+
+def test_the_form_keeps_its_language_after_a_start_that_failed() -> None:
+    spawner = GPUDockerSpawner()
+    headers = {"Accept-Language": "zh-CN,zh;q=0.9"}
+    spawner.handler = SimpleNamespace(request=SimpleNamespace(headers=headers))
+    copy_context().run(spawner._speak_as_asked)
+    spawner.handler = None  # JupyterHub, when the start has ended
+    context = copy_context()
+    context.run(spawner._speak_as_asked)
+    assert context.run(i18n.language) == "zh_CN"
