@@ -506,6 +506,13 @@ def test_a_node_that_cannot_be_opened(
     assert examined.codes == {code}, examined
 
 
+def test_a_kernel_may_set_library_paths_and_hide_a_practice_card(
+    make_patient: Callable[..., Patient],
+) -> None:
+    own = {"LD_LIBRARY_PATH": "/usr/local/cuda-11/lib64", "CUDA_VISIBLE_DEVICES": "-1"}
+    assert make_patient(PRACTICE).examine(own).codes == {"GC109", "GC128"}
+
+
 def test_a_practice_card_that_fails_is_told(make_patient: Callable[..., Patient]) -> None:
     patient = make_patient(PRACTICE)
     patient.write("/tmp/card.json", json.dumps({"faults": {"nvmlInit": 999}, "devices": []}))

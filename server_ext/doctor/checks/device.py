@@ -62,24 +62,11 @@ LEASE_DIFFERS = Code(
     N_("The container sees other GPUs than the ones that this server was given."),
     N_("Restart the server; if it stays so, tell your instructor."),
 )
-PRACTICE = Code(
-    "GC109",
-    "device",
-    "advice",
-    "you",
-    N_("This is a practice device: torch runs on the CPU."),
-    N_("Nothing to do: use the CPU in your code, everything else works as with a real GPU."),
-    stops=True,
-)
 
 
-@check("device", ("system", "environment", "nvml"), (NOT_ASKED, NOT_HERE, PRACTICE))
+@check("device", ("system", "environment", "nvml"), (NOT_ASKED, NOT_HERE))
 def gpu_is_here(facts: Facts) -> Iterator[Finding]:
     """The GPU that was asked for is in the container."""
-    if reading.is_practice(facts):
-        names = [text_of(device, "name") for device in reading.nvml_devices(facts)]
-        yield Finding(PRACTICE, (*names, "GPUCAMP_SIMULATED=1"))
-        return
     if reading.variable(facts, "GPUCAMP_SIMULATED") == "1":
         # the devices are NVML's only; why it shows none is for the layer above to say
         if facts.integer("nvml", "count") == 0:

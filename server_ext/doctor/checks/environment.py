@@ -50,8 +50,8 @@ WORK_SHADOWS = Code(
     "environment",
     "degraded",
     "you",
-    N_("{files} in your work folder is imported instead of the real module of that name."),
-    N_("Give it another name."),
+    N_("In your work folder, imports find your own file instead of the real module: {files}."),
+    N_("Give every such file another name, and restart the kernel."),
 )
 
 

@@ -9,6 +9,15 @@ from ..facts import Facts, integer_of, text_of
 from ..findings import Code, Finding, check
 from . import reading
 
+PRACTICE = Code(
+    "GC109",
+    "nvml",
+    "advice",
+    "you",
+    N_("This is a practice device: torch runs on the CPU."),
+    N_("Nothing to do: use the CPU in your code, everything else works as with a real GPU."),
+    stops=True,
+)
 NO_LIBRARY = Code(
     "GC121",
     "nvml",
@@ -174,4 +183,12 @@ def gpu_is_not_hidden(facts: Facts) -> Iterator[Finding]:
         yield Finding(HIDDEN, (f"CUDA_VISIBLE_DEVICES={value}", seen), {"value": value or '""'})
 
 
-CHECKS = (nvml_answers, gpus_are_healthy, gpu_is_not_hidden)
+@check("nvml", ("nvml", "environment"), (PRACTICE,))
+def gpus_are_real(facts: Facts) -> Iterator[Finding]:
+    """The devices are cards, not simulated ones: CUDA has something to start."""
+    if reading.is_practice(facts):
+        names = [text_of(device, "name") for device in reading.nvml_devices(facts)]
+        yield Finding(PRACTICE, (*names, "GPUCAMP_SIMULATED=1"))
+
+
+CHECKS = (gpus_are_real, nvml_answers, gpus_are_healthy, gpu_is_not_hidden)

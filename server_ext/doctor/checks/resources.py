@@ -48,7 +48,7 @@ DISK_FULL = Code(
     "blocker",
     "you",
     N_("The disk of {path} is full: {free} are free."),
-    N_("Delete what you do not need; `pip cache purge` and ~/.cache are a good start."),
+    N_("Delete what you do not need there; in your home, begin with `pip cache purge`."),
     "du -xh --max-depth=2 {path} | sort -h | tail -20",
 )
 DISK_NEARLY_FULL = Code(
@@ -57,7 +57,7 @@ DISK_NEARLY_FULL = Code(
     "advice",
     "you",
     N_("The disk of {path} is nearly full: {free} are free."),
-    N_("Delete what you do not need soon; `pip cache purge` and ~/.cache are a good start."),
+    N_("Delete what you do not need there soon; in your home, begin with `pip cache purge`."),
     "du -xh --max-depth=2 {path} | sort -h | tail -20",
 )
 NO_INODES = Code(

@@ -457,6 +457,13 @@ class TestPractice:
             body["nvml"] = broken
             assert set(findings_of(body)) == {expected}
 
+    def test_a_hidden_device_is_told_here_too(self) -> None:
+        body = practice()
+        body["environment"]["variables"]["CUDA_VISIBLE_DEVICES"] = "-1"
+        assert set(findings_of(body)) == {"GC109", "GC128"}
+        body["environment"]["variables"]["CUDA_VISIBLE_DEVICES"] = "0"
+        assert set(findings_of(body)) == {"GC109"}
+
     def test_no_device_at_all(self) -> None:
         body = practice()
         body["nvml"] |= {"count": 0, "devices": []}
@@ -475,6 +482,7 @@ def test_the_first_broken_layer_silences_what_depends_on_it() -> None:
     skipped = {o.check.name: o.stopped_by for o in outcomes_of(body) if o.stopped_by}
     assert skipped == dict.fromkeys(
         (
+            "gpus_are_real",
             "nvml_answers",
             "gpus_are_healthy",
             "gpu_is_not_hidden",
