@@ -125,7 +125,12 @@ def test_chinese() -> None:
 
 def test_the_hubs_templates_have_both_languages() -> None:
     context = copy_context()
-    assert context.run(text_in, "Stop", "zh_CN") == "停止"
+    for text, chinese in (
+        ("Stop", "停止"),
+        ("Start", "启动"),
+        ("Server requested", "已请求服务器"),
+    ):
+        assert context.run(text_in, text, "zh_CN") == chinese
     assert context.run(text_in, "Stop", "en") == "Stop"
     assert i18n.language() == "en"
 
