@@ -24,6 +24,10 @@ def find_script(root: str, script: str, working_directory: str | None = None) ->
     The default working directory is the script's own folder, as for a notebook.
     Raises BadRequest. Blocking I/O.
     """
+    if not PurePosixPath(script).parts:
+        raise BadRequest(
+            N_("{name} is missing: name a file below your work folder."), name="script"
+        )
     path = _below(root, script, "script")
     if working_directory is None:
         folder = path.parent

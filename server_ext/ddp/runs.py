@@ -105,12 +105,15 @@ class RunStore:
         while True:
             stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
             run_id = f"{stamp}-{secrets.token_hex(3)}"
-            if not self.path(run_id).exists():
+            if not os.path.exists(self.path(run_id)):  # what cannot be read is told by create
                 return run_id
 
     def create(self, run: Run) -> None:
         """Make the run's folder and record. Raises FileExistsError, OSError."""
-        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except FileExistsError as error:  # a file, which is no run
+            raise NotADirectoryError(error.errno, "a file is in its place") from error
         self.path(run.id).mkdir(mode=0o700)
         self.save(run)
 

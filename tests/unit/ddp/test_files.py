@@ -61,7 +61,7 @@ def test_the_root_itself_may_be_a_link(root: Path) -> None:
     ("name", "says"),
     [
         ("missing.py", "does not exist"),
-        ("", "Python script"),
+        ("", "script is missing"),
         ("notebook.ipynb", "notebook"),
         ("notes.txt", "choose a .py file"),
         ("folder.py", "not a file"),

@@ -326,6 +326,20 @@ async def test_bounds(manager: RunManager, plan_for: PlanMaker) -> None:
         await manager.start(plan_for())
 
 
+@pytest.mark.parametrize(
+    ("folder", "reason"), [("x" * 300, "File name too long"), ("file", "a file is in its place")]
+)
+async def test_a_folder_for_runs_that_cannot_be_made_is_told(
+    tmp_path: Path, folder: str, reason: str, plan_for: PlanMaker
+) -> None:
+    (tmp_path / "file").touch()
+    store = RunStore(str(tmp_path / folder))
+    plan = replace(plan_for(), run_id=store.new_id())
+    with pytest.raises(Conflict) as refused:
+        await RunManager(store, os.environ).start(plan)
+    assert refused.value.params == {"reason": reason}
+
+
 async def test_the_child_has_no_secret_of_the_server(store: RunStore, plan_for: PlanMaker) -> None:
     environ = {**os.environ, "JUPYTERHUB_API_TOKEN": "hunter2", "JPY_API_TOKEN": "hunter2"}
     manager = RunManager(store, environ)
