@@ -126,10 +126,12 @@ class Lifecycle:
         `make_request` gets whether resource limits may be raised (ulimits), which some Engines
         cannot do. Raises EngineUnavailable, EngineRefused, ImageMissing.
         """
+        raised = not self.side.ulimits_refused
         try:
-            return await self._create_and_start(make_request(not self.side.ulimits_refused))
+            return await self._create_and_start(make_request(raised))
         except EngineRefused as error:
-            if "setting rlimit" not in str(error) or self.side.ulimits_refused:
+            # what this start asked for counts: another's may have learnt of it meanwhile
+            if not raised or "setting rlimit" not in str(error):
                 raise
             _log.warning(
                 "This Docker Engine cannot raise ulimits; starting without them: %s", error

@@ -304,7 +304,10 @@ async def test_a_running_container_of_another_hub_is_not_touched(place: Place) -
     assert place.ledger.leases(include_ended=True) == ()
 
 
-async def test_an_engine_that_cannot_raise_limits_starts_without(place: Place) -> None:
+@pytest.mark.parametrize("learnt_by_another", [False, True])
+async def test_an_engine_that_cannot_raise_limits_starts_without(
+    place: Place, learnt_by_another: bool
+) -> None:
     words = "OCI runtime create failed: error setting rlimit type 8: operation not permitted"
     place.engine.refuse["start"] = EngineRefused(words)
     asked: list[bool] = []
@@ -314,6 +317,8 @@ async def test_an_engine_that_cannot_raise_limits_starts_without(place: Place) -
 
     def request(limits: bool) -> dict[str, Any]:
         asked.append(limits)
+        if learnt_by_another:  # a start at the same time was refused a moment before this one
+            place.side.ulimits_refused = True
         return {"Labels": {HUB_LABEL: place.side.hub_id, LEASE_LABEL: lease.id}}
 
     await life.run(request)
