@@ -76,7 +76,7 @@ FRONT_END = Level("front end", (("jlpm", "lint:check"), ("jlpm", "test")), 600, 
 UNIT = Level("unit", (_pytest("unit", 60, "-n", "3"),), 900)
 STATEFUL = Level("stateful", (_pytest("stateful", 120),), 900)
 SERVER = Level("server", (_pytest("server", 120, "-n", "2"),), 900)
-ENGINE = Level("engine", (_pytest("engine", 300),), 1500)
+ENGINE = Level("engine", (_pytest("engine", 300),), 2700)
 BROWSER = Level("browser", (_pytest("browser", 600),), 1500)
 # the long ones first: they run side by side
 FAST = (UNIT, SERVER, FRONT_END, STATEFUL, LINT)
