@@ -174,7 +174,12 @@ def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
         image = running.prepare(mine, progress, dev=True)
         _ensure_compiler(mine, progress)
         _ensure_browser(mine, progress)
-    return {"DOCKER_HOST": the_engine.address, "GPUCAMP_IMAGE": image}
+        wheels = _fetch_breaking_wheels(mine, progress)
+    return {
+        "DOCKER_HOST": the_engine.address,
+        "GPUCAMP_IMAGE": image,
+        "GPUCAMP_BREAKING_WHEELS": str(wheels),
+    }
 
 
 def _ensure_compiler(settings: Settings, progress: Progress) -> None:
@@ -186,6 +191,22 @@ def _ensure_compiler(settings: Settings, progress: Progress) -> None:
 def _ensure_browser(settings: Settings, progress: Progress) -> None:
     if not Path(CHROMIUM).exists():
         apt.install(settings, progress, ["chromium"])
+
+
+def _fetch_breaking_wheels(settings: Settings, progress: Progress) -> Path:
+    """The folder with the wheel that breaks torch: the tests themselves reach no index."""
+    folder = settings.state / "breaking-wheels"
+    progress.run(
+        [
+            *(settings.python, "-m", "pip", "download", "--no-deps", "--require-hashes"),
+            *("--dest", folder, "-r", python_env.lock_file(settings, "breaking")),
+        ],
+        log=settings.logs / "python.log",
+        environ=tool_environ(settings, os.environ),
+        problem="The wheel that the browser test installs cannot be downloaded.",
+        remedy="see the log.",
+    )
+    return folder
 
 
 @contextlib.contextmanager
