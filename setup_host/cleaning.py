@@ -21,6 +21,7 @@ from .settings import Settings
 
 VOLUME_LABEL = "gpucamp.volume"
 IMAGE_LABEL = "gpucamp.image"
+BASE_LABEL = "gpucamp.base"
 _BUILT = ("dist", "artifacts", "labextension/prebuilt", "labextension/lib")
 _INSTALLED = ("labextension/node_modules", "labextension/.yarn")
 
@@ -110,10 +111,15 @@ def _remove_from_engine(
         network.remove(the_engine, settings.network)
     except EngineError as error:
         progress.say(f"* kept: network {settings.network} ({error})")
-    filters = json.dumps({"label": [IMAGE_LABEL]})
-    for image in the_engine.request("GET", "/images/json", query={"filters": filters}):
-        for name in image.get("RepoTags") or [image["Id"]]:
+    images = {}
+    for label in (IMAGE_LABEL, BASE_LABEL):  # the base last: the others are built on it
+        filters = json.dumps({"label": [label]})
+        for image in the_engine.request("GET", "/images/json", query={"filters": filters}):
+            images.setdefault(image["Id"], image)
+    for image_id, image in images.items():
+        for name in image.get("RepoTags") or [image_id]:
             _try(the_engine, progress, "DELETE", f"/images/{name}", f"image {name}")
+    progress.say("* kept: Docker's build cache (`docker builder prune` frees it)")
 
 
 def _try(the_engine: Engine, progress: Progress, method: str, path: str, what: str) -> None:

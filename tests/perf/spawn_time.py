@@ -75,6 +75,7 @@ class Contender:
     seconds: list[float] = field(default_factory=list)
     port: int = 0
     token: str = field(default_factory=lambda: secrets.token_hex(16))
+    prefix: str = field(default_factory=lambda: f"perf-{secrets.token_hex(3)}")
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, folder: Path, network: str, gateway: str, proxy: str) -> None:
@@ -91,7 +92,7 @@ class Contender:
             token=self.token,
             image=self.image,
             network=network,
-            prefix=f"perf-{secrets.token_hex(3)}",
+            prefix=self.prefix,
         )
         (folder / "jupyterhub_config.py").write_text(config)
         self.process = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -105,12 +106,14 @@ class Contender:
         self.call("POST", "/hub/api/users/bench")
 
     def stop(self) -> None:
-        """End the hub, its proxy and its server."""
+        """End the hub, its proxy and its server, and remove their volumes."""
         if self.process is None:
             return
         self.call("DELETE", "/hub/api/users/bench/server")
         os.killpg(self.process.pid, signal.SIGTERM)
         self.process.wait(30)
+        for volume in docker("volume", "ls", "-q", "--filter", f"name={self.prefix}-").split():
+            docker("volume", "rm", volume)
 
     def call(self, method: str, path: str, body: object = None) -> tuple[int, bytes]:
         """One request through the proxy -> (status, body); 0 when nothing answers."""
