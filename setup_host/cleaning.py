@@ -111,15 +111,19 @@ def _remove_from_engine(
         network.remove(the_engine, settings.network)
     except EngineError as error:
         progress.say(f"* kept: network {settings.network} ({error})")
-    images = {}
-    for label in (IMAGE_LABEL, BASE_LABEL):  # the base last: the others are built on it
+    for name in image_names(the_engine):
+        _try(the_engine, progress, "DELETE", f"/images/{name}", f"image {name}")
+    progress.say("* kept: Docker's build cache (`docker builder prune` frees it)")
+
+
+def image_names(the_engine: Engine) -> list[str]:
+    """Our images by tag (by id where they have none), the base last: the others stand on it."""
+    found: dict[str, list[str]] = {}
+    for label in (IMAGE_LABEL, BASE_LABEL):
         filters = json.dumps({"label": [label]})
         for image in the_engine.request("GET", "/images/json", query={"filters": filters}):
-            images.setdefault(image["Id"], image)
-    for image_id, image in images.items():
-        for name in image.get("RepoTags") or [image_id]:
-            _try(the_engine, progress, "DELETE", f"/images/{name}", f"image {name}")
-    progress.say("* kept: Docker's build cache (`docker builder prune` frees it)")
+            found.setdefault(image["Id"], image.get("RepoTags") or [image["Id"]])
+    return [name for names in found.values() for name in names]
 
 
 def _try(the_engine: Engine, progress: Progress, method: str, path: str, what: str) -> None:

@@ -1,12 +1,16 @@
-"""`make clean`: work goes by name only."""
+"""`make clean`: work goes by name only, images before what they stand on."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_engine import FakeEngine
 
-from setup_host.cleaning import plan_volumes
+from setup_host.cleaning import BASE_LABEL, IMAGE_LABEL, image_names, plan_volumes
+from setup_host.engine_api import Engine
 from setup_host.errors import SetupError
 
 
@@ -43,3 +47,18 @@ def test_a_name_that_is_not_in_full_one_of_ours_stops_everything(name: str) -> N
         plan_volumes(VOLUMES, ["gpucamp-work-ada", name])
     assert name in refused.value.problem
     assert "gpucamp-work-ada, gpucamp-work-lin" in refused.value.remedy
+
+
+def test_the_base_image_goes_last_and_every_image_once(tmp_path: Path) -> None:
+    built = {"Id": "sha256:built", "RepoTags": ["gpucamp/torch-cuda:new"]}
+    older = {"Id": "sha256:older", "RepoTags": None}
+    base = {"Id": "sha256:base", "RepoTags": ["gpucamp/debian:bookworm"]}
+    labelled = {IMAGE_LABEL: [built, older], BASE_LABEL: [base, built, older]}
+
+    def listed(query: dict[str, list[str]], _: Any) -> tuple[int, Any]:
+        (label,) = json.loads(query["filters"][0])["label"]
+        return 200, labelled[label]
+
+    with FakeEngine(tmp_path, {"GET /images/json": listed}) as fake:
+        names = image_names(Engine(f"unix://{fake.socket}"))
+    assert names == ["gpucamp/torch-cuda:new", "sha256:older", "gpucamp/debian:bookworm"]
