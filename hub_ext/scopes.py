@@ -79,9 +79,7 @@ INSTRUCTOR_SCOPES: tuple[str, ...] = (
     ACCESS_SERVICE,
     ENVIRONMENT_READ,
     ENVIRONMENT_RESET,
-    DEVICES_READ,
-    LEASES_READ,
 )
 
-# What JupyterHub's own role `admin` lacks.
-ADMIN_SCOPES: tuple[str, ...] = INSTRUCTOR_SCOPES
+# What JupyterHub's own role `admin` lacks. Devices and leases, with who holds them, are for admins.
+ADMIN_SCOPES: tuple[str, ...] = (*INSTRUCTOR_SCOPES, DEVICES_READ, LEASES_READ)

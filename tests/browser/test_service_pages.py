@@ -181,13 +181,22 @@ def test_it_fits_a_phone_and_speaks_chinese(world, visit, scheme):
         expect(page.get_by_role("heading", name="My environment")).to_be_visible()
 
 
-def test_an_instructor_finds_a_participant_by_device(world, visit):
+def test_an_admin_finds_a_participant_by_device(world, visit):
     with running_service(world, hub=SlowHub(world)) as service:
-        service.visitor = service.tokens["instructor-token"]
+        service.visitor = service.tokens["admin-token"]
         page = visit(service)
         page.get_by_role("link", name="Devices").click()
         picture(page, "devices")
         page.get_by_role("link", name="ada").click()
+        expect(page.get_by_role("heading", name="Environment of ada")).to_be_visible()
+
+
+def test_an_instructor_resets_for_a_participant(world, visit):
+    with running_service(world, hub=SlowHub(world)) as service:
+        service.visitor = service.tokens["instructor-token"]
+        page = visit(service)
+        expect(page.get_by_role("link", name="Devices")).to_have_count(0)
+        page.goto(page.url + "users/ada/server")
         expect(page.get_by_role("heading", name="Environment of ada")).to_be_visible()
         page.get_by_role("button", name="Reset environment…").click()
         page.get_by_role("dialog").get_by_role("button", name="Reset environment").click()

@@ -182,6 +182,7 @@ class RunningService:
                 "bob-token": person("bob"),
                 "stranger-token": {"kind": "user", "name": "eve", "scopes": []},
                 "instructor-token": person("kim", *scopes.INSTRUCTOR_SCOPES),
+                "admin-token": person("root", *scopes.ADMIN_SCOPES),
                 "ada-server-token": {
                     "kind": "user",
                     "name": "ada",

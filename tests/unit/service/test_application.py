@@ -90,7 +90,7 @@ def test_it_serves_takes_inventory_and_ends_on_sigterm(start, world, tmp_path):
     with running_service(world) as hub:
         service = start(hub.origin)
         service.wait_until_up()
-        headers = {"Authorization": "token instructor-token"}
+        headers = {"Authorization": "token admin-token"}
         assert requests.get(service.url + "api/health", timeout=5).status_code == 401
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

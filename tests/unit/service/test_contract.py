@@ -145,7 +145,7 @@ def fuzzed(tmp_path_factory):
 def test_no_request_breaks_the_contract(case, fuzzed):
     response = case.call(
         base_url=fuzzed.url.rstrip("/"),
-        headers={"Authorization": "token instructor-token"},
+        headers={"Authorization": "token admin-token"},
         timeout=10,
     )
     case.validate_response(response)

@@ -100,9 +100,10 @@ def test_someone_elses_operation_looks_like_none(ask, world):
 
 
 @pytest.mark.parametrize("path", ["api/devices", "api/leases"])
-def test_participants_do_not_see_everyone(ask, path):
+def test_only_admins_see_everyone(ask, path):
     assert ask("GET", path).status_code == 403
-    assert ask("GET", path, "instructor-token").status_code == 200
+    assert ask("GET", path, "instructor-token").status_code == 403
+    assert ask("GET", path, "admin-token").status_code == 200
 
 
 @pytest.mark.parametrize("token", [None, "nonsense"])
@@ -206,7 +207,7 @@ def test_health_tells_what_is_away(world):
     with running_service(world, engine=EngineSilent(world)) as ask:
         time.sleep(0.2)
         assert ask("GET", "api/health").json()["engine"] == "unavailable"
-        view = ask("GET", "api/health", "instructor-token").json()
+        view = ask("GET", "api/health", "admin-token").json()
         assert view["status"] == "degraded"
         assert view["engine"] == "The Docker Engine did not answer"
         assert view["hub"] == view["ledger"] == "ok"
@@ -248,19 +249,19 @@ def test_a_ledger_that_is_away_is_told_without_its_place(ask, world, monkeypatch
     assert "ledger" in answer.json()["message"]
     assert "/srv/secret" not in answer.text
     assert "/srv/secret" not in ask("GET", "api/health").text
-    assert "disk is full" in ask("GET", "api/health", "instructor-token").json()["ledger"]
+    assert "disk is full" in ask("GET", "api/health", "admin-token").json()["ledger"]
 
 
 def test_leases_show_ended_ones_on_demand(ask, world):
     world.stop_server("ada", "")
-    assert ask("GET", "api/leases", "instructor-token").json() == {"leases": []}
-    ended = ask("GET", "api/leases?include_ended=1", "instructor-token").json()["leases"]
+    assert ask("GET", "api/leases", "admin-token").json() == {"leases": []}
+    ended = ask("GET", "api/leases?include_ended=1", "admin-token").json()["leases"]
     assert [(lease["user"], lease["state"]) for lease in ended] == [("ada", "ended")]
-    assert ask("GET", "api/leases?include_ended=yes", "instructor-token").status_code == 400
+    assert ask("GET", "api/leases?include_ended=yes", "admin-token").status_code == 400
 
 
 def test_devices_show_who_holds_them(ask):
-    first, second = ask("GET", "api/devices", "instructor-token").json()["devices"]
+    first, second = ask("GET", "api/devices", "admin-token").json()["devices"]
     assert first["lease"]["user"] == "ada"
     assert second["lease"] is None
     assert first["simulated"] is True
@@ -335,7 +336,7 @@ def test_pages_of_others_are_not_found(ask, path):
 
 def test_the_devices_page_is_for_those_who_see_all(ask):
     assert ask("GET", "devices").status_code == 403
-    page = ask("GET", "devices", "instructor-token")
+    page = ask("GET", "devices", "admin-token")
     assert page.status_code == 200
     assert 'href="/services/gpucamp/users/ada/server"' in page.text
     assert "devices" not in ask("GET", "").text.split("</header>")[0]
