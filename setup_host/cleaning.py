@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from . import engine, hub_process, ledger, network, running, testing
+from . import engine, hub_process, network, running, testing
 from .engine_api import Engine, EngineError
 from .errors import SetupError
 from .progress import Progress
@@ -63,7 +63,7 @@ def clean(settings: Settings, progress: Progress, work_volumes: list[str]) -> No
     the_engine = Engine.from_environ(os.environ)
     plan = VolumePlan((), ())
     if the_engine.answers():
-        plan = plan_volumes(_volumes(the_engine, settings), work_volumes)
+        plan = plan_volumes(volumes(the_engine, settings.prefix), work_volumes)
     elif work_volumes:
         raise SetupError(
             "The Docker Engine does not answer, so no volume can be removed.",
@@ -92,14 +92,12 @@ def clean(settings: Settings, progress: Progress, work_volumes: list[str]) -> No
         )
 
 
-def _volumes(the_engine: Engine, settings: Settings) -> list[dict[str, Any]]:
-    identity = ledger.hub_id(settings)
-    if not identity:
-        return []
-    filters = json.dumps({"label": [f"gpucamp.hub={identity}"]})
+def volumes(the_engine: Engine, prefix: str) -> list[dict[str, Any]]:
+    """An installation's volumes, by prefix: a new ledger takes over those of the last one."""
+    filters = json.dumps({"label": [VOLUME_LABEL]})
     answer = the_engine.request("GET", "/volumes", query={"filters": filters})
-    found: list[dict[str, Any]] = answer.get("Volumes") or []
-    return found
+    ours = (f"{prefix}-env-", f"{prefix}-work-")
+    return [each for each in answer.get("Volumes") or [] if each["Name"].startswith(ours)]
 
 
 def _remove_from_engine(
@@ -122,7 +120,8 @@ def image_names(the_engine: Engine) -> list[str]:
     for label in (IMAGE_LABEL, BASE_LABEL):
         filters = json.dumps({"label": [label]})
         for image in the_engine.request("GET", "/images/json", query={"filters": filters}):
-            found.setdefault(image["Id"], image.get("RepoTags") or [image["Id"]])
+            tags = [tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"]
+            found.setdefault(image["Id"], tags or [image["Id"]])
     return [name for names in found.values() for name in names]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fake_engine import FakeEngine
 
-from setup_host.cleaning import BASE_LABEL, IMAGE_LABEL, image_names, plan_volumes
+from setup_host.cleaning import BASE_LABEL, IMAGE_LABEL, image_names, plan_volumes, volumes
 from setup_host.engine_api import Engine
 from setup_host.errors import SetupError
 
@@ -51,7 +51,7 @@ def test_a_name_that_is_not_in_full_one_of_ours_stops_everything(name: str) -> N
 
 def test_the_base_image_goes_last_and_every_image_once(tmp_path: Path) -> None:
     built = {"Id": "sha256:built", "RepoTags": ["gpucamp/torch-cuda:new"]}
-    older = {"Id": "sha256:older", "RepoTags": None}
+    older = {"Id": "sha256:older", "RepoTags": ["<none>:<none>"]}
     base = {"Id": "sha256:base", "RepoTags": ["gpucamp/debian:bookworm"]}
     labelled = {IMAGE_LABEL: [built, older], BASE_LABEL: [base, built, older]}
 
@@ -62,3 +62,11 @@ def test_the_base_image_goes_last_and_every_image_once(tmp_path: Path) -> None:
     with FakeEngine(tmp_path, {"GET /images/json": listed}) as fake:
         names = image_names(Engine(f"unix://{fake.socket}"))
     assert names == ["gpucamp/torch-cuda:new", "sha256:older", "gpucamp/debian:bookworm"]
+
+
+def test_volumes_of_another_installation_are_left_alone(tmp_path: Path) -> None:
+    other = [volume("gpucamp-spring-work-ada", "work"), volume("gpucamp-spring-env-ada-1", "work")]
+    found = (200, {"Volumes": [*VOLUMES[:2], *other]})
+    with FakeEngine(tmp_path, {"GET /volumes": found}) as fake:
+        ours = volumes(Engine(f"unix://{fake.socket}"), "gpucamp")
+    assert [each["Name"] for each in ours] == ["gpucamp-work-lin", "gpucamp-env-ada-1"]
