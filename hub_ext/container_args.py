@@ -103,7 +103,7 @@ def _host_config(lease: Lease, context: Context) -> Json:
         "SecurityOpt": ["no-new-privileges:true"],
         # the container's own /tmp: pip builds wheels and triton loads compiled kernels there
         "Tmpfs": {
-            "/tmp": f"rw,exec,nosuid,nodev,size={context.tmp_bytes},mode=1777",  # noqa: S108
+            "/tmp": f"rw,exec,nosuid,nodev,size={context.tmp_bytes},mode=1777",  # noqa: S108  (the container's)
             "/run": f"rw,noexec,nosuid,nodev,size={64 * 1024**2},mode=1777",
         },
         "ShmSize": context.shm_bytes or default_shm_bytes(gpus),

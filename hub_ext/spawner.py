@@ -203,7 +203,7 @@ class GPUDockerSpawner(DockerSpawner):
 
     async def _prepare(self) -> None:
         request = self._request
-        assert request is not None  # noqa: S101
+        assert request is not None  # noqa: S101  (checked above)
         side = await self._side()
         self._life = Lifecycle(side, self.user.name, self.name, self.object_name)
         self.progress_log.say(5, _("Looking for what is free"))
@@ -220,7 +220,7 @@ class GPUDockerSpawner(DockerSpawner):
         """Create and start the container, and return its address once the server answers."""
         deadline = asyncio.get_running_loop().time() + self.start_timeout - 1
         life = self._life
-        assert life is not None and life.lease is not None  # noqa: S101
+        assert life is not None and life.lease is not None  # noqa: S101  (the hook ran)
         lease = life.lease
         try:
             environment = await asyncio.to_thread(
