@@ -6,17 +6,47 @@ Every time is an aware UTC datetime; every size is in bytes; a device is named b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from enum import StrEnum
+from datetime import UTC, date, datetime, timedelta
+from enum import IntEnum, StrEnum
+
+from .policy import Policy
+
+EPOCH = datetime.fromtimestamp(0, UTC)
+Key = tuple[str, str]  # (user, server); "" is the default server
 
 
 class DeviceState(StrEnum):
-    """Whether a device may be leased."""
+    """What the last inventory said of a device's health."""
 
     HEALTHY = "healthy"
     MISSING = "missing"  # was in an earlier inventory, is not in the last one
     QUARANTINED = "quarantined"  # health check failed; `reason` says why
+
+
+class Cordon(StrEnum):
+    """What an admin said of a device, whatever its health."""
+
+    NONE = ""
+    CORDONED = "cordoned"  # no new leases
+    DRAINING = "draining"  # no new leases, and those there are come to an end
+
+
+class Link(IntEnum):
+    """How well two devices are linked: NVML's topology levels, and NVLink above them all.
+
+    n NVLinks between two devices count as NVLINK + n - 1. The order is that of NVIDIA's
+    go-gpuallocator.
+    """
+
+    OTHER_SOCKET = 0  # NVML_TOPOLOGY_SYSTEM: across NUMA nodes
+    SAME_NODE = 10  # NVML_TOPOLOGY_NODE, or only the NUMA node is known to be the same
+    HOST_BRIDGE = 20  # NVML_TOPOLOGY_HOSTBRIDGE
+    SWITCHES = 30  # NVML_TOPOLOGY_MULTIPLE: several PCIe switches
+    ONE_SWITCH = 40  # NVML_TOPOLOGY_SINGLE
+    BOARD = 50  # NVML_TOPOLOGY_INTERNAL: two GPUs on one card
+    NVLINK = 100
 
 
 class LeaseState(StrEnum):
@@ -30,7 +60,12 @@ class LeaseState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One GPU or MIG instance as an inventory found it."""
+    """One GPU or MIG instance as an inventory found it.
+
+    `slots`, `shared` and `pool` come from the policy: an inventory leaves them alone, the ledger
+    fills them in. `links` are (UUID of another device, a Link's score), best first. The last two
+    are None where NVML does not say; they are not kept in the ledger.
+    """
 
     uuid: str
     name: str
@@ -41,6 +76,18 @@ class Device:
     slots: int = 1
     healthy: bool = True
     reason: str = ""
+    shared: bool = False
+    pool: str = ""
+    parent: str = ""  # of a MIG instance: its card's UUID
+    numa_node: int | None = None
+    links: tuple[tuple[str, int], ...] = ()
+    compute_processes: int | None = None
+    utilization_percent: int | None = None
+
+    @property
+    def is_mig(self) -> bool:
+        """Whether it is a MIG instance, which can do no DDP with others."""
+        return bool(self.parent)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +99,65 @@ class DeviceRecord:
     last_seen: datetime
     reason: str = ""
     lease_ids: tuple[str, ...] = ()
+    cordon: Cordon = Cordon.NONE
+    cordon_reason: str = ""
+
+    @property
+    def accepts(self) -> bool:
+        """True if it may be leased as soon as it is free."""
+        return self.state is DeviceState.HEALTHY and self.cordon is Cordon.NONE
+
+    @property
+    def free_slots(self) -> int:
+        """How many new leases it can take now: at most one if it is exclusive."""
+        return max(0, self.device.slots - len(self.lease_ids)) if self.accepts else 0
 
     @property
     def is_free(self) -> bool:
-        """True if a new exclusive lease may take it."""
-        return self.state is DeviceState.HEALTHY and not self.lease_ids
+        """True if nobody has it and it may be leased."""
+        return self.accepts and not self.lease_ids
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChange:
+    """What an inventory changed of a device's state, and the live leases that it concerns."""
+
+    uuid: str
+    name: str
+    before: DeviceState | None  # None: never seen before
+    after: DeviceState
+    reason: str = ""
+    lease_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a server asks for, validated by options.py."""
+    """What a server asks for, validated by options.py, with what the policy says of its user."""
 
     user: str
     server: str  # "" is the default server
     gpus: int
+    model: str = ""  # a part of the device's name, in any case; "" is any
+    min_memory_bytes: int = 0
+    share: bool = False  # a slot of a shared device instead of a device
+    groups: tuple[str, ...] = ()  # of the user, sorted
+    priority: int = 0
+    term: timedelta | None = None  # how long the lease will last; None: without end
 
 
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """A request that waits; `sequence` is its place in order of arrival."""
+    """A request that waits; `sequence` is its place in order of arrival.
+
+    `waiter` is the run of the hub that waits for it (see Snapshot.run). One of an earlier run has
+    nobody who would take what it is granted until the service starts it again with `user_options`.
+    """
 
     request: Request
     sequence: int
     enqueued_at: datetime
+    waiter: str = ""
+    user_options: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +175,32 @@ class Lease:
     ended_at: datetime | None = None
     end_reason: str = ""
     gone_at: datetime | None = None  # while HELD: since when its container is known to be gone
+    shared: bool = False
+    groups: tuple[str, ...] = ()  # of the user, when it was granted
+    expires_at: datetime | None = None  # the end of its term; None: without end
+    extensions: int = 0  # how often its user extended it
+    idle_since: datetime | None = None  # its devices do nothing
+    reclaim_at: datetime | None = None  # its user was warned; taken back then, if still idle
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a placement decision may look at, read in one transaction."""
+    """All that a placement decision may look at, read in one transaction at `now`.
+
+    `usage` are device-seconds of each user, live leases included, where those of one half-life ago
+    count half. `typical_lease` is the median duration of the latest leases that ended (None: too
+    few to say). `run` names the hub process that waits for the entries of the queue.
+    """
 
     devices: tuple[DeviceRecord, ...]
     queue: tuple[QueueEntry, ...]  # in order of arrival
     leases: tuple[Lease, ...] = ()  # not ended
+    now: datetime = EPOCH
+    usage: Mapping[str, float] = field(default_factory=dict)
+    typical_lease: timedelta | None = None
+    policy: Policy = field(default_factory=Policy)
+    run: str = ""
+    run_since: datetime = EPOCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +263,41 @@ class AuditEntry:
     action: str
     lease_id: str = ""
     detail: str = ""
+
+
+class NoticeKind(StrEnum):
+    """What a user is told about their server; wording.py has the words."""
+
+    DEVICE_QUARANTINED = "device_quarantined"  # detail: device, reason
+    DEVICE_BACK = "device_back"  # detail: device
+    DRAINING = "draining"  # detail: device, reason, until (ISO 8601)
+    LEASE_EXPIRED = "lease_expired"  # the server was stopped: its term was over
+    LEASE_RECLAIMED = "lease_reclaimed"  # it was stopped: idle while others waited
+    QUOTA_USED_UP = "quota_used_up"  # it was stopped: no device-hours left
+    START_LOST = (
+        "start_lost"  # a start that waited in line did not survive a restart; detail: reason
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What happened to a server without its user's doing; kept until they have read it."""
+
+    id: int
+    user: str
+    server: str
+    at: datetime
+    kind: NoticeKind
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Device-seconds on one UTC day. `group` "" is the user's whole use; with a name, the part that
+    counts for that group of theirs as well."""
+
+    day: date
+    user: str
+    group: str
+    device_uuid: str
+    seconds: float

@@ -1,0 +1,157 @@
+"""What the admin allows: pools, sharing, terms, quotas, the queue's order. Pure.
+
+What this module guarantees: a Policy is consistent whatever it was made from (policy_settings.py
+refuses the rest before the hub starts); it goes to JSON and back unchanged, which is how it reaches
+the ledger and, by it, the service; what holds for a user depends on their groups only.
+
+Where several groups of a user set the same limit, the most generous one holds; where none does, the
+default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime, timedelta
+
+ALL_DEVICES = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Devices with a purpose. A device in no pool is exclusive, and for all.
+
+    `devices` are UUIDs, or ("*",): all that no other pool names. `slots` above 1 make them shared
+    by that many leases at a time. `groups` are those who may have them; () is everyone.
+    """
+
+    name: str
+    devices: tuple[str, ...] = (ALL_DEVICES,)
+    slots: int = 1
+    groups: tuple[str, ...] = ()
+
+    @property
+    def shared(self) -> bool:
+        """Whether its devices are given in slots, without protection of memory."""
+        return self.slots > 1
+
+    def admits(self, groups: Collection[str]) -> bool:
+        """Whether a user of these groups may have its devices."""
+        return not self.groups or not set(self.groups).isdisjoint(groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Limits of one user.
+
+    None: not limited (in a group's rule: not said, so the default holds; math.inf lifts a limit).
+    """
+
+    priority: int | None = None  # 0 to 10; higher goes first in the queue
+    lease_hours: float | None = None
+    max_devices: int | None = None  # at once, over all servers
+    max_servers: int | None = None  # at once
+    device_hours_per_day: float | None = None  # of a UTC day
+    device_hours: float | None = None  # since Policy.event_start
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLimits:
+    """Limits of all members of a group together. None: not limited."""
+
+    max_devices: int | None = None  # at once; more wait
+    device_hours_per_day: float | None = None
+    device_hours: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything together. The defaults are those of an installation that sets nothing."""
+
+    pools: tuple[Pool, ...] = ()
+    default: Rule = field(default_factory=lambda: Rule(priority=0, lease_hours=8.0))
+    rules: Mapping[str, Rule] = field(default_factory=dict)  # by group
+    group_limits: Mapping[str, GroupLimits] = field(default_factory=dict)
+    event_start: datetime | None = None  # None: since the ledger was made
+    half_life: timedelta = timedelta(hours=6)  # after it, usage counts half in the queue's order
+    aging: timedelta = timedelta(minutes=60)  # after it, waiting is worth one more priority
+    extension: timedelta = timedelta(hours=1)  # what a user adds at once
+    auto_extend: bool = True  # a lease whose term is over goes on until somebody waits for it
+    warnings: tuple[timedelta, ...] = (
+        timedelta(minutes=30),
+        timedelta(minutes=10),
+        timedelta(minutes=5),
+    )  # before the end, longest first
+    idle_after: timedelta | None = None  # None: idle devices are not taken back
+    idle_answer: timedelta = timedelta(minutes=10)  # how long a user has to answer
+    idle_utilization_percent: int = 3  # at most this counts as idle
+
+    def pool_of(self, uuid: str) -> Pool | None:
+        """The pool that a device belongs to: one that names it, else one of all devices."""
+        for pool in self.pools:
+            if uuid in pool.devices:
+                return pool
+        return next((pool for pool in self.pools if ALL_DEVICES in pool.devices), None)
+
+    def pool(self, name: str) -> Pool | None:
+        """The pool of this name; a device keeps its pool's name when the policy drops the pool."""
+        return next((pool for pool in self.pools if pool.name == name), None)
+
+    def admits(self, pool_name: str, groups: Collection[str]) -> bool:
+        """Whether a user of these groups may have a device of this pool ("": of none)."""
+        pool = self.pool(pool_name)
+        return pool is None or pool.admits(groups)
+
+    def rule_for(self, groups: Collection[str]) -> Rule:
+        """What holds for a user of these groups."""
+        said = [rule for name, rule in self.rules.items() if name in groups]
+        chosen = {}
+        for each in fields(Rule):
+            values = [v for rule in said if (v := getattr(rule, each.name)) is not None]
+            chosen[each.name] = max(values) if values else getattr(self.default, each.name)
+        return Rule(**chosen)
+
+
+def to_json(policy: Policy) -> dict[str, object]:
+    """JSON-ready values; times in seconds and ISO 8601."""
+    value = asdict(policy)
+    for each in fields(Policy):
+        value[each.name] = _plain(value[each.name])
+    return value
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+def from_json(value: Mapping[str, object]) -> Policy:
+    """The inverse of to_json. Raises KeyError, TypeError, ValueError on anything else."""
+    v: dict[str, object] = dict(value)
+    pools = [dict(pool) for pool in v["pools"]]  # type: ignore[attr-defined]
+    v["pools"] = tuple(
+        Pool(**pool | {"devices": tuple(pool["devices"]), "groups": tuple(pool["groups"])})
+        for pool in pools
+    )
+    v["default"] = Rule(**v["default"])  # type: ignore[arg-type]
+    v["rules"] = {k: Rule(**r) for k, r in v["rules"].items()}  # type: ignore[attr-defined]
+    limits = v["group_limits"].items()  # type: ignore[attr-defined]
+    v["group_limits"] = {name: GroupLimits(**each) for name, each in limits}
+    start = v["event_start"]
+    v["event_start"] = datetime.fromisoformat(str(start)) if start is not None else None
+    for name in ("half_life", "aging", "extension", "idle_answer"):
+        v[name] = timedelta(seconds=float(str(v[name])))
+    idle = v["idle_after"]
+    v["idle_after"] = timedelta(seconds=float(str(idle))) if idle is not None else None
+    v["warnings"] = tuple(
+        timedelta(seconds=seconds)
+        for seconds in v["warnings"]  # type: ignore[attr-defined]
+    )
+    return Policy(**v)  # type: ignore[arg-type]
