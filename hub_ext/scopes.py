@@ -28,12 +28,18 @@ ENVIRONMENT_READ = "custom:gpucamp:environment:read"
 ENVIRONMENT_RESET = "custom:gpucamp:environment:reset"
 DEVICES_READ = "custom:gpucamp:devices:read"
 LEASES_READ = "custom:gpucamp:leases:read"
+LEASE_EXTEND = "custom:gpucamp:lease:extend"
+DEVICES_MANAGE = "custom:gpucamp:devices:manage"
 
 CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     ENVIRONMENT_READ: {"description": "See a server's environment and lease in gpucamp."},
     ENVIRONMENT_RESET: {"description": "Reset a server's environment, and undo it."},
     DEVICES_READ: {"description": "See all GPUs and who holds them."},
-    LEASES_READ: {"description": "See all GPU leases."},
+    LEASES_READ: {"description": "See all GPU leases, who waits for one, and who used how much."},
+    LEASE_EXTEND: {
+        "description": "Extend a server's GPU lease, answer its warnings, and leave the line."
+    },
+    DEVICES_MANAGE: {"description": "Take GPUs out of use for repair, and give them back."},
 }
 
 # Without it JupyterHub lets nobody near the service.
@@ -44,17 +50,19 @@ USER_SCOPES: tuple[str, ...] = (
     ACCESS_SERVICE,
     f"{ENVIRONMENT_READ}!user",
     f"{ENVIRONMENT_RESET}!user",
+    f"{LEASE_EXTEND}!user",
 )
 
 # JUPYTERHUB_API_TOKEN of a user's server. Any code in a notebook can read it, so it can neither
 # start nor stop servers (`servers` would accept arbitrary user_options): it asks the service for a
-# reset of that one server. Naming scopes replaces JupyterHub's default list, so that comes first.
+# reset of that one server, or for more time for its lease. Naming scopes replaces JupyterHub's default list, so that comes first.
 SERVER_TOKEN_SCOPES: tuple[str, ...] = (
     "users:activity!user",
     "access:servers!server",
     ACCESS_SERVICE,
     f"{ENVIRONMENT_READ}!server",
     f"{ENVIRONMENT_RESET}!server",
+    f"{LEASE_EXTEND}!server",
 )
 
 # What a visitor's browser session at the service may carry, of what the visitor holds.
@@ -63,9 +71,12 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     ENVIRONMENT_RESET,
     DEVICES_READ,
     LEASES_READ,
+    LEASE_EXTEND,
+    DEVICES_MANAGE,
 )
 
-# The service's own token: it stops and starts servers (reset), reads their user_options, and
+# The service's own token: it stops and starts servers (reset, ends of leases, starts that a restart
+# of the hub interrupted), reads their user_options, and
 # resolves `!group=` filters of those who ask. It cannot read auth state or change users.
 SERVICE_SCOPES: tuple[str, ...] = (
     "servers",
@@ -73,13 +84,19 @@ SERVICE_SCOPES: tuple[str, ...] = (
     "read:users:groups",
 )
 
-# An instructor of the whole event. For the instructor of one class, end the two environment
-# scopes with `!group=<class>`.
+# An instructor of the whole event. For the instructor of one class, end all but the first with
+# `!group=<class>`.
 INSTRUCTOR_SCOPES: tuple[str, ...] = (
     ACCESS_SERVICE,
     ENVIRONMENT_READ,
     ENVIRONMENT_RESET,
+    LEASE_EXTEND,
 )
 
 # What JupyterHub's own role `admin` lacks. Devices and leases, with who holds them, are for admins.
-ADMIN_SCOPES: tuple[str, ...] = (*INSTRUCTOR_SCOPES, DEVICES_READ, LEASES_READ)
+ADMIN_SCOPES: tuple[str, ...] = (
+    *INSTRUCTOR_SCOPES,
+    DEVICES_READ,
+    DEVICES_MANAGE,
+    LEASES_READ,
+)
