@@ -55,7 +55,8 @@ USER_SCOPES: tuple[str, ...] = (
 
 # JUPYTERHUB_API_TOKEN of a user's server. Any code in a notebook can read it, so it can neither
 # start nor stop servers (`servers` would accept arbitrary user_options): it asks the service for a
-# reset of that one server, or for more time for its lease. Naming scopes replaces JupyterHub's default list, so that comes first.
+# reset of that one server, or for more time for its lease. Naming scopes replaces JupyterHub's
+# default list, so that comes first.
 SERVER_TOKEN_SCOPES: tuple[str, ...] = (
     "users:activity!user",
     "access:servers!server",
@@ -76,8 +77,8 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
 )
 
 # The service's own token: it stops and starts servers (reset, ends of leases, starts that a restart
-# of the hub interrupted), reads their user_options, and
-# resolves `!group=` filters of those who ask. It cannot read auth state or change users.
+# of the hub interrupted), reads their user_options, and resolves `!group=` filters of those who
+# ask. It cannot read auth state or change users.
 SERVICE_SCOPES: tuple[str, ...] = (
     "servers",
     "read:users:name",
