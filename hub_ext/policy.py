@@ -10,6 +10,7 @@ default.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -44,7 +45,8 @@ class Pool:
 class Rule:
     """Limits of one user.
 
-    None: not limited (in a group's rule: not said, so the default holds; math.inf lifts a limit).
+    None: not limited. In a group's rule: not said, so the default holds; there math.inf lifts a
+    limit. `Policy.rule_for` gives no math.inf.
     """
 
     priority: int | None = None  # 0 to 10; higher goes first in the queue
@@ -108,7 +110,8 @@ class Policy:
         chosen = {}
         for each in fields(Rule):
             values = [v for rule in said if (v := getattr(rule, each.name)) is not None]
-            chosen[each.name] = max(values) if values else getattr(self.default, each.name)
+            most = max(values) if values else getattr(self.default, each.name)
+            chosen[each.name] = None if most == math.inf else most
         return Rule(**chosen)
 
 
