@@ -16,6 +16,7 @@ enum {
     NVML_ERROR_NOT_FOUND = 6,
     NVML_ERROR_INSUFFICIENT_SIZE = 7,
     NVML_ERROR_DRIVER_NOT_LOADED = 9,
+    NVML_ERROR_TIMEOUT = 10,
     NVML_ERROR_LIBRARY_NOT_FOUND = 12,
     NVML_ERROR_GPU_IS_LOST = 15,
     NVML_ERROR_MEMORY = 20,
@@ -69,6 +70,40 @@ typedef struct {
     } value;
 } nvmlFieldValue_t;
 
+typedef struct nvmlEventSet_st *nvmlEventSet_t;
+
+typedef struct {
+    nvmlDevice_t device;
+    unsigned long long eventType, eventData;
+    unsigned int gpuInstanceId, computeInstanceId;
+} nvmlEventData_t;
+
+#define NVML_EVENT_DOUBLE_BIT_ECC_ERROR 2ULL
+#define NVML_EVENT_XID_CRITICAL_ERROR 8ULL
+
+enum { /* nvmlGpuTopologyLevel_t */
+    NVML_TOPOLOGY_INTERNAL = 0,
+    NVML_TOPOLOGY_NODE = 40,
+    NVML_TOPOLOGY_SYSTEM = 50
+};
+
+enum { /* nvmlGpuP2PCapsIndex_t */
+    NVML_P2P_CAPS_INDEX_NVLINK = 2,
+    NVML_P2P_CAPS_INDEX_UNKNOWN = 5
+};
+
+enum { /* nvmlGpuP2PStatus_t */
+    NVML_P2P_STATUS_OK = 0,
+    NVML_P2P_STATUS_NOT_SUPPORTED = 5
+};
+
+enum { /* nvmlIntNvLinkDeviceType_t */
+    NVML_NVLINK_DEVICE_TYPE_GPU = 0,
+    NVML_NVLINK_DEVICE_TYPE_SWITCH = 2
+};
+
+#define NVML_NVLINK_MAX_LINKS 36
+#define NVML_INSTANCE_NONE 0xFFFFFFFFU /* an event or a process of no MIG instance */
 #define NVML_VALUE_TYPE_UNSIGNED_INT 1
 #define NVML_FI_DEV_GET_GPU_RECOVERY_ACTION 230
 #define NVML_TEMPERATURE_GPU 0

@@ -76,13 +76,13 @@ static Device *find_device(const char *uuid) {
     return NULL;
 }
 
-static nvmlDevice_t handle_of(const Device *device) {
+static nvmlDevice_t handle_of(const char *uuid) {
     for (int i = 0; i < handle_count; i++)
-        if (strcmp(handles[i].uuid, device->uuid) == 0)
+        if (strcmp(handles[i].uuid, uuid) == 0)
             return &handles[i];
     if (handle_count == MAX_HANDLES)
         return NULL;
-    memcpy(handles[handle_count].uuid, device->uuid, TEXT_SIZE);
+    snprintf(handles[handle_count].uuid, TEXT_SIZE, "%s", uuid);
     return &handles[handle_count++];
 }
 
@@ -115,7 +115,7 @@ static nvmlReturn_t begin_locked(const char *call, nvmlDevice_t handle, Device *
         if (!is_handle(handle))
             return NVML_ERROR_INVALID_ARGUMENT;
         const Device *found = find_device(handle->uuid);
-        if (!found)
+        if (!found || found->lost)
             return NVML_ERROR_GPU_IS_LOST;
         *device = *found;
         if (find_fault(&found->faults, call))
@@ -192,7 +192,7 @@ API const char *nvmlErrorString(nvmlReturn_t result) {
     case NVML_ERROR_NOT_FOUND: return "Not Found";
     case NVML_ERROR_INSUFFICIENT_SIZE: return "Insufficient Size";
     case NVML_ERROR_DRIVER_NOT_LOADED: return "Driver Not Loaded";
-    case 10: return "Timeout";
+    case NVML_ERROR_TIMEOUT: return "Timeout";
     case NVML_ERROR_LIBRARY_NOT_FOUND: return "NVML Shared Library Not Found";
     case 13: return "Function Not Found";
     case NVML_ERROR_GPU_IS_LOST: return "GPU is lost";
@@ -261,8 +261,10 @@ nvmlReturn_t give_handle(const char *call, int (*fits)(const Device *, const voi
         if (!fits(device, wanted))
             continue;
         const Fault *fault = find_fault(&device->faults, call);
-        *handle = handle_of(device);
+        *handle = handle_of(device->uuid);
         result = *handle ? NVML_SUCCESS : NVML_ERROR_MEMORY;
+        if (device->lost)
+            result = NVML_ERROR_GPU_IS_LOST;
         if (fault) {
             result = fault->error;
             delay = fault->sleep;
@@ -317,3 +319,63 @@ API nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *id, nvmlDevice_t *
     return give_handle(__func__, has_bus_id, id, handle, NVML_ERROR_NOT_FOUND);
 }
 
+/* ---- for the functions about links and events ------------------------------------------------- */
+
+nvmlDevice_t handle_for(const char *uuid) {
+    pthread_mutex_lock(&lock);
+    nvmlDevice_t handle = handle_of(uuid);
+    pthread_mutex_unlock(&lock);
+    return handle;
+}
+
+static const Link *find_link(int one, int other) {
+    for (int i = 0; i < state.link_count; i++) {
+        const int *ends = state.links[i].between;
+        if ((ends[0] == one && ends[1] == other) || (ends[0] == other && ends[1] == one))
+            return &state.links[i];
+    }
+    return NULL;
+}
+
+Link link_between(const Device *one, const Device *other) {
+    int same_node = one->numa_node == other->numa_node;
+    Link link = {.level = -1, .p2p = -1};
+    pthread_mutex_lock(&lock);
+    const Link *said = find_link(one->position, other->position);
+    if (said)
+        link = *said;
+    pthread_mutex_unlock(&lock);
+    if (link.level < 0)
+        link.level = same_node ? NVML_TOPOLOGY_NODE : NVML_TOPOLOGY_SYSTEM;
+    int joined = link.nvlinks > 0 || (one->switch_links > 0 && other->switch_links > 0);
+    if (link.p2p < 0)
+        link.p2p = joined ? NVML_P2P_STATUS_OK : NVML_P2P_STATUS_NOT_SUPPORTED;
+    return link;
+}
+
+int far_end(const Device *device, unsigned int number, Device *far) {
+    unsigned int first = 0;
+    int found = 0;
+    pthread_mutex_lock(&lock);
+    for (int other = 0; other < state.card_count && !found; other++) {
+        const Link *link = other == device->position ? NULL : find_link(device->position, other);
+        if (!link)
+            continue;
+        found = number >= first && number < first + link->nvlinks;
+        if (found)
+            *far = state.devices[other];
+        first += link->nvlinks;
+    }
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+int copy_events(Event *events, int first, int room) {
+    pthread_mutex_lock(&lock);
+    refresh(0);
+    int count = state.event_count;
+    for (int i = 0; i < room && first + i < count; i++)
+        events[i] = state.events[first + i];
+    pthread_mutex_unlock(&lock);
+    return count;
+}

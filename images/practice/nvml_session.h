@@ -16,6 +16,18 @@ nvmlReturn_t give_text(const char *text, char *buffer, unsigned int size);
 nvmlReturn_t give_handle(const char *call, int (*fits)(const Device *, const void *),
                          const void *wanted, nvmlDevice_t *handle, nvmlReturn_t none);
 
+/* The handle that a UUID always has, whether or not its device is there; NULL if there are too many. */
+nvmlDevice_t handle_for(const char *uuid);
+
+/* How two cards are linked: what the file says, else made up from their NUMA nodes. */
+Link link_between(const Device *one, const Device *other);
+
+/* Copies up to `room` events from number `first` on; gives how many there are in all. */
+int copy_events(Event *events, int first, int room);
+
+/* Copies the `link`-th NVLink's far end, a card, of a card; 0 if that link has none. */
+int far_end(const Device *device, unsigned int link, Device *far);
+
 int has_index(const Device *device, const void *index); /* an int: the number of a card */
 
 typedef struct {

@@ -32,6 +32,11 @@ static unsigned long long read_number(const cJSON *object, const char *key,
     return (unsigned long long)item->valuedouble;
 }
 
+static unsigned int read_nvlinks(const cJSON *object, const char *key) {
+    unsigned long long number = read_number(object, key, 0);
+    return number < NVML_NVLINK_MAX_LINKS ? (unsigned int)number : NVML_NVLINK_MAX_LINKS;
+}
+
 /* nvmlInit_v2 and nvmlInitWithFlags are one call to who writes a fault for nvmlInit. */
 static void base_name(const char *call, char *target) {
     copy_text(target, call);
@@ -80,6 +85,7 @@ static Device *add_device(State *state, const char *uuid, int parent, int positi
     copy_text(device->name, DEFAULT_NAME);
     device->parent = parent;
     device->position = position;
+    device->numa_node = -1;
     device->memory_total = 40 * GIB;
     device->temperature = 36;
     device->power = 55000;
@@ -111,6 +117,11 @@ static void read_device(const cJSON *object, Device *device) {
     device->clocks_event_reasons =
         read_number(object, "clocks_event_reasons", device->clocks_event_reasons);
 
+    if (cJSON_GetObjectItemCaseSensitive(object, "numa_node"))
+        device->numa_node = (int)read_number(object, "numa_node", 0) % MAX_DEVICES;
+    device->switch_links = read_nvlinks(object, "nvswitch_links");
+    device->lost = cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, "lost"));
+
     const cJSON *capability = cJSON_GetObjectItemCaseSensitive(object, "compute_capability");
     if (cJSON_GetArraySize(capability) == 2) {
         device->capability_major = cJSON_GetArrayItem(capability, 0)->valueint;
@@ -140,6 +151,46 @@ static void read_device(const cJSON *object, Device *device) {
         entry->memory = read_number(process, "memory", 0);
     }
     read_faults(object, &device->faults);
+}
+
+static int index_of_card(const State *state, const cJSON *uuid) {
+    for (int i = 0; cJSON_IsString(uuid) && i < state->card_count; i++)
+        if (strcmp(state->devices[i].uuid, uuid->valuestring) == 0)
+            return i;
+    return -1;
+}
+
+static void read_links(const cJSON *root, State *state) {
+    const cJSON *object;
+    cJSON_ArrayForEach(object, cJSON_GetObjectItemCaseSensitive(root, "links")) {
+        const cJSON *between = cJSON_GetObjectItemCaseSensitive(object, "between");
+        Link *link = &state->links[state->link_count];
+        if (state->link_count == MAX_LINKS)
+            return;
+        for (int end = 0; end < 2; end++)
+            link->between[end] = index_of_card(state, cJSON_GetArrayItem(between, end));
+        if (link->between[0] < 0 || link->between[1] < 0)
+            continue; /* a card that is away */
+        link->nvlinks = read_nvlinks(object, "nvlinks");
+        const cJSON *level = cJSON_GetObjectItemCaseSensitive(object, "level");
+        const cJSON *p2p = cJSON_GetObjectItemCaseSensitive(object, "p2p");
+        link->level = cJSON_IsNumber(level) ? level->valueint : -1;
+        link->p2p = cJSON_IsNumber(p2p) ? p2p->valueint : -1;
+        state->link_count++;
+    }
+}
+
+static void read_events(const cJSON *root, State *state) {
+    const cJSON *object;
+    cJSON_ArrayForEach(object, cJSON_GetObjectItemCaseSensitive(root, "events")) {
+        if (state->event_count == MAX_EVENTS)
+            return;
+        Event *event = &state->events[state->event_count++];
+        read_text(object, "uuid", event->uuid);
+        event->xid = read_number(object, "xid", 0);
+        event->type = read_number(object, "type", NVML_EVENT_XID_CRITICAL_ERROR);
+        event->error = (nvmlReturn_t)read_number(object, "error", NVML_SUCCESS);
+    }
 }
 
 /* The UUID of a device's JSON object, or NULL for one that cannot be a device. */
@@ -187,10 +238,14 @@ void state_from_json(State *state, const char *json) {
                 continue;
             parent->mig_count++;
             device->minor = parent->minor;
+            device->numa_node = parent->numa_node;
             read_device(part, device);
+            device->lost |= parent->lost;
         }
         card++;
     }
+    read_links(root, state);
+    read_events(root, state);
     cJSON_Delete(root);
 }
 
@@ -236,6 +291,21 @@ static void add_device_files(State *state) {
     }
 }
 
+/* The plan that hub_ext/inventory/practice.py has, too: pairs with four NVLinks, four cards on a
+ * NUMA node, two nodes. */
+static void link_practice_cards(State *state) {
+    for (int i = 0; i < state->card_count; i++) {
+        Device *device = &state->devices[i];
+        device->numa_node = (int)(device->minor / 4 % 2);
+        for (int other = 0; other < i && state->link_count < MAX_LINKS; other++) {
+            if (state->devices[other].minor / 2 != device->minor / 2)
+                continue;
+            state->links[state->link_count++] =
+                (Link){.between = {other, i}, .level = -1, .p2p = -1, .nvlinks = 4};
+        }
+    }
+}
+
 void state_from_environment(State *state, const char *visible_devices) {
     memset(state, 0, sizeof *state);
     copy_text(state->driver_version, "570.172.08");
@@ -243,6 +313,7 @@ void state_from_environment(State *state, const char *visible_devices) {
     if (!visible_devices || !*visible_devices || strcmp(visible_devices, "void") == 0 ||
         strcmp(visible_devices, "none") == 0) {
         add_device_files(state);
+        link_practice_cards(state);
         if (state->card_count == 0)
             state->broken = NVML_ERROR_LIBRARY_NOT_FOUND;
         return;
@@ -260,6 +331,7 @@ void state_from_environment(State *state, const char *visible_devices) {
         if (card && strncmp(entry, "MIG-", 4) == 0)
             slices[card->position] = entry;
     }
+    link_practice_cards(state);
     for (int card = 0; card < state->card_count; card++) {
         if (slices[card] && add_device(state, slices[card], card, 0))
             state->devices[card].mig_count = 1;

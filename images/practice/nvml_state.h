@@ -8,6 +8,8 @@
 #define MAX_DEVICES 64
 #define MAX_FAULTS 32
 #define MAX_PROCESSES 32
+#define MAX_LINKS 256
+#define MAX_EVENTS 256
 
 typedef struct {
     char call[TEXT_SIZE]; /* an NVML function without its version suffix */
@@ -39,10 +41,26 @@ typedef struct {
     unsigned int rows_correctable, rows_uncorrectable, rows_pending, rows_failure;
     unsigned int retired_pages_pending, recovery_action;
     unsigned int pcie_generation, pcie_width, pcie_max_generation, pcie_max_width;
+    int lost;      /* off the bus: every call about it says so */
+    int numa_node; /* -1: the card does not say */
+    unsigned int switch_links; /* NVLinks that go to an NVSwitch */
     int process_count;
     Process processes[MAX_PROCESSES];
     Faults faults;
 } Device;
+
+/* How two cards are linked, where the file says so. */
+typedef struct {
+    int between[2]; /* indices of cards */
+    int level, p2p; /* NVML's numbers; -1: by the NUMA node, by the NVLinks */
+    unsigned int nvlinks;
+} Link;
+
+typedef struct {
+    char uuid[TEXT_SIZE]; /* of a card; "" for an error */
+    unsigned long long type, xid;
+    nvmlReturn_t error; /* what waiting returns instead of an event */
+} Event;
 
 typedef struct {
     nvmlReturn_t broken; /* what every call returns; 0 if the state was read */
@@ -51,6 +69,10 @@ typedef struct {
     int card_count;   /* cards come first, ... */
     int device_count; /* ... then MIG devices */
     Device devices[MAX_DEVICES];
+    int link_count;
+    Link links[MAX_LINKS];
+    int event_count;
+    Event events[MAX_EVENTS]; /* all that ever were, oldest first */
     Faults faults;
 } State;
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,3 +47,22 @@ def environment(stand_in: Path) -> dict[str, str]:
     """Variables under which a program finds the stand-in."""
     kept = {k: v for k, v in os.environ.items() if k not in ("NVIDIA_VISIBLE_DEVICES",)}
     return kept | {"LD_LIBRARY_PATH": str(stand_in / "lib")}
+
+
+@pytest.fixture
+def in_python(environment: dict[str, str]) -> Callable[..., object]:
+    """Runs Python with `import pynvml as n`; gives what it printed as JSON."""
+
+    def run(code: str, timeout: float = 30, **variables: object) -> object:
+        script = "import json, pynvml as n\nshow = lambda v: print(json.dumps(v))\n"
+        result = subprocess.run(
+            [sys.executable, "-c", script + textwrap.dedent(code)],
+            env=environment | {k: str(v) for k, v in variables.items()},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    return run

@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
-import textwrap
 import time
 
 import pytest
 
 UUID = "GPU-5ca1ab1e-0000-4000-8000-{:012x}"
-
-
-@pytest.fixture
-def in_python(environment):
-    """Runs Python with `import pynvml as n`; gives what it printed as JSON."""
-
-    def run(code: str, timeout: float = 30, **variables: object) -> object:
-        script = "import json, pynvml as n\nshow = lambda v: print(json.dumps(v))\n"
-        result = subprocess.run(
-            [sys.executable, "-c", script + textwrap.dedent(code)],
-            env=environment | {k: str(v) for k, v in variables.items()},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-        assert result.returncode == 0, result.stderr
-        return json.loads(result.stdout)
-
-    return run
 
 
 ERROR_OF = """
