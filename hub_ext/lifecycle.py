@@ -107,7 +107,7 @@ class Lifecycle:
                     return self.lease
             place = place_of(seen, request)
             if place is not None:
-                length = len(line_up(seen.queue, seen.devices))
+                length = len(line_up(seen))
                 if told != (place.position, length):
                     told = (place.position, length)
                     tell(place, length)

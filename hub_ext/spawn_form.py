@@ -38,7 +38,7 @@ def facts_of(snapshot: Snapshot) -> FormFacts:
     return FormFacts(
         total=usable_count(snapshot.devices),
         free=len(free_devices(snapshot.devices)),
-        waiting=len(line_up(snapshot.queue, snapshot.devices)),
+        waiting=len(line_up(snapshot)),
         simulated=any(each.device.simulated for each in present),
         kinds=tuple(sorted({each.device.name for each in present})),
     )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_ext.fair_queue import grant, line_up, place_of
+from hub_ext.fair_queue import decide, grant, line_up, place_of
 from hub_ext.models import Device, DeviceRecord, DeviceState, QueueEntry, Request, Snapshot
-from hub_ext.placement import choose, free_devices, promised_count, usable_count
+from hub_ext.placement import choose as choose_for
+from hub_ext.placement import free_devices, promised_count, usable_count
+from hub_ext.policy import Policy
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -23,6 +25,10 @@ def record(
     leases: tuple[str, ...] = (),
 ) -> DeviceRecord:
     return DeviceRecord(Device(uuid, name, 80), state, NOW, lease_ids=leases)
+
+
+def choose(devices: Iterable[DeviceRecord], gpus: int) -> tuple[str, ...] | None:
+    return choose_for(devices, Request("ada", "", gpus), Policy())
 
 
 def queue(*gpus: int) -> tuple[QueueEntry, ...]:
@@ -99,7 +105,7 @@ def test_a_choice_is_free_distinct_and_depends_on_nothing_else(
 def test_the_order_is_that_of_arrival() -> None:
     waiting = queue(1, 0, 2, 1)
     devices = (record("a"), record("b"))
-    places = line_up(waiting[::-1], devices)
+    places = line_up(Snapshot(devices, waiting[::-1]))
     assert [(place.entry.request.user, place.position) for place in places] == [
         ("user0", 1),
         ("user2", 2),
@@ -107,7 +113,7 @@ def test_the_order_is_that_of_arrival() -> None:
     ]
 
 
-def test_only_the_first_is_served() -> None:
+def test_who_comes_after_one_that_waits_does_not_overtake() -> None:
     seen = Snapshot((record("a"), record("b", leases=("l",))), queue(2, 1))
     assert grant(seen, Request("user0", "", 2)) is None  # needs both
     assert grant(seen, Request("user1", "", 1)) is None  # would overtake
@@ -148,8 +154,7 @@ def test_nobody_starves(devices: list[DeviceRecord], wanted: list[int]) -> None:
     assert [entry for entry in waiting if entry.request.gpus <= usable] == []
 
 
-@pytest.mark.parametrize("gpus", [1, 2])
-def test_at_most_one_request_for_devices_is_granted_per_snapshot(gpus: int) -> None:
-    seen = Snapshot(tuple(record(uuid) for uuid in "abcd"), queue(gpus, gpus, gpus))
-    granted = [each for each in seen.queue if grant(seen, each.request)]
-    assert [each.request.user for each in granted] == ["user0"]
+def test_all_that_can_be_served_are_and_disjointly() -> None:
+    seen = Snapshot(tuple(record(uuid) for uuid in "abcd"), queue(2, 1, 2, 1))
+    assert decide(seen).grants == {("user0", ""): ("a", "b"), ("user1", ""): ("c",)}
+    assert decide(seen).reservations[("user2", "")].device_uuids == ("d",)
