@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum, StrEnum
+from typing import Any
 
 from .policy import Policy
 
@@ -189,7 +190,8 @@ class Snapshot:
 
     `usage` are device-seconds of each user, live leases included, where those of one half-life ago
     count half. `typical_lease` is the median duration of the latest leases that ended (None: too
-    few to say). `run` names the hub process that waits for the entries of the queue.
+    few to say). `run` names the hub process that waits for the entries of the queue. `derived` is where
+    pure functions keep what they made of it, for the next caller.
     """
 
     devices: tuple[DeviceRecord, ...]
@@ -201,6 +203,7 @@ class Snapshot:
     policy: Policy = field(default_factory=Policy)
     run: str = ""
     run_since: datetime = EPOCH
+    derived: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
