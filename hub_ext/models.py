@@ -190,8 +190,8 @@ class Snapshot:
 
     `usage` are device-seconds of each user, live leases included, where those of one half-life ago
     count half. `typical_lease` is the median duration of the latest leases that ended (None: too
-    few to say). `run` names the hub process that waits for the entries of the queue. `derived` is where
-    pure functions keep what they made of it, for the next caller.
+    few to say). `run` names the hub process that waits for the entries of the queue. `derived` is
+    where pure functions keep what they made of it, for the next caller.
     """
 
     devices: tuple[DeviceRecord, ...]
