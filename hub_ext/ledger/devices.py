@@ -1,83 +1,261 @@
-"""Devices as the ledger knows them. An inventory never deletes a device and never frees a lease."""
+"""Devices as the ledger knows them. An inventory never deletes a device and never frees a lease.
+
+Guarantees:
+
+- a device's mode (exclusive, or shared with so many slots) comes from the policy, and does not
+  change while somebody holds it;
+- whoever holds a device that fell ill, or is well again, gets a notice in the same transaction;
+- each change of state and each word of an admin is in the audit trail.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
-from ..models import Device, DeviceRecord, DeviceState
-from . import audit
-from .tables import device, slot
+from ..errors import NotFound
+from ..models import (
+    Cordon,
+    Device,
+    DeviceChange,
+    DeviceRecord,
+    DeviceState,
+    Lease,
+    NoticeKind,
+)
+from ..policy import ALL_DEVICES, Policy, Pool
+from . import audit, facts, leases, notices
+from .tables import device, lease, slot
+from .texts import links, links_text
+
+_NOT_FOUND = "not found by the last inventory"
 
 
-def record(connection: Connection, found: Iterable[Device], now: datetime, actor: str) -> None:
+def record(
+    connection: Connection, found: Iterable[Device], now: datetime, actor: str
+) -> tuple[DeviceChange, ...]:
     """Store what an inventory found; a device that it did not find becomes MISSING.
 
-    Raises ValueError if two of them have the same UUID.
+    Gives the changes of state. Raises ValueError if two of them have the same UUID.
     """
     known = {row.uuid: row for row in connection.execute(select(device))}
+    holders = _holders(connection)
+    pools = _Pools(facts.policy(connection))
     seen: set[str] = set()
+    new: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    same: list[dict[str, Any]] = []
+    changes: list[DeviceChange] = []
+
+    def note(uuid: str, name: str, after: DeviceState, reason: str) -> None:
+        before = DeviceState(known[uuid].state) if uuid in known else None
+        if before is not after:
+            holding = tuple(holders.get(uuid, ()))
+            changes.append(DeviceChange(uuid, name, before, after, reason, holding))
+
     for item in found:
         if item.uuid in seen:
             raise ValueError(f"The inventory names the device {item.uuid} twice.")
         seen.add(item.uuid)
         state = DeviceState.HEALTHY if item.healthy else DeviceState.QUARANTINED
-        values = {
-            "name": item.name,
-            "memory_bytes": item.memory_bytes,
-            "simulated": item.simulated,
-            "driver_version": item.driver_version,
-            "cuda_version": item.cuda_version,
-            "slots": item.slots,
-            "state": state.value,
-            "reason": "" if item.healthy else item.reason,
-            "last_seen": now,
-        }
         row = known.get(item.uuid)
+        values = _values(item, state) | _mode(item.uuid, row, pools, item.uuid in holders)
+        note(item.uuid, item.name, state, values["reason"])
         if row is None:
-            connection.execute(insert(device).values(uuid=item.uuid, **values))
+            new.append({"uuid": item.uuid, "last_seen": now, **values})
+        elif any(getattr(row, name) != value for name, value in values.items()):
+            changed.append({"uuid": item.uuid, "last_seen": now, **values})
         else:
-            connection.execute(update(device).where(device.c.uuid == item.uuid).values(**values))
-        if row is None or row.state != state:
-            _audit_state(connection, item.uuid, state, item.reason, now, actor)
+            same.append({"uuid": item.uuid, "last_seen": now})
     for uuid, row in known.items():
         if uuid not in seen and row.state != DeviceState.MISSING:
-            reason = "not found by the last inventory"
-            connection.execute(
-                update(device)
-                .where(device.c.uuid == uuid)
-                .values(state=DeviceState.MISSING.value, reason=reason)
+            lost = {"state": DeviceState.MISSING.value, "reason": _NOT_FOUND}
+            connection.execute(update(device).where(device.c.uuid == uuid).values(**lost))
+            note(uuid, row.name, DeviceState.MISSING, _NOT_FOUND)
+    if new:
+        connection.execute(insert(device), new)
+    _update(connection, changed)
+    _update(connection, same)
+    for change in changes:
+        _tell(connection, change, now, actor)
+    return tuple(changes)
+
+
+def _update(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Set the same columns of many devices, each row naming its `uuid`."""
+    if rows:
+        columns = [name for name in rows[0] if name != "uuid"]
+        connection.execute(
+            update(device)
+            .where(device.c.uuid == bindparam("new_uuid"))
+            .values({name: bindparam(f"new_{name}") for name in columns}),
+            [{f"new_{name}": value for name, value in row.items()} for row in rows],
+        )
+
+
+class _Pools:
+    """Policy.pool_of for thousands of devices."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._named: dict[str, Pool] = {}
+        self._rest: Pool | None = None
+        for pool in policy.pools:
+            for uuid in pool.devices:
+                if uuid == ALL_DEVICES:
+                    self._rest = self._rest or pool
+                else:
+                    self._named.setdefault(uuid, pool)
+
+    def of(self, uuid: str) -> Pool | None:
+        return self._named.get(uuid, self._rest)
+
+
+def _values(item: Device, state: DeviceState) -> dict[str, Any]:
+    return {
+        "name": item.name,
+        "memory_bytes": item.memory_bytes,
+        "simulated": item.simulated,
+        "driver_version": item.driver_version,
+        "cuda_version": item.cuda_version,
+        "state": state.value,
+        "reason": "" if item.healthy else item.reason,
+        "parent": item.parent,
+        "numa_node": item.numa_node,
+        "links": links_text(item.links),
+    }
+
+
+def _mode(uuid: str, row: Row[Any] | None, pools: _Pools, in_use: bool) -> dict[str, Any]:
+    pool = pools.of(uuid)
+    shared = pool is not None and pool.shared
+    if row is not None and in_use and row.shared != shared:
+        # when it is free, the next inventory changes it
+        return {"shared": row.shared, "slots": row.slots, "pool": row.pool}
+    slots = pool.slots if pool is not None and shared else 1
+    return {"shared": shared, "slots": slots, "pool": pool.name if pool is not None else ""}
+
+
+def _tell(connection: Connection, change: DeviceChange, now: datetime, actor: str) -> None:
+    well = change.after is DeviceState.HEALTHY
+    reason = "" if well else change.reason
+    detail = f"{change.uuid} is {change.after.value}" + (f": {reason}" if reason else "")
+    audit.write(connection, at=now, actor=actor, action="device", detail=detail)
+    was_well = change.before in (None, DeviceState.HEALTHY)
+    if not change.lease_ids or was_well == well:
+        return
+    told = {"device": change.uuid, "name": change.name}
+    kind = NoticeKind.DEVICE_BACK if well else NoticeKind.DEVICE_QUARANTINED
+    if not well:
+        told["reason"] = reason
+    for each in leases.on_device(connection, change.uuid):
+        notices.add(connection, each.user, each.server, kind, told, now)
+
+
+def cordon(
+    connection: Connection, uuid: str, said: Cordon, reason: str, now: datetime, actor: str
+) -> None:
+    """Set or lift (Cordon.NONE) what an admin says of a device. Raises NotFound.
+
+    Lifting a drain gives its leases the end of their term back.
+    """
+    before = _cordon_of(connection, uuid)
+    kept = reason if said is not Cordon.NONE else ""
+    if before == (said.value, kept):
+        return
+    _set_cordon(connection, uuid, said, kept, now, actor, _WORDS[said])
+    if before[0] == Cordon.DRAINING.value and said is not Cordon.DRAINING:
+        for each in leases.on_device(connection, uuid):
+            notices.forget(connection, each.user, each.server, NoticeKind.DRAINING, uuid)
+            if not is_draining(connection, each.device_uuids):
+                connection.execute(
+                    update(lease).where(lease.c.id == each.id).values(drain_until=None)
+                )
+
+
+_WORDS = {Cordon.NONE: "uncordon", Cordon.CORDONED: "cordon", Cordon.DRAINING: "drain"}
+
+
+def drain(
+    connection: Connection, uuid: str, until: datetime, reason: str, now: datetime, actor: str
+) -> tuple[Lease, ...]:
+    """No new leases, and those there are end by `until`; gives them. Raises NotFound."""
+    name = _name_of(connection, uuid)
+    words = f"drain until {until:%Y-%m-%d %H:%M:%S %Z}"
+    _set_cordon(connection, uuid, Cordon.DRAINING, reason, now, actor, "drain", words)
+    for each in leases.on_device(connection, uuid):
+        if each.expires_at is None or until < each.expires_at:
+            leases.change(
+                connection, each.id, now, actor, "shorten", f"{words}: {reason}", drain_until=until
             )
-            _audit_state(connection, uuid, DeviceState.MISSING, reason, now, actor)
+        detail = {"device": uuid, "name": name, "reason": reason, "until": until.isoformat()}
+        notices.forget(connection, each.user, each.server, NoticeKind.DRAINING, uuid)
+        notices.add(connection, each.user, each.server, NoticeKind.DRAINING, detail, now)
+    return leases.on_device(connection, uuid)
 
 
-def _audit_state(
+def is_draining(connection: Connection, uuids: Collection[str]) -> bool:
+    """Whether one of these devices is."""
+    query = select(device.c.uuid).where(
+        device.c.uuid.in_(list(uuids)), device.c.cordon == Cordon.DRAINING.value
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _set_cordon(
     connection: Connection,
     uuid: str,
-    state: DeviceState,
+    said: Cordon,
     reason: str,
     now: datetime,
     actor: str,
+    action: str,
+    words: str = "",
 ) -> None:
-    detail = f"{uuid} is {state.value}" + (
-        f": {reason}" if reason and state is not DeviceState.HEALTHY else ""
+    connection.execute(
+        update(device).where(device.c.uuid == uuid).values(cordon=said.value, cordon_reason=reason)
     )
-    audit.write(connection, at=now, actor=actor, action="device", detail=detail)
+    detail = ": ".join(part for part in (uuid, words, reason) if part)
+    audit.write(connection, at=now, actor=actor, action=action, detail=detail)
 
 
-def read(connection: Connection) -> tuple[DeviceRecord, ...]:
-    """All devices ever seen, in order of UUID, with the leases that hold them."""
-    holders: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(select(slot).order_by(slot.c.device_uuid, slot.c.slot)):
-        holders[row.device_uuid].append(row.lease_id)
+def _cordon_of(connection: Connection, uuid: str) -> tuple[str, str]:
+    row = connection.execute(
+        select(device.c.cordon, device.c.cordon_reason).where(device.c.uuid == uuid)
+    ).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no device {uuid}.")
+    return row.cordon, row.cordon_reason
+
+
+def _name_of(connection: Connection, uuid: str) -> str:
+    name = connection.execute(select(device.c.name).where(device.c.uuid == uuid)).scalar()
+    if name is None:
+        raise NotFound(f"There is no device {uuid}.")
+    return str(name)
+
+
+def read(connection: Connection, uuids: Collection[str] | None = None) -> tuple[DeviceRecord, ...]:
+    """All devices ever seen (or these), in order of UUID, with the leases that hold them."""
+    query = select(device).order_by(device.c.uuid)
+    if uuids is not None:
+        query = query.where(device.c.uuid.in_(list(uuids)))
+    holders = _holders(connection)
     return tuple(
-        _record(row, tuple(holders.get(row.uuid, ())))
-        for row in connection.execute(select(device).order_by(device.c.uuid))
+        [_record(row, tuple(holders.get(row.uuid, ()))) for row in connection.execute(query)]
     )
+
+
+def _holders(connection: Connection) -> dict[str, list[str]]:
+    holders: dict[str, list[str]] = defaultdict(list)
+    for row in connection.execute(
+        select(slot.c.device_uuid, slot.c.lease_id).order_by(slot.c.device_uuid, slot.c.slot)
+    ):
+        holders[row.device_uuid].append(row.lease_id)
+    return holders
 
 
 def _record(row: Row[Any], lease_ids: tuple[str, ...]) -> DeviceRecord:
@@ -92,9 +270,16 @@ def _record(row: Row[Any], lease_ids: tuple[str, ...]) -> DeviceRecord:
             slots=row.slots,
             healthy=row.state != DeviceState.QUARANTINED,
             reason=row.reason,
+            shared=row.shared,
+            pool=row.pool,
+            parent=row.parent,
+            numa_node=row.numa_node,
+            links=links(row.links),
         ),
         state=DeviceState(row.state),
         last_seen=row.last_seen,
         reason=row.reason,
         lease_ids=lease_ids,
+        cordon=Cordon(row.cordon),
+        cordon_reason=row.cordon_reason,
     )

@@ -4,74 +4,105 @@ Guarantees:
 
 - a lease that has not ended holds one slot of each of its devices, an ended one holds none;
 - a slot is freed by `end`, by the expiry of a hold whose container is known to be gone, or because
-  its server takes up its held lease with fewer devices; by nothing else;
-- devices are given by `acquire` only, all of a request's or none, and only healthy ones;
+  its server takes up its held lease with fewer devices (grants.py); by nothing else;
+- what a device was used is counted in the transaction that frees it;
 - each change writes the audit trail.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select, update
 
 from ..errors import Conflict, NotFound
-from ..models import DeviceState, Lease, LeaseState, Request, Snapshot
-from . import audit, devices, waiting
+from ..models import Lease, LeaseState
+from . import accounting, audit, facts
 from .tables import lease, lease_device, slot
-
-Choose = Callable[[Snapshot], Sequence[str] | None]
+from .texts import names
 
 _LIVE = lease.c.state != LeaseState.ENDED.value
 
 
-def snapshot(connection: Connection) -> Snapshot:
-    """Devices, queue and live leases as one transaction sees them."""
-    return Snapshot(
-        devices=devices.read(connection),
-        queue=waiting.read(connection),
-        leases=read(connection, _LIVE),
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lease, and as how many devices it counts."""
+
+    lease: Lease
+    devices: float
+
+
+def _read(
+    connection: Connection, query: Select[Any], *conditions: ColumnElement[bool]
+) -> Iterator[Held]:
+    granted: dict[str, list[tuple[str, int]]] = defaultdict(list)
+    for lease_id, device_uuid, slots in connection.execute(
+        select(lease_device.c.lease_id, lease_device.c.device_uuid, lease_device.c.slots)
+        .join(lease)
+        .where(lease_device.c.given_back_at.is_(None), *conditions)
+        .order_by(lease_device.c.lease_id, lease_device.c.position)
+    ):
+        granted[lease_id].append((device_uuid, slots))
+    for row in connection.execute(query):
+        devices = granted.get(row.id, [])
+        yield Held(
+            _lease(row, tuple([device_uuid for device_uuid, _slots in devices])),
+            sum(1.0 / max(slots, 1) for _uuid, slots in devices),
+        )
+
+
+def _lease(row: Row[Any], device_uuids: tuple[str, ...]) -> Lease:
+    ends = [at for at in (row.expires_at, row.drain_until) if at is not None]
+    return Lease(
+        id=row.id,
+        user=row.user_name,
+        server=row.server_name,
+        state=LeaseState(row.state),
+        device_uuids=device_uuids,
+        granted_at=row.granted_at,
+        container_id=row.container_id,
+        hold_until=row.hold_until,
+        ended_at=row.ended_at,
+        end_reason=row.end_reason,
+        gone_at=row.gone_at,
+        shared=row.shared,
+        groups=names(row.groups),
+        expires_at=min(ends) if ends else None,
+        extensions=row.extensions,
+        idle_since=row.idle_since,
+        reclaim_at=row.reclaim_at,
     )
 
 
 def read(connection: Connection, *conditions: ColumnElement[bool]) -> tuple[Lease, ...]:
     """Leases that meet the conditions, in order of grant."""
-    granted: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(
-        select(lease_device.c.lease_id, lease_device.c.device_uuid)
-        .join(lease)
-        .where(*conditions)
-        .order_by(lease_device.c.lease_id, lease_device.c.position)
-    ):
-        granted[row.lease_id].append(row.device_uuid)
-    rows = connection.execute(
-        select(lease).where(*conditions).order_by(lease.c.granted_at, lease.c.id)
-    )
-    return tuple(
-        Lease(
-            id=row.id,
-            user=row.user_name,
-            server=row.server_name,
-            state=LeaseState(row.state),
-            device_uuids=tuple(granted.get(row.id, ())),
-            granted_at=row.granted_at,
-            container_id=row.container_id,
-            hold_until=row.hold_until,
-            ended_at=row.ended_at,
-            end_reason=row.end_reason,
-            gone_at=row.gone_at,
-        )
-        for row in rows
-    )
+    query = select(lease).where(*conditions).order_by(lease.c.granted_at, lease.c.id)
+    return tuple([held.lease for held in _read(connection, query, *conditions)])
 
 
 def live(connection: Connection) -> tuple[Lease, ...]:
     """All that have not ended."""
     return read(connection, _LIVE)
+
+
+def live_held(connection: Connection) -> list[Held]:
+    """All that have not ended, and as how many devices they count, in order of grant."""
+    query = select(lease).where(_LIVE).order_by(lease.c.granted_at, lease.c.id)
+    return list(_read(connection, query, _LIVE))
+
+
+def ended(connection: Connection, limit: int, before: datetime | None) -> tuple[Lease, ...]:
+    """The last that ended (before a moment), newest first."""
+    query = select(lease).where(lease.c.ended_at.is_not(None))
+    if before is not None:
+        query = query.where(lease.c.ended_at < before)
+    query = query.order_by(lease.c.ended_at.desc(), lease.c.id).limit(limit)
+    page = select(query.subquery().c.id)
+    return tuple([held.lease for held in _read(connection, query, lease.c.id.in_(page))])
 
 
 def one(connection: Connection, lease_id: str) -> Lease:
@@ -82,154 +113,34 @@ def one(connection: Connection, lease_id: str) -> Lease:
     return found[0]
 
 
+def unended(connection: Connection, lease_id: str) -> Lease:
+    """A lease that has not ended. Raises NotFound, Conflict."""
+    found = one(connection, lease_id)
+    if found.state is LeaseState.ENDED:
+        raise Conflict(f"The lease {lease_id} has ended ({found.end_reason}).")
+    return found
+
+
 def of_server(connection: Connection, user: str, server: str) -> Lease | None:
     """The lease of a server that has not ended."""
     found = read(connection, _LIVE, lease.c.user_name == user, lease.c.server_name == server)
     return found[0] if found else None
 
 
-def acquire(
-    connection: Connection, request: Request, choose: Choose, now: datetime, actor: str
-) -> Lease | None:
-    """Grant a lease, or None if the request has to wait. Raises Conflict, ValueError."""
-    end_expired(connection, now, actor)
-    held = of_server(connection, request.user, request.server)
-    if held is not None:
-        if held.state is not LeaseState.HELD:
-            raise Conflict(
-                f"The server {_server(request)} has a lease already ({held.id}, "
-                f"{held.state.value}). Stop the server before starting it again."
-            )
-        if _suffices(connection, held, request.gpus):
-            return _take_up(connection, held, request, now, actor)
-        if held.gone_at is None:
-            raise Conflict(
-                f"The server {_server(request)} still holds other devices than those asked for, "
-                "and its last container is not known to be gone. Try again in a minute."
-            )
-    attempt = connection.begin_nested()
-    if held is not None:
-        end(connection, held.id, "replaced: the server asked for other devices", now, actor)
-    chosen = choose(snapshot(connection))
-    if chosen is None:
-        attempt.rollback()
-        return None
-    granted = _grant(connection, request, tuple(chosen), now, actor)
-    attempt.commit()
-    return granted
-
-
-def _suffices(connection: Connection, held: Lease, gpus: int) -> bool:
-    """Whether a held lease can be taken up: enough devices, all of them healthy.
-
-    Surplus devices are given back, which needs proof that no container uses them.
-    """
-    healthy = {r.device.uuid for r in devices.read(connection) if r.state is DeviceState.HEALTHY}
-    if not healthy.issuperset(held.device_uuids) or len(held.device_uuids) < gpus:
-        return False
-    return len(held.device_uuids) == gpus or held.gone_at is not None
-
-
-def _take_up(
-    connection: Connection, held: Lease, request: Request, now: datetime, actor: str
-) -> Lease:
-    surplus = held.device_uuids[request.gpus :]
-    for table in (slot, lease_device):
-        connection.execute(
-            delete(table).where(table.c.lease_id == held.id, table.c.device_uuid.in_(surplus))
-        )
-    connection.execute(
-        update(lease)
-        .where(lease.c.id == held.id)
-        .values(
-            state=LeaseState.GRANTED.value,
-            granted_at=now,
-            container_id="",
-            hold_until=None,
-            gone_at=None,
-        )
-    )
-    waiting.remove(connection, request.user, request.server)
-    kept = held.device_uuids[: request.gpus]
-    audit.write(
-        connection,
-        at=now,
-        actor=actor,
-        action="take up",
-        lease_id=held.id,
-        detail=f"{_server(request)}: {_names(kept)}"
-        + (f"; gave back {_names(surplus)}" if surplus else ""),
-    )
-    return one(connection, held.id)
-
-
-def _grant(
-    connection: Connection, request: Request, chosen: tuple[str, ...], now: datetime, actor: str
-) -> Lease:
-    if len(chosen) != request.gpus or len(set(chosen)) != len(chosen):
-        raise ValueError(f"{request.gpus} devices were asked for, the policy chose {chosen}.")
-    lease_id = uuid.uuid4().hex
-    connection.execute(
-        insert(lease).values(
-            id=lease_id,
-            user_name=request.user,
-            server_name=request.server,
-            state=LeaseState.GRANTED.value,
-            granted_at=now,
-            container_id="",
-            end_reason="",
-        )
-    )
-    places = _free_slots(connection)
-    for position, device_uuid in enumerate(chosen):
-        free = places.get(device_uuid)
-        if free is None:
-            raise ValueError(f"The policy chose {device_uuid}, which is not free.")
-        connection.execute(
-            insert(slot).values(device_uuid=device_uuid, slot=free, lease_id=lease_id)
-        )
-        connection.execute(
-            insert(lease_device).values(
-                lease_id=lease_id, position=position, device_uuid=device_uuid
-            )
-        )
-    waiting.remove(connection, request.user, request.server)
-    audit.write(
-        connection,
-        at=now,
-        actor=actor,
-        action="grant",
-        lease_id=lease_id,
-        detail=f"{_server(request)}: {_names(chosen)}",
-    )
-    return one(connection, lease_id)
-
-
-def _free_slots(connection: Connection) -> dict[str, int]:
-    """The lowest free slot of each healthy device that has one."""
-    taken: dict[str, set[int]] = defaultdict(set)
-    for row in connection.execute(select(slot.c.device_uuid, slot.c.slot)):
-        taken[row.device_uuid].add(row.slot)
-    free: dict[str, int] = {}
-    for record in devices.read(connection):
-        if record.state is not DeviceState.HEALTHY:
-            continue
-        numbers = set(range(record.device.slots)) - taken[record.device.uuid]
-        if numbers:
-            free[record.device.uuid] = min(numbers)
-    return free
+def on_device(connection: Connection, device_uuid: str) -> tuple[Lease, ...]:
+    """The leases that hold a device now."""
+    holders = select(slot.c.lease_id).where(slot.c.device_uuid == device_uuid)
+    return read(connection, lease.c.id.in_(holders))
 
 
 def mark_running(
     connection: Connection, lease_id: str, container_id: str, now: datetime, actor: str
 ) -> None:
     """The container answers. A hold that was given up ends here. Raises Conflict, NotFound."""
-    found = one(connection, lease_id)
-    if found.state is LeaseState.ENDED:
-        raise Conflict(f"The lease {lease_id} has ended ({found.end_reason}).")
+    found = unended(connection, lease_id)
     if found.state is LeaseState.RUNNING and found.container_id == container_id:
         return
-    _change(
+    change(
         connection,
         lease_id,
         now,
@@ -248,10 +159,8 @@ def hold(connection: Connection, lease_id: str, until: datetime, now: datetime, 
 
     Raises Conflict if the lease has ended, NotFound.
     """
-    found = one(connection, lease_id)
-    if found.state is LeaseState.ENDED:
-        raise Conflict(f"The lease {lease_id} has ended ({found.end_reason}).")
-    _change(
+    unended(connection, lease_id)
+    change(
         connection,
         lease_id,
         now,
@@ -270,15 +179,16 @@ def mark_gone(connection: Connection, lease_id: str, now: datetime, actor: str) 
     """
     found = one(connection, lease_id)
     if found.state is LeaseState.HELD and found.gone_at is None:
-        _change(connection, lease_id, now, actor, "container gone", "", gone_at=now)
+        change(connection, lease_id, now, actor, "container gone", "", gone_at=now)
 
 
 def end(connection: Connection, lease_id: str, reason: str, now: datetime, actor: str) -> None:
-    """Free the devices. Idempotent. Raises NotFound."""
+    """Free the devices, and count their use. Idempotent. Raises NotFound."""
     if one(connection, lease_id).state is LeaseState.ENDED:
         return
+    accounting.write(connection, lease_id, now, facts.policy(connection))
     connection.execute(delete(slot).where(slot.c.lease_id == lease_id))
-    _change(
+    change(
         connection,
         lease_id,
         now,
@@ -311,7 +221,7 @@ def end_expired(connection: Connection, now: datetime, actor: str) -> None:
         end(connection, lease_id, "hold expired", now, actor)
 
 
-def _change(
+def change(
     connection: Connection,
     lease_id: str,
     now: datetime,
@@ -320,13 +230,6 @@ def _change(
     detail: str,
     **values: Any,
 ) -> None:
+    """Change a lease's columns, and write the audit trail."""
     connection.execute(update(lease).where(lease.c.id == lease_id).values(**values))
     audit.write(connection, at=now, actor=actor, action=action, lease_id=lease_id, detail=detail)
-
-
-def _server(request: Request) -> str:
-    return f"{request.user}/{request.server}" if request.server else request.user
-
-
-def _names(uuids: Sequence[str]) -> str:
-    return ", ".join(uuids) or "no devices"

@@ -11,27 +11,18 @@ Times are aware datetimes; the caller's clock is `now`, so a test needs no sleep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from ..models import (
-    AuditEntry,
-    Device,
-    DeviceRecord,
-    Environment,
-    Lease,
-    Operation,
-    OperationKind,
-    OperationStep,
-    QueueEntry,
-    Request,
-    Snapshot,
-)
-from . import audit, claims, devices, environments, leases, operations, waiting
+from ..models import AuditEntry, Lease, QueueEntry, Request, Snapshot
+from ..policy import Policy
+from . import audit, claims, facts, grants, history, leases, snapshots, terms, waiting
 from .database import Database
+from .device_store import DeviceStore
+from .environment_store import EnvironmentStore
 
 
-class Ledger:
+class Ledger(DeviceStore, EnvironmentStore):
     """Synchronous; call it with asyncio.to_thread from an event loop."""
 
     def __init__(self, url: str, *, actor: str = "hub") -> None:
@@ -75,29 +66,62 @@ class Ledger:
         with self._database.write() as connection:
             claims.release(connection, owner)
 
-    # -- devices
+    def begin_run(self, run: str, now: datetime) -> None:
+        """A hub process starts, under a name of its own. Entries of the queue stay.
 
-    def record_inventory(self, devices_found: Iterable[Device], now: datetime) -> None:
-        """Store what an inventory found.
-
-        A device it did not find becomes MISSING, an unhealthy one QUARANTINED; no device is
-        deleted and no lease is freed. Raises ValueError if a UUID occurs twice.
+        Those that an earlier run waits for are orphans until they are queued again. Naming the
+        present run again changes nothing.
         """
-        found = tuple(devices_found)
         with self._database.write() as connection:
-            devices.record(connection, found, now, self._actor)
+            facts.begin_run(connection, run, now, self._actor)
 
-    def devices(self) -> tuple[DeviceRecord, ...]:
-        """All devices ever seen, in order of UUID."""
+    # -- policy and memos
+
+    def set_policy(self, policy: Policy) -> None:
+        """Keep a policy for all who read this ledger; devices get it with the next inventory."""
+        with self._database.write() as connection:
+            facts.set_policy(connection, policy)
+
+    def policy(self) -> Policy:
+        """What was set last; Policy() if nothing was."""
         with self._database.read() as connection:
-            return devices.read(connection)
+            return facts.policy(connection)
+
+    def remember(self, name: str, value: str | None) -> None:
+        """Keep a text under a name (at most 59 characters); None forgets it."""
+        with self._database.write() as connection:
+            facts.remember(connection, name, value)
+
+    def recall(self, name: str) -> str | None:
+        """The text kept under a name, or None."""
+        with self._database.read() as connection:
+            return facts.recall(connection, name)
 
     # -- queue
 
-    def enqueue(self, request: Request, now: datetime) -> QueueEntry:
-        """Wait in the queue. A server that waits already keeps its place."""
+    def enqueue(
+        self,
+        request: Request,
+        now: datetime,
+        *,
+        waiter: str = "",
+        user_options: Mapping[str, object] | None = None,
+    ) -> QueueEntry:
+        """Wait in the queue. A server that waits already keeps its place, and the rest is new.
+
+        `waiter` is the run of the hub that waits; `user_options` are what it takes to start the
+        server again if that run ends.
+        """
         with self._database.write() as connection:
-            return waiting.add(connection, request, now)
+            return waiting.add(connection, request, now, waiter, user_options)
+
+    def drop_orphans(self, before: datetime, now: datetime) -> tuple[QueueEntry, ...]:
+        """Withdraw all that an earlier run waited for, if the present one began by `before`.
+
+        Their users get a notice. Gives what was dropped.
+        """
+        with self._database.write() as connection:
+            return waiting.drop_orphans(connection, before, now, self._actor)
 
     def withdraw(self, user: str, server: str) -> None:
         """Leave the queue; nothing happens if the server is not in it."""
@@ -110,15 +134,14 @@ class Ledger:
             return waiting.read(connection)
 
     def snapshot(self, now: datetime | None = None) -> Snapshot:
-        """Devices, queue and live leases; holds that are over by `now` (the clock) are ended."""
+        """All that a decision needs; holds that are over by `now` (the clock) are ended."""
         moment = now or datetime.now(UTC)
         with self._database.read() as connection:
-            seen = leases.snapshot(connection)
             if not leases.expired(connection, moment):
-                return seen
+                return snapshots.read(connection, moment)
         with self._database.write() as connection:
             leases.end_expired(connection, moment, self._actor)
-            return leases.snapshot(connection)
+            return snapshots.read(connection, moment)
 
     # -- leases
 
@@ -130,17 +153,18 @@ class Ledger:
     ) -> Lease | None:
         """Grant the server a lease and take it out of the queue, or None: it has to wait.
 
-        If the server has a HELD lease with enough healthy devices, that one is taken up with the
-        same devices (devices beyond `request.gpus` are given back). Else `choose` gets a snapshot
-        and gives the UUIDs of as many free devices as asked for, or None. It must be pure: it runs
-        inside the transaction, and must not call the ledger.
+        If the server has a HELD lease with enough healthy devices of the kind asked for, that one
+        is taken up with the same devices and the same end of its term (devices beyond
+        `request.gpus` are given back). Else `choose` gets a snapshot and gives the UUIDs of as many
+        free devices as asked for, or None. It must be pure: it runs inside the transaction, and
+        must not call the ledger.
 
         Raises Conflict if the server has a lease that is granted or running, or a held one that
         does not fit while its container is not known to be gone. Raises ValueError if `choose`
-        gives devices that are not free.
+        gives devices that are not free, or of the wrong mode.
         """
         with self._database.write() as connection:
-            return leases.acquire(connection, request, choose, now, self._actor)
+            return grants.acquire(connection, request, choose, now, self._actor)
 
     def mark_running(self, lease_id: str, container_id: str, now: datetime) -> None:
         """The lease's container answers. Takes a HELD lease back, too (the reset was given up).
@@ -175,6 +199,32 @@ class Ledger:
         with self._database.write() as connection:
             leases.end(connection, lease_id, reason, now, self._actor)
 
+    def extend(self, lease_id: str, until: datetime, now: datetime, *, by_user: bool) -> None:
+        """Give a lease a later end; `by_user` counts it as an extension of theirs.
+
+        Raises NotFound, and Conflict if the lease has ended or has no end, if one of its devices is
+        being drained, or if `until` is not later.
+        """
+        with self._database.write() as connection:
+            terms.extend(connection, lease_id, until, now, self._actor, by_user=by_user)
+
+    def shorten(self, lease_id: str, until: datetime, now: datetime, reason: str) -> None:
+        """Give a lease an earlier end; nothing happens if it ends by then, or has. NotFound."""
+        with self._database.write() as connection:
+            terms.shorten(connection, lease_id, until, now, self._actor, reason)
+
+    def mark_idle(
+        self,
+        lease_id: str,
+        since: datetime | None,
+        reclaim_at: datetime | None,
+        now: datetime,
+    ) -> None:
+        """Note since when a lease's devices do nothing, and when they are taken back if they still
+        do nothing then. A lease that has ended is left alone. Raises NotFound."""
+        with self._database.write() as connection:
+            terms.mark_idle(connection, lease_id, since, reclaim_at, now, self._actor)
+
     def lease(self, lease_id: str) -> Lease:
         """A lease, ended or not. Raises NotFound."""
         with self._database.read() as connection:
@@ -190,99 +240,12 @@ class Ledger:
         with self._database.read() as connection:
             return leases.read(connection) if include_ended else leases.live(connection)
 
-    # -- environments
-
-    def environment(self, user: str, server: str) -> Environment:
-        """The server's environment; generation 1 if it was never reset."""
+    def ended_leases(self, limit: int, before: datetime | None = None) -> tuple[Lease, ...]:
+        """At most `limit` leases that ended (earlier than `before`), the latest first."""
         with self._database.read() as connection:
-            return environments.read(connection, user, server)
+            return leases.ended(connection, limit, before)
 
-    def expired_generations(self, user: str, server: str) -> tuple[int, ...]:
-        """Generations whose volumes may be deleted, oldest first.
-
-        Not in use, not in the history, and at least two others were left after it.
-        """
-        with self._database.read() as connection:
-            return environments.expired(connection, user, server)
-
-    def forget_generation(self, user: str, server: str, generation: int) -> None:
-        """The volume of an expired generation is deleted. Raises Conflict if it was not expired."""
-        with self._database.write() as connection:
-            environments.forget(connection, user, server, generation)
-
-    def environments(self) -> tuple[tuple[str, str], ...]:
-        """The (user, server) of each environment that was ever reset."""
-        with self._database.read() as connection:
-            return environments.known(connection)
-
-    # -- operations
-
-    def begin_operation(
-        self,
-        kind: OperationKind,
-        user: str,
-        server: str,
-        *,
-        requested_by: str,
-        start_after: bool,
-        user_options: dict[str, object],
-        now: datetime,
-    ) -> Operation:
-        """Write down a reset or an undo, so that a restarted service finishes it.
-
-        Raises Conflict if one is under way for this server, or if there is nothing to undo.
-        """
-        with self._database.write() as connection:
-            if kind is OperationKind.UNDO:
-                environments.require_undo(environments.read(connection, user, server))
-            return operations.begin(
-                connection,
-                kind,
-                user,
-                server,
-                requested_by=requested_by,
-                start_after=start_after,
-                user_options=user_options,
-                now=now,
-            )
-
-    def advance_operation(
-        self, operation_id: str, step: OperationStep, now: datetime, error: str = ""
-    ) -> Operation:
-        """Go on to a later step. Raises NotFound, and Conflict for a step back."""
-        with self._database.write() as connection:
-            return operations.advance(connection, operation_id, step, now, error)
-
-    def switch_environment(self, operation_id: str, now: datetime) -> Environment:
-        """Change the generation as the operation asks, and advance it to STARTING, in one.
-
-        A service that was killed here can call it again: once STARTING, nothing changes any more.
-        Raises NotFound, and Conflict if the operation is final or there is nothing to undo.
-        """
-        with self._database.write() as connection:
-            found = operations.one(connection, operation_id)
-            if found.step is OperationStep.STARTING:
-                return environments.read(connection, found.user, found.server)
-            operations.advance(connection, operation_id, OperationStep.STARTING, now)
-            change = environments.undo if found.kind is OperationKind.UNDO else environments.reset
-            return change(connection, found.user, found.server, now)
-
-    def operation(self, operation_id: str) -> Operation:
-        """An operation. Raises NotFound."""
-        with self._database.read() as connection:
-            return operations.one(connection, operation_id)
-
-    def operation_of(self, user: str, server: str) -> Operation | None:
-        """The latest operation of a server, finished or not."""
-        with self._database.read() as connection:
-            return operations.of_server(connection, user, server)
-
-    def unfinished_operations(self) -> tuple[Operation, ...]:
-        """All that are not DONE or FAILED, oldest first."""
-        with self._database.read() as connection:
-            return operations.unfinished(connection)
-
-    # -- audit
+    # -- history
 
     def audit_trail(
         self, lease_id: str | None = None, *, limit: int | None = None
@@ -290,3 +253,17 @@ class Ledger:
         """Every change in order; of one lease, or all; at most the `limit` latest lines."""
         with self._database.read() as connection:
             return audit.read(connection, lease_id, limit)
+
+    def prune(self, before: datetime) -> int:
+        """Delete leases that ended before, with their audit lines and what else is as old.
+
+        Usage stays. Several short transactions, so that nobody waits long. Gives how many leases.
+        """
+        pruned = 0
+        while True:
+            with self._database.write() as connection:
+                found = history.prune_leases(connection, before)
+                if not found:
+                    history.prune_rest(connection, before)
+                    return pruned
+            pruned += found

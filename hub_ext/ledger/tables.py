@@ -3,6 +3,8 @@
 What the database itself guarantees, whatever the code above it does:
 
 - a slot of a device belongs to at most one lease (primary key of `slot`);
+- a device is exclusive or shared, and so are all its slots: `slot.shared` is part of the foreign
+  key to the device, and an exclusive device has no slot but 0;
 - a server has at most one lease that has not ended, one place in the queue and one operation under
   way (partial unique indexes);
 - a time is stored in UTC and comes back aware.
@@ -19,10 +21,14 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
+    Date,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     MetaData,
@@ -30,6 +36,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -57,17 +64,22 @@ class UtcDateTime(TypeDecorator[datetime]):
 # BIGINT where there is one; SQLite numbers rows by itself only for INTEGER.
 Sequence64 = BigInteger().with_variant(Integer, "sqlite")
 
+# what a row of an earlier version gets
+_NO, _ZERO, _ONE = false(), text("0"), text("1")
+_NOTHING, _NO_LIST, _NO_MAPPING = text("''"), text("'[]'"), text("'{}'")
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
         "uq": "uq_%(table_name)s_%(column_0_N_name)s",
         "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
         "pk": "pk_%(table_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
     }
 )
 
-# One row per fact about the ledger itself: `hub_id`, and `lock`, the row that writers queue on
-# where the database has no BEGIN IMMEDIATE.
+# One row per fact about the ledger itself: `hub_id`, `policy`, `hub_run`, memos of the service, and
+# `lock`, the row that writers queue on where the database has no BEGIN IMMEDIATE.
 fact = Table(
     "fact",
     metadata,
@@ -98,7 +110,15 @@ device = Table(
     Column("state", String(16), nullable=False),
     Column("reason", Text, nullable=False),
     Column("last_seen", UtcDateTime, nullable=False),
+    Column("shared", Boolean, nullable=False, server_default=_NO),
+    Column("pool", Text, nullable=False, server_default=_NOTHING),
+    Column("parent", String(96), nullable=False, server_default=_NOTHING),
+    Column("numa_node", Integer),
+    Column("links", Text, nullable=False, server_default=_NO_LIST),  # JSON: [[UUID, score], ...]
+    Column("cordon", String(16), nullable=False, server_default=_NOTHING),
+    Column("cordon_reason", Text, nullable=False, server_default=_NOTHING),
 )
+Index("uq_device_uuid_shared", device.c.uuid, device.c.shared, unique=True)
 
 lease = Table(
     "lease",
@@ -113,6 +133,14 @@ lease = Table(
     Column("gone_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
     Column("end_reason", Text, nullable=False),
+    Column("shared", Boolean, nullable=False, server_default=_NO),
+    Column("groups", Text, nullable=False, server_default=_NO_LIST),  # JSON
+    Column("expires_at", UtcDateTime),
+    # set while one of its devices is drained: the lease ends then at the latest
+    Column("drain_until", UtcDateTime),
+    Column("extensions", Integer, nullable=False, server_default=_ZERO),
+    Column("idle_since", UtcDateTime),
+    Column("reclaim_at", UtcDateTime),
 )
 Index(
     "uq_lease_live_server",
@@ -123,14 +151,19 @@ Index(
     postgresql_where=text("state <> 'ended'"),
 )
 Index("ix_lease_state", lease.c.state)
+Index("ix_lease_ended_at", lease.c.ended_at)
+Index("ix_lease_user_name_ended_at", lease.c.user_name, lease.c.ended_at)
 
-# What a lease was granted, in order; stays when it has ended.
+# What a lease was granted, in order; stays when it has ended. `slots` are those of the device at
+# the grant: the lease counts as 1/slots of it. A device given back before the end has its time.
 lease_device = Table(
     "lease_device",
     metadata,
     Column("lease_id", ForeignKey("lease.id"), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("device_uuid", ForeignKey("device.uuid"), nullable=False),
+    Column("slots", Integer, nullable=False, server_default=_ONE),
+    Column("given_back_at", UtcDateTime),
     UniqueConstraint("lease_id", "device_uuid"),
 )
 
@@ -138,10 +171,13 @@ lease_device = Table(
 slot = Table(
     "slot",
     metadata,
-    Column("device_uuid", ForeignKey("device.uuid"), primary_key=True),
+    Column("device_uuid", String(96), primary_key=True),
     Column("slot", Integer, primary_key=True, autoincrement=False),
     Column("lease_id", ForeignKey("lease.id"), nullable=False, index=True),
+    Column("shared", Boolean, nullable=False, server_default=_NO),
     UniqueConstraint("device_uuid", "lease_id"),
+    ForeignKeyConstraint(["device_uuid", "shared"], ["device.uuid", "device.shared"]),
+    CheckConstraint("shared OR slot = 0", name="exclusive_is_one"),
 )
 
 queue_entry = Table(
@@ -152,6 +188,14 @@ queue_entry = Table(
     Column("server_name", Text, nullable=False),
     Column("gpus", Integer, nullable=False),
     Column("enqueued_at", UtcDateTime, nullable=False),
+    Column("model", Text, nullable=False, server_default=_NOTHING),
+    Column("min_memory_bytes", BigInteger, nullable=False, server_default=_ZERO),
+    Column("share", Boolean, nullable=False, server_default=_NO),
+    Column("groups", Text, nullable=False, server_default=_NO_LIST),  # JSON
+    Column("priority", Integer, nullable=False, server_default=_ZERO),
+    Column("term_seconds", Double),
+    Column("waiter", Text, nullable=False, server_default=_NOTHING),
+    Column("user_options", Text, nullable=False, server_default=_NO_MAPPING),  # JSON
     UniqueConstraint("user_name", "server_name"),
     sqlite_autoincrement=True,
 )
@@ -203,11 +247,46 @@ Index(
     postgresql_where=text("step NOT IN ('done', 'failed')"),
 )
 
+# Device-seconds per UTC day, written when a lease ends. `group_name` "" is all use of the user;
+# with a name, what counts for that group of theirs as well.
+usage = Table(
+    "usage",
+    metadata,
+    Column("day", Date, primary_key=True),
+    Column("user_name", Text, primary_key=True),
+    Column("group_name", Text, primary_key=True),
+    Column("device_uuid", String(96), primary_key=True),
+    Column("seconds", Double, nullable=False),
+)
+Index("ix_usage_group_name_user_name_day", usage.c.group_name, usage.c.user_name, usage.c.day)
+
+# Faded device-seconds of the leases that ended, as they were at `as_of`.
+fair_share = Table(
+    "fair_share",
+    metadata,
+    Column("user_name", Text, primary_key=True),
+    Column("device_seconds", Double, nullable=False),
+    Column("as_of", UtcDateTime, nullable=False),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    Column("id", Sequence64, primary_key=True, autoincrement=True),
+    Column("user_name", Text, nullable=False),
+    Column("server_name", Text, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("detail", Text, nullable=False),  # JSON
+    sqlite_autoincrement=True,
+)
+Index("ix_notice_user_name_server_name", notice.c.user_name, notice.c.server_name)
+
 audit_entry = Table(
     "audit_entry",
     metadata,
     Column("id", Sequence64, primary_key=True, autoincrement=True),
-    Column("at", UtcDateTime, nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
     Column("actor", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("lease_id", String(32), nullable=False, index=True),

@@ -38,7 +38,7 @@ from hub_ext.ledger import Ledger
 from hub_ext.models import Device, DeviceState, LeaseState, Request
 
 UUIDS = [f"GPU-{number}" for number in range(4)]
-SLOTS = {"GPU-0": 1, "GPU-1": 1, "GPU-2": 1, "GPU-3": 2}
+SLOTS = {"GPU-0": 1, "GPU-1": 1, "GPU-2": 1, "GPU-3": 1}
 SERVERS = st.tuples(st.sampled_from(["ann", "bob", "cyd"]), st.sampled_from(["", "two"]))
 STATES = LeaseState
 
@@ -142,10 +142,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def inventory(self, found: list[str], sick: set[str]) -> None:
         """Any subset in any order, the empty one included."""
         self.ledger.record_inventory(
-            [
-                Device(uuid, uuid, 1, slots=SLOTS[uuid], healthy=uuid not in sick, reason="sick")
-                for uuid in found
-            ],
+            [Device(uuid, uuid, 1, healthy=uuid not in sick, reason="sick") for uuid in found],
             self.now,
         )
         for uuid in self.known:

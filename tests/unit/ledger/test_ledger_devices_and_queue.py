@@ -17,7 +17,15 @@ def states(ledger):
 
 def test_an_inventory_is_stored_with_all_that_it_says(ledger, now):
     device = Device(
-        "GPU-a", "NVIDIA A100", 2**40, True, driver_version="570.1", cuda_version="12.8", slots=3
+        "GPU-a",
+        "NVIDIA A100",
+        2**40,
+        True,
+        driver_version="570.1",
+        cuda_version="12.8",
+        parent="GPU-card",
+        numa_node=1,
+        links=(("GPU-b", 100), ("GPU-c", 10)),
     )
     ledger.record_inventory([device], now)
     (record,) = ledger.devices()

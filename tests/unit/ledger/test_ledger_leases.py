@@ -8,6 +8,7 @@ import pytest
 
 from hub_ext.errors import Conflict, NotFound
 from hub_ext.models import Device, LeaseState, Request
+from hub_ext.policy import Policy, Pool
 
 ANN = Request("ann", "", 1)
 MINUTE = timedelta(minutes=1)
@@ -120,14 +121,15 @@ def test_only_healthy_devices_are_granted(pool, now, devices):
 
 
 def test_a_device_with_slots_is_shared_up_to_their_number(ledger, make_devices, now):
-    ledger.record_inventory(make_devices(1, slots=2), now)
-    first = ledger.acquire(Request("ann", "", 1), lambda s: ["GPU-0"], now)
-    second = ledger.acquire(Request("bob", "", 1), lambda s: ["GPU-0"], now)
+    ledger.set_policy(Policy(pools=(Pool("shared", slots=2),)))
+    ledger.record_inventory(make_devices(1), now)
+    first = ledger.acquire(Request("ann", "", 1, share=True), lambda s: ["GPU-0"], now)
+    second = ledger.acquire(Request("bob", "", 1, share=True), lambda s: ["GPU-0"], now)
     assert holders(ledger) == {"GPU-0": (first.id, second.id)}
     with pytest.raises(ValueError, match="not free"):
-        ledger.acquire(Request("cyd", "", 1), lambda s: ["GPU-0"], now)
+        ledger.acquire(Request("cyd", "", 1, share=True), lambda s: ["GPU-0"], now)
     ledger.end(first.id, "done", now)
-    third = ledger.acquire(Request("cyd", "", 1), lambda s: ["GPU-0"], now)
+    third = ledger.acquire(Request("cyd", "", 1, share=True), lambda s: ["GPU-0"], now)
     assert holders(ledger) == {"GPU-0": (third.id, second.id)}
 
 

@@ -1,0 +1,217 @@
+"""Usage: device-seconds by day, user, group and device, and the faded use that orders the queue.
+
+Guarantees:
+
+- a device's time in a lease is written once: in the transaction that frees it;
+- the rows of `usage` with group "" add up to the device-seconds of the leases that ended, where a
+  slot of a shared device counts as 1/slots of it; each named group has its members' in full;
+- sums include live leases up to `now`, and are exact from any moment on, not only from midnight
+  (for the day of `Policy.event_start`, `prune` keeps what that needs).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from ..models import LeaseState, Usage
+from ..policy import Policy
+from ..usage import DAY, by_day, day_start, decay, decayed_use
+from .tables import fair_share, lease, lease_device, usage
+from .texts import names
+
+_OPEN = (lease.c.state != LeaseState.ENDED.value) & lease_device.c.given_back_at.is_(None)
+NEGLIGIBLE = 1.0  # faded device-seconds that need not be kept
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One device in one lease: `devices` of it (1, or 1/slots) since `began`."""
+
+    user: str
+    groups: tuple[str, ...]
+    device_uuid: str
+    devices: float
+    began: datetime
+    ended: datetime | None
+
+
+def write(
+    connection: Connection,
+    lease_id: str,
+    now: datetime,
+    policy: Policy,
+    only: Collection[str] | None = None,
+) -> None:
+    """Count a lease's devices (or only some) until `now`, just before they are freed."""
+    spans = [
+        span
+        for span in _spans(connection, _OPEN, lease.c.id == lease_id)
+        if only is None or span.device_uuid in only
+    ]
+    if not spans:
+        return
+    seconds: dict[tuple[date, str, str], float] = defaultdict(float)
+    for span in spans:
+        for day, part in by_day(span.began, now):
+            for group in ("", *span.groups):
+                seconds[day, group, span.device_uuid] += part * span.devices
+    user = spans[0].user
+    if seconds:
+        statement = _insert(connection)(usage)
+        connection.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(usage.primary_key),
+                set_={"seconds": usage.c.seconds + statement.excluded.seconds},
+            ),
+            [
+                {
+                    "day": day,
+                    "user_name": user,
+                    "group_name": group,
+                    "device_uuid": device_uuid,
+                    "seconds": value,
+                }
+                for (day, group, device_uuid), value in sorted(seconds.items())
+            ],
+        )
+    _add_fair_share(connection, spans, now, policy)
+
+
+def _add_fair_share(
+    connection: Connection, spans: list[Span], now: datetime, policy: Policy
+) -> None:
+    user = spans[0].user
+    devices = sum(span.devices for span in spans)
+    amount = decayed_use(devices, spans[0].began, now, now, policy.half_life)
+    before = connection.execute(
+        select(fair_share).where(fair_share.c.user_name == user)
+    ).one_or_none()
+    if before is not None:
+        amount += decay(before.device_seconds, now - before.as_of, policy.half_life)
+    statement = _insert(connection)(fair_share).values(
+        user_name=user, device_seconds=amount, as_of=now
+    )
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[fair_share.c.user_name],
+            set_={"device_seconds": amount, "as_of": now},
+        )
+    )
+
+
+def faded(
+    connection: Connection,
+    live: Mapping[str, Collection[tuple[float, datetime]]],
+    now: datetime,
+    policy: Policy,
+) -> dict[str, float]:
+    """Each user's faded device-seconds at `now`; `live` are (devices, began) of live leases."""
+    found: dict[str, float] = {}
+    half_life = policy.half_life
+    for row in connection.execute(select(fair_share)):
+        found[row.user_name] = decay(row.device_seconds, now - row.as_of, half_life)
+    for user, parts in live.items():
+        found[user] = found.get(user, 0.0) + sum(
+            decayed_use(devices, began, now, now, half_life) for devices, began in parts
+        )
+    return found
+
+
+def by_days(connection: Connection, since: date, until: date, now: datetime) -> tuple[Usage, ...]:
+    """Usage on the days `since` to `until`, both included, live leases up to `now`."""
+    totals: dict[tuple[date, str, str, str], float] = defaultdict(float)
+    for row in connection.execute(select(usage).where(usage.c.day.between(since, until))):
+        totals[row.day, row.user_name, row.group_name, row.device_uuid] = row.seconds
+    for span in _spans(connection, _OPEN):
+        for day, part in by_day(span.began, now):
+            if since <= day <= until:
+                for group in ("", *span.groups):
+                    totals[day, span.user, group, span.device_uuid] += part * span.devices
+    return tuple(Usage(*key, seconds) for key, seconds in sorted(totals.items()))
+
+
+def device_seconds(
+    connection: Connection,
+    since: datetime,
+    now: datetime,
+    *,
+    user: str | None = None,
+    group: str = "",
+) -> float:
+    """Device-seconds in [since, now] of a user, or of all members of a group."""
+    first_day = day_start(since)
+    if first_day < since:
+        first_day += DAY
+    mine: list[ColumnElement[bool]] = [lease.c.user_name == user] if user is not None else []
+    rows = [usage.c.user_name == user] if user is not None else []
+    total = float(
+        connection.execute(
+            select(func.coalesce(func.sum(usage.c.seconds), 0.0)).where(
+                usage.c.group_name == group, usage.c.day >= first_day.date(), *rows
+            )
+        ).scalar_one()
+    )
+    spans = list(_spans(connection, _OPEN, *mine))
+    if since < first_day:
+        # the rest of a day that began before `since`: from the leases themselves
+        spans += [
+            Span(span.user, span.groups, span.device_uuid, span.devices, span.began, ended)
+            for span in _spans(
+                connection,
+                or_(lease.c.ended_at > since, lease_device.c.given_back_at > since),
+                lease.c.granted_at < first_day,
+                *mine,
+            )
+            if span.ended is not None and (ended := min(span.ended, first_day))
+        ]
+    for span in spans:
+        if not group or group in span.groups:
+            until = min(span.ended or now, now)
+            seconds = (until - max(span.began, since)).total_seconds()
+            total += max(seconds, 0.0) * span.devices
+    return total
+
+
+def forget_faded(connection: Connection, before: datetime, policy: Policy) -> None:
+    """Drop what has faded to next to nothing."""
+    for row in connection.execute(select(fair_share)).all():
+        if decay(row.device_seconds, before - row.as_of, policy.half_life) < NEGLIGIBLE:
+            connection.execute(fair_share.delete().where(fair_share.c.user_name == row.user_name))
+
+
+def _spans(connection: Connection, *conditions: ColumnElement[bool]) -> Iterator[Span]:
+    rows = connection.execute(
+        select(
+            lease.c.user_name,
+            lease.c.groups,
+            lease.c.granted_at,
+            lease.c.ended_at,
+            lease_device.c.device_uuid,
+            lease_device.c.slots,
+            lease_device.c.given_back_at,
+        )
+        .join(lease_device, lease_device.c.lease_id == lease.c.id)
+        .where(*conditions)
+        .order_by(lease.c.granted_at, lease.c.id, lease_device.c.position)
+    )
+    for row in rows:
+        yield Span(
+            row.user_name,
+            names(row.groups),
+            row.device_uuid,
+            1.0 / max(row.slots, 1),
+            row.granted_at,
+            row.given_back_at or row.ended_at,
+        )
+
+
+def _insert(connection: Connection) -> Callable[[Table], Any]:
+    """The dialect's INSERT, which knows ON CONFLICT."""
+    return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert

@@ -1,0 +1,103 @@
+"""The part of Ledger about devices, notices and usage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+
+from ..models import (
+    Cordon,
+    Device,
+    DeviceChange,
+    DeviceRecord,
+    Lease,
+    Notice,
+    NoticeKind,
+    Usage,
+)
+from . import accounting, devices, notices
+from .database import Database
+
+
+class DeviceStore:
+    """What inventories and admins say of devices, what users are told, who used what."""
+
+    _database: Database
+    _actor: str
+
+    # -- devices
+
+    def record_inventory(
+        self, devices_found: Iterable[Device], now: datetime
+    ) -> tuple[DeviceChange, ...]:
+        """Store what an inventory found, with the mode that the policy gives each device.
+
+        A device it did not find becomes MISSING, an unhealthy one QUARANTINED; no device is
+        deleted and no lease is freed. Gives the changes of state; holders of a device that fell
+        ill or is well again get a notice. Raises ValueError if a UUID occurs twice.
+        """
+        found = tuple(devices_found)
+        with self._database.write() as connection:
+            return devices.record(connection, found, now, self._actor)
+
+    def devices(self) -> tuple[DeviceRecord, ...]:
+        """All devices ever seen, in order of UUID."""
+        with self._database.read() as connection:
+            return devices.read(connection)
+
+    def cordon(self, uuid: str, cordon: Cordon, reason: str, now: datetime, *, actor: str) -> None:
+        """Take a device out of use, or put it back (Cordon.NONE); leases on it go on.
+
+        Lifting a drain gives its leases their term back. Raises NotFound.
+        """
+        with self._database.write() as connection:
+            devices.cordon(connection, uuid, cordon, reason, now, actor)
+
+    def drain(
+        self, uuid: str, until: datetime, reason: str, now: datetime, *, actor: str
+    ) -> tuple[Lease, ...]:
+        """Take a device out of use, and let its leases end by `until`; gives them.
+
+        Their users get a notice. Raises NotFound.
+        """
+        with self._database.write() as connection:
+            return devices.drain(connection, uuid, until, reason, now, actor)
+
+    # -- notices
+
+    def notify(
+        self, user: str, server: str, kind: NoticeKind, detail: Mapping[str, str], now: datetime
+    ) -> Notice:
+        """Tell a user something about a server; the latest 20 unread ones of it are kept."""
+        with self._database.write() as connection:
+            return notices.add(connection, user, server, kind, detail, now)
+
+    def notices(self, user: str, server: str | None = None) -> tuple[Notice, ...]:
+        """What a user has not read, oldest first; of one server, or of all (None)."""
+        with self._database.read() as connection:
+            return notices.read(connection, user, server)
+
+    def read_notices(self, user: str, server: str, up_to_id: int) -> None:
+        """The user has read those of this server up to `up_to_id`."""
+        with self._database.write() as connection:
+            notices.mark_read(connection, user, server, up_to_id)
+
+    # -- usage
+
+    def usage(self, since: date, until: date, now: datetime) -> tuple[Usage, ...]:
+        """Device-seconds on the UTC days `since` to `until`, both included.
+
+        Live leases count up to `now`. Sorted by day, user, group and device.
+        """
+        with self._database.read() as connection:
+            return accounting.by_days(connection, since, until, now)
+
+    def device_seconds(self, user: str, since: datetime, now: datetime) -> float:
+        """What a user has used in [since, now], live leases included."""
+        with self._database.read() as connection:
+            return accounting.device_seconds(connection, since, now, user=user)
+
+    def group_device_seconds(self, group: str, since: datetime, now: datetime) -> float:
+        """What the members of a group together have used in [since, now], live ones included."""
+        with self._database.read() as connection:
+            return accounting.device_seconds(connection, since, now, group=group)

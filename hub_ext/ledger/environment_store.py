@@ -1,0 +1,105 @@
+"""The part of Ledger about environments, and the operations that change them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..models import Environment, Operation, OperationKind, OperationStep
+from . import environments, operations
+from .database import Database
+
+
+class EnvironmentStore:
+    """Generations, and resets and undos under way."""
+
+    _database: Database
+
+    def environment(self, user: str, server: str) -> Environment:
+        """The server's environment; generation 1 if it was never reset."""
+        with self._database.read() as connection:
+            return environments.read(connection, user, server)
+
+    def expired_generations(self, user: str, server: str) -> tuple[int, ...]:
+        """Generations whose volumes may be deleted, oldest first.
+
+        Not in use, not in the history, and at least two others were left after it.
+        """
+        with self._database.read() as connection:
+            return environments.expired(connection, user, server)
+
+    def forget_generation(self, user: str, server: str, generation: int) -> None:
+        """The volume of an expired generation is deleted. Raises Conflict if it was not expired."""
+        with self._database.write() as connection:
+            environments.forget(connection, user, server, generation)
+
+    def environments(self) -> tuple[tuple[str, str], ...]:
+        """The (user, server) of each environment that was ever reset."""
+        with self._database.read() as connection:
+            return environments.known(connection)
+
+    # -- operations
+
+    def begin_operation(
+        self,
+        kind: OperationKind,
+        user: str,
+        server: str,
+        *,
+        requested_by: str,
+        start_after: bool,
+        user_options: dict[str, object],
+        now: datetime,
+    ) -> Operation:
+        """Write down a reset or an undo, so that a restarted service finishes it.
+
+        Raises Conflict if one is under way for this server, or if there is nothing to undo.
+        """
+        with self._database.write() as connection:
+            if kind is OperationKind.UNDO:
+                environments.require_undo(environments.read(connection, user, server))
+            return operations.begin(
+                connection,
+                kind,
+                user,
+                server,
+                requested_by=requested_by,
+                start_after=start_after,
+                user_options=user_options,
+                now=now,
+            )
+
+    def advance_operation(
+        self, operation_id: str, step: OperationStep, now: datetime, error: str = ""
+    ) -> Operation:
+        """Go on to a later step. Raises NotFound, and Conflict for a step back."""
+        with self._database.write() as connection:
+            return operations.advance(connection, operation_id, step, now, error)
+
+    def switch_environment(self, operation_id: str, now: datetime) -> Environment:
+        """Change the generation as the operation asks, and advance it to STARTING, in one.
+
+        A service that was killed here can call it again: once STARTING, nothing changes any more.
+        Raises NotFound, and Conflict if the operation is final or there is nothing to undo.
+        """
+        with self._database.write() as connection:
+            found = operations.one(connection, operation_id)
+            if found.step is OperationStep.STARTING:
+                return environments.read(connection, found.user, found.server)
+            operations.advance(connection, operation_id, OperationStep.STARTING, now)
+            change = environments.undo if found.kind is OperationKind.UNDO else environments.reset
+            return change(connection, found.user, found.server, now)
+
+    def operation(self, operation_id: str) -> Operation:
+        """An operation. Raises NotFound."""
+        with self._database.read() as connection:
+            return operations.one(connection, operation_id)
+
+    def operation_of(self, user: str, server: str) -> Operation | None:
+        """The latest operation of a server, finished or not."""
+        with self._database.read() as connection:
+            return operations.of_server(connection, user, server)
+
+    def unfinished_operations(self) -> tuple[Operation, ...]:
+        """All that are not DONE or FAILED, oldest first."""
+        with self._database.read() as connection:
+            return operations.unfinished(connection)

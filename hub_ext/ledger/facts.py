@@ -1,0 +1,102 @@
+"""Facts about the ledger as a whole: the policy, the run of the hub, memos of the service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from ..models import EPOCH
+from ..policy import Policy, from_json, to_json
+from . import audit
+from .tables import fact
+
+POLICY = "policy"
+HUB_RUN = "hub_run"
+_MEMO = "memo:"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of the hub and since when; "" before the first one."""
+
+    name: str = ""
+    since: datetime = EPOCH
+
+
+def read(connection: Connection, names: Iterable[str]) -> dict[str, str]:
+    """The facts of these names, as far as they are known."""
+    rows = connection.execute(select(fact).where(fact.c.name.in_(list(names))))
+    return {row.name: row.value for row in rows}
+
+
+def write(connection: Connection, name: str, value: str | None) -> None:
+    """Set a fact; None forgets it."""
+    if value is None:
+        connection.execute(delete(fact).where(fact.c.name == name))
+        return
+    changed = connection.execute(update(fact).where(fact.c.name == name).values(value=value))
+    if changed.rowcount == 0:
+        connection.execute(insert(fact).values(name=name, value=value))
+
+
+def policy_and_run(connection: Connection) -> tuple[Policy, Run]:
+    """Both, in one query."""
+    found = read(connection, (POLICY, HUB_RUN))
+    return _policy(found), _run(found)
+
+
+def policy(connection: Connection) -> Policy:
+    """What was set last, or the default."""
+    return _policy(read(connection, (POLICY,)))
+
+
+def run(connection: Connection) -> Run:
+    """The present run of the hub."""
+    return _run(read(connection, (HUB_RUN,)))
+
+
+def set_policy(connection: Connection, policy: Policy) -> None:
+    """Keep a policy for all who read this ledger."""
+    write(connection, POLICY, json.dumps(to_json(policy)))
+
+
+def begin_run(connection: Connection, name: str, now: datetime, actor: str) -> None:
+    """A hub process starts; naming the present run again changes nothing."""
+    if run(connection).name == name:
+        return
+    since = now.astimezone(UTC).isoformat()
+    write(connection, HUB_RUN, json.dumps({"run": name, "since": since}))
+    audit.write(connection, at=now, actor=actor, action="hub run", detail=name)
+
+
+def remember(connection: Connection, name: str, value: str | None) -> None:
+    """A memo of the service; None forgets it."""
+    write(connection, _MEMO + name, value)
+
+
+def recall(connection: Connection, name: str) -> str | None:
+    """A memo, or None."""
+    return read(connection, (_MEMO + name,)).get(_MEMO + name)
+
+
+def _policy(found: Mapping[str, str]) -> Policy:
+    text = found.get(POLICY)
+    return _parse_policy(text) if text is not None else Policy()
+
+
+@lru_cache(maxsize=4)
+def _parse_policy(text: str) -> Policy:
+    return from_json(json.loads(text))
+
+
+def _run(found: Mapping[str, str]) -> Run:
+    text = found.get(HUB_RUN)
+    if text is None:
+        return Run()
+    value = json.loads(text)
+    return Run(value["run"], datetime.fromisoformat(value["since"]))

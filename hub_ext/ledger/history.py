@@ -1,0 +1,49 @@
+"""Deletes old history: ended leases, their audit lines, finished operations.
+
+Guarantees: nothing that has not ended is touched, nor its audit lines; usage stays; what is needed
+to count from Policy.event_start on stays as well.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, delete, not_, select
+
+from ..models import FINAL_STEPS
+from ..usage import DAY, day_start
+from . import facts
+from .tables import audit_entry, lease, lease_device, operation
+
+AT_ONCE = 500  # leases per transaction: others wait for the write lock
+
+
+def prune_leases(connection: Connection, before: datetime) -> int:
+    """Delete some leases that ended before; how many."""
+    old = [lease.c.ended_at < before]
+    start = facts.policy(connection).event_start
+    if start is not None:
+        # usage has only whole days: these leases tell the part of that day that counts
+        day = day_start(start)
+        old.append(not_(and_(lease.c.ended_at > start, lease.c.granted_at < day + DAY)))
+    ids = connection.execute(select(lease.c.id).where(*old).limit(AT_ONCE)).scalars().all()
+    for table, column in (
+        (lease_device, lease_device.c.lease_id),
+        (audit_entry, audit_entry.c.lease_id),
+        (lease, lease.c.id),
+    ):
+        connection.execute(delete(table).where(column.in_(ids)))
+    return len(ids)
+
+
+def prune_rest(connection: Connection, before: datetime) -> None:
+    """Delete audit lines of no lease, and operations, that are older."""
+    connection.execute(
+        delete(audit_entry).where(audit_entry.c.at < before, audit_entry.c.lease_id == "")
+    )
+    connection.execute(
+        delete(operation).where(
+            operation.c.updated_at < before,
+            operation.c.step.in_([step.value for step in FINAL_STEPS]),
+        )
+    )

@@ -1,0 +1,87 @@
+"""Notices: what a user has not read yet about their servers. At most 20 per server are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, insert, select
+
+from ..models import Notice, NoticeKind
+from .tables import notice
+
+UNREAD_PER_SERVER = 20
+
+
+def add(
+    connection: Connection,
+    user: str,
+    server: str,
+    kind: NoticeKind,
+    detail: Mapping[str, str],
+    now: datetime,
+) -> Notice:
+    """Tell a user; the oldest of that server goes when there are too many."""
+    mine = (notice.c.user_name == user) & (notice.c.server_name == server)
+    number = connection.execute(
+        insert(notice)
+        .values(
+            user_name=user,
+            server_name=server,
+            at=now,
+            kind=kind.value,
+            detail=json.dumps(dict(detail)),
+        )
+        .returning(notice.c.id)
+    ).scalar_one()
+    last_kept = connection.execute(
+        select(notice.c.id)
+        .where(mine)
+        .order_by(notice.c.id.desc())
+        .offset(UNREAD_PER_SERVER - 1)
+        .limit(1)
+    ).scalar()
+    if last_kept is not None:
+        connection.execute(delete(notice).where(mine, notice.c.id < last_kept))
+    return Notice(number, user, server, now, kind, dict(detail))
+
+
+def read(connection: Connection, user: str, server: str | None = None) -> tuple[Notice, ...]:
+    """What the user has not read, oldest first; of one server, or of all (None)."""
+    query = select(notice).where(notice.c.user_name == user).order_by(notice.c.id)
+    if server is not None:
+        query = query.where(notice.c.server_name == server)
+    return tuple(_notice(row) for row in connection.execute(query))
+
+
+def mark_read(connection: Connection, user: str, server: str, up_to_id: int) -> None:
+    """The user has read those up to this one: they are not kept."""
+    connection.execute(
+        delete(notice).where(
+            notice.c.user_name == user,
+            notice.c.server_name == server,
+            notice.c.id <= up_to_id,
+        )
+    )
+
+
+def forget(
+    connection: Connection, user: str, server: str, kind: NoticeKind, device_uuid: str
+) -> None:
+    """Take back unread ones about a device that do not hold any more."""
+    for each in read(connection, user, server):
+        if each.kind is kind and each.detail.get("device") == device_uuid:
+            connection.execute(delete(notice).where(notice.c.id == each.id))
+
+
+def _notice(row: Row[Any]) -> Notice:
+    return Notice(
+        id=row.id,
+        user=row.user_name,
+        server=row.server_name,
+        at=row.at,
+        kind=NoticeKind(row.kind),
+        detail=json.loads(row.detail),
+    )
