@@ -7,13 +7,15 @@ Guarantees:
   ends a hold that has run out, once the container is known to be gone).
 - A granted lease may lack a container for a while (its spawner is between commit and create), a
   running one for a moment: each oddity must be seen at two looks that far apart.
-- A container of this hub is removed only if no live lease stood behind it at two such looks.
+- A container of this hub is removed only if, at two such looks, no live lease stood behind it, or
+  it had stopped and nobody took care of it, or its lease had another one. Its lease ends at a later
+  look, when it is gone. One without our label, or of another hub, is not looked at.
 - Applying a plan twice changes nothing more than applying it once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -58,10 +60,14 @@ class AdoptContainer:
 
 @dataclass(frozen=True, slots=True)
 class RemoveContainer:
-    """No live lease stands behind this container, so it must not keep its devices."""
+    """Nobody needs this container, so it must not keep its devices.
+
+    `lease_lives`: its lease has not ended, but the container has, or is not the lease's own.
+    """
 
     container_id: str
     lease_id: str
+    lease_lives: bool = False
 
 
 Action = EndLease | MarkGone | AdoptContainer | RemoveContainer
@@ -75,6 +81,8 @@ class Patience:
     granted_with_container: timedelta = timedelta(seconds=180)
     running_without_container: timedelta = timedelta(seconds=4)
     container_without_lease: timedelta = timedelta(seconds=60)
+    container_stopped: timedelta = timedelta(seconds=120)  # the hub comes first: it keeps the log
+    second_container: timedelta = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +119,18 @@ def plan(
         return Plan(odd_since=dict(odd_since))
     limits = patience or Patience()
     live = [lease for lease in leases if lease.state is not LeaseState.ENDED]
-    by_lease = {container.lease_id: container for container in containers if container.lease_id}
-    found = [
-        *(_odd_lease(lease, by_lease.get(lease.id), now, resetting, limits) for lease in live),
-        *_orphans(containers, {lease.id for lease in live}, limits),
-    ]
+    by_lease: dict[str, list[ContainerFact]] = {}
+    for container in containers:
+        if container.lease_id:
+            by_lease.setdefault(container.lease_id, []).append(container)
+    found: list[_Oddity] = []
+    for lease in live:
+        if (lease.user, lease.server) not in resetting:
+            found += _oddities(lease, by_lease.get(lease.id, ()), now, limits)
+    found += _orphans(containers, {lease.id for lease in live}, limits)
     actions: list[Action] = []
     since: dict[str, datetime] = {}
     for oddity in found:
-        if oddity is None:
-            continue
         # min: a clock that went back must not make an oddity younger than now
         began = min(odd_since.get(oddity.name, now), now)
         since[oddity.name] = began
@@ -129,44 +139,75 @@ def plan(
     return Plan(tuple(actions), since)
 
 
-def _odd_lease(
-    lease: Lease,
-    container: ContainerFact | None,
-    now: datetime,
-    resetting: Collection[tuple[str, str]],
-    limits: Patience,
-) -> _Oddity | None:
-    """What is odd about a live lease, if anything.
+def _oddities(
+    lease: Lease, containers: Sequence[ContainerFact], now: datetime, limits: Patience
+) -> Iterator[_Oddity]:
+    """What is odd about a live lease and its containers.
 
     The state is part of the name: a held lease that was taken up starts a new count.
     """
     name = f"{lease.id} {lease.state.value}"
-    if (lease.user, lease.server) in resetting:
-        return None
-    if container is None:
-        if lease.state is LeaseState.HELD:
-            if lease.gone_at is not None:
-                return None
-            return _Oddity(f"{name}, gone", timedelta(0), MarkGone(lease.id))
-        if lease.state is LeaseState.GRANTED:
-            return _Oddity(
-                f"{name}, no container",
-                limits.granted_without_container,
-                EndLease(lease.id, "no container was made for it"),
+    if not containers:
+        yield from _without_container(lease, name, limits)
+        return
+    own = _own(lease, containers)
+    for other in containers if own is not None else ():
+        if other is not own:
+            yield _Oddity(
+                f"{name}, second container {other.id}",
+                limits.second_container,
+                RemoveContainer(other.id, lease.id, lease_lives=True),
             )
-        return _Oddity(
+    running = [each for each in containers if each.running and own in (None, each)]
+    hold_over = lease.hold_until is None or lease.hold_until <= now
+    if running:
+        adopt = AdoptContainer(lease.id, min(each.id for each in running))
+        if lease.state is LeaseState.HELD:
+            if hold_over:
+                yield _Oddity(f"{name}, hold over, container runs", timedelta(0), adopt)
+        elif lease.state is LeaseState.GRANTED or own is None:
+            yield _Oddity(f"{name}, container runs", limits.granted_with_container, adopt)
+    elif lease.state is not LeaseState.HELD or hold_over:
+        patience = limits.container_stopped
+        if lease.state is LeaseState.GRANTED:  # created, and about to be started
+            patience = limits.granted_with_container
+        for each in containers if own is None else (own,):
+            yield _Oddity(
+                f"{name}, stopped {each.id}",
+                patience,
+                RemoveContainer(each.id, lease.id, lease_lives=True),
+            )
+
+
+def _without_container(lease: Lease, name: str, limits: Patience) -> Iterator[_Oddity]:
+    if lease.state is LeaseState.HELD:
+        if lease.gone_at is None:
+            yield _Oddity(f"{name}, gone", timedelta(0), MarkGone(lease.id))
+    elif lease.state is LeaseState.GRANTED:
+        yield _Oddity(
+            f"{name}, no container",
+            limits.granted_without_container,
+            EndLease(lease.id, "no container was made for it"),
+        )
+    else:
+        yield _Oddity(
             f"{name}, no container",
             limits.running_without_container,
             EndLease(lease.id, "its container is gone"),
         )
-    if not container.running or lease.state is LeaseState.RUNNING:
-        return None
-    adopt = AdoptContainer(lease.id, container.id)
-    if lease.state is LeaseState.GRANTED:
-        return _Oddity(f"{name}, container runs", limits.granted_with_container, adopt)
-    if lease.hold_until is not None and lease.hold_until > now:
-        return None
-    return _Oddity(f"{name}, hold over, container runs", timedelta(0), adopt)
+
+
+def _own(lease: Lease, containers: Sequence[ContainerFact]) -> ContainerFact | None:
+    """The container that a lease keeps: the one it names, or else the only one (that runs).
+
+    None if that cannot be told: then all are as good, until one is adopted.
+    """
+    named = [each for each in containers if each.id == lease.container_id]
+    running = [each for each in containers if each.running]
+    for candidates in (named, containers, running):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
 
 
 def _orphans(

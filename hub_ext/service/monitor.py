@@ -75,6 +75,7 @@ class Monitor:
         # a driver may hang for ever in a call: its thread must not be one of the loop's
         self._scanner = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="inventory")
         self._scanning: concurrent.futures.Future[Sequence[Device]] | None = None
+        self._last_scan: tuple[Sequence[Device], datetime] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -125,8 +126,19 @@ class Monitor:
         if error is not None:
             self._inventory_failed(f"The inventory failed: {error}")
             return
-        await asyncio.to_thread(self._ledger.record_inventory, tuple(scan.result()), self._now())
+        now = self._now()
+        await asyncio.to_thread(self._ledger.record_inventory, tuple(scan.result()), now)
+        self._last_scan = (scan.result(), now)
         self.health.inventory_error = ""
+
+    def seen(self) -> dict[str, Device]:
+        """What the last inventory found, by UUID; nothing if the last one failed or is old."""
+        if self._last_scan is None or self.health.inventory_error:
+            return {}
+        found, at = self._last_scan
+        if self._now() - at > timedelta(seconds=2 * self._scan_interval + self._scan_timeout):
+            return {}
+        return {device.uuid: device for device in found}
 
     def _inventory_failed(self, message: str) -> None:
         if self.health.inventory_error != message:
@@ -165,7 +177,7 @@ class Monitor:
 
     async def _apply(self, action: Action, states: dict[str, tuple[LeaseState, str]]) -> None:
         state = await self._state_now(action.lease_id)
-        if isinstance(action, RemoveContainer):
+        if isinstance(action, RemoveContainer) and not action.lease_lives:
             if state is None or state[0] is LeaseState.ENDED:
                 _log.warning(
                     "removing container %s: no live lease %s", action.container_id, action.lease_id
@@ -181,6 +193,8 @@ class Monitor:
                 await asyncio.to_thread(self._ledger.end, lease_id, reason, now)
             case MarkGone(lease_id):
                 await asyncio.to_thread(self._ledger.mark_gone, lease_id, now)
+            case RemoveContainer(container_id):
+                await self._engine.remove(container_id)
             case AdoptContainer(lease_id, container_id):
                 await asyncio.to_thread(self._ledger.mark_running, lease_id, container_id, now)
 

@@ -57,8 +57,57 @@ def test_an_engine_that_does_not_answer_changes_nothing_and_forgets_nothing():
     assert (silent.actions, silent.odd_since) == ((), first.odd_since)
 
 
-def test_a_stopped_container_keeps_its_lease():
-    assert settle([lease()], [container(running=False)]) == ()
+def test_a_stopped_container_is_removed_when_the_hub_does_not_and_then_its_lease_ends():
+    stopped = container(running=False)
+    first = plan([lease()], [stopped], NOW, odd_since={})
+    soon = NOW + timedelta(seconds=119)
+    assert (first.actions, plan([lease()], [stopped], soon, odd_since=first.odd_since).actions) == (
+        (),
+        (),
+    )
+    assert settle([lease()], [stopped]) == (RemoveContainer("c1", "l1", lease_lives=True),)
+    assert settle([lease()], []) == (EndLease("l1", "its container is gone"),)
+
+
+def test_a_container_that_was_made_and_never_started_goes_too():
+    """Its hub was killed between create and start."""
+    granted = lease(LeaseState.GRANTED)
+    made = container(running=False)
+    first = plan([granted], [made], NOW, odd_since={})
+    about_to_start = NOW + timedelta(seconds=150)
+    assert plan([granted], [made], about_to_start, odd_since=first.odd_since).actions == ()
+    assert settle([granted], [made]) == (RemoveContainer("c1", "l1", lease_lives=True),)
+
+
+def test_a_hold_that_ran_out_over_a_stopped_container_can_expire():
+    held = replace(lease(LeaseState.HELD), hold_until=NOW + LONG + timedelta(seconds=1))
+    assert settle([held], [container(running=False)]) == ()
+    over = replace(held, hold_until=NOW - LONG)
+    assert settle([over], [container(running=False)]) == (
+        RemoveContainer("c1", "l1", lease_lives=True),
+    )
+
+
+def test_of_two_containers_the_lease_keeps_the_one_it_names():
+    named = replace(lease(), container_id="c2")
+    both = [container(), container(id_="c2")]
+    assert plan([named], both, NOW, odd_since={}).actions == ()
+    assert settle([named], both) == (RemoveContainer("c1", "l1", lease_lives=True),)
+
+
+def test_of_two_containers_the_lease_keeps_the_one_that_runs():
+    granted = lease(LeaseState.GRANTED)
+    both = [container(running=False), container(id_="c2")]
+    assert settle([granted], both) == (
+        RemoveContainer("c1", "l1", lease_lives=True),
+        AdoptContainer("l1", "c2"),
+    )
+
+
+def test_of_two_that_run_under_a_lease_that_names_none_one_is_adopted_and_none_removed():
+    granted = lease(LeaseState.GRANTED)
+    both = [container(id_="c2"), container()]
+    assert settle([granted], both) == (AdoptContainer("l1", "c1"),)
 
 
 def test_a_granted_lease_gets_time_to_make_its_container():
@@ -121,23 +170,26 @@ leases = st.lists(
         granted_at=st.just(NOW),
         hold_until=st.none() | st.sampled_from([NOW - LONG, NOW + LONG]),
         gone_at=st.none() | st.just(NOW),
+        container_id=st.sampled_from(["", "c1", "c2", "c9"]),
     ),
     unique_by=lambda lease: lease.id,
 )
 containers = st.none() | st.lists(
     st.builds(
         ContainerFact,
-        id=st.uuids().map(str),
+        id=st.sampled_from([f"c{number}" for number in range(1, 9)]),
         lease_id=st.sampled_from(["", "l1", "l2", "l3", "l4"]),
         user=st.sampled_from(["ada", "bob"]),
         server=st.just(""),
         running=st.booleans(),
-    )
+    ),
+    unique_by=lambda container: container.id,
+    max_size=8,
 )
 looks = st.lists(st.tuples(leases, containers, st.timedeltas(-LONG, LONG)), min_size=1, max_size=6)
 
 
-@settings(max_examples=3 * settings.default.max_examples)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(looks, st.sets(st.sampled_from([("ada", ""), ("bob", "")])))
 def test_no_history_of_looks_ends_a_lease_that_must_stay(history, resetting):
     odd_since = {}
@@ -147,12 +199,26 @@ def test_no_history_of_looks_ends_a_lease_that_must_stay(history, resetting):
         result = plan(seen_leases, seen_containers, now, odd_since=odd_since, resetting=resetting)
         by_id = {lease.id: lease for lease in seen_leases}
         with_container = {c.lease_id for c in seen_containers or ()}
+        running = {c.id: c.running for c in seen_containers or ()}
         if seen_containers is None:
             assert result.actions == ()
         for action in result.actions:
             if isinstance(action, RemoveContainer):
                 owner = by_id.get(action.lease_id)
-                assert owner is None or owner.state is LeaseState.ENDED
+                ended = owner is None or owner.state is LeaseState.ENDED
+                assert action.lease_lives != ended
+                assert odd_since, "removed at first sight"
+                if not ended:
+                    assert (owner.user, owner.server) not in resetting
+                    others = {
+                        c.id
+                        for c in seen_containers
+                        if c.lease_id == owner.id and c.id != action.container_id
+                    }
+                    assert not running[action.container_id] or others
+                    assert action.container_id != owner.container_id or not any(
+                        running[other] for other in others | {action.container_id}
+                    )
                 continue
             owner = by_id[action.lease_id]
             assert owner.state is not LeaseState.ENDED
@@ -169,15 +235,11 @@ def test_no_history_of_looks_ends_a_lease_that_must_stay(history, resetting):
         odd_since = result.odd_since
 
 
-@settings(max_examples=2 * settings.default.max_examples)
-@given(leases, containers)
-def test_planning_again_after_the_plan_was_applied_gives_nothing_new(seen_leases, seen_containers):
-    first = plan(seen_leases, seen_containers, NOW, odd_since={})
-    second = plan(seen_leases, seen_containers, NOW + LONG, odd_since=first.odd_since)
-    now = NOW + LONG
+def applied(actions, seen_leases, seen_containers, now):
+    """Ledger and Engine after a plan."""
     state = {lease.id: lease for lease in seen_leases}
-    left = list(seen_containers or ())
-    for action in second.actions:
+    left = list(seen_containers)
+    for action in actions:
         match action:
             case EndLease(lease_id, reason):
                 state[lease_id] = replace(
@@ -194,10 +256,43 @@ def test_planning_again_after_the_plan_was_applied_gives_nothing_new(seen_leases
                 )
             case RemoveContainer(container_id):
                 left = [c for c in left if c.id != container_id]
-    again = plan(
-        list(state.values()),
-        left if seen_containers is not None else None,
-        now,
-        odd_since=second.odd_since,
-    )
-    assert again.actions == ()
+    return list(state.values()), left
+
+
+@given(leases, containers)
+def test_planning_again_after_the_plan_was_applied_gives_nothing_new(seen_leases, seen_containers):
+    now = NOW + LONG
+    first = plan(seen_leases, seen_containers, NOW, odd_since={})
+    second = plan(seen_leases, seen_containers, now, odd_since=first.odd_since)
+    if seen_containers is None:
+        assert second.actions == ()
+        return
+    after = applied(second.actions, seen_leases, seen_containers, now)
+    again = plan(*after, now, odd_since=second.odd_since)
+    assert [a for a in again.actions if not isinstance(a, MarkGone)] == []
+    for action in again.actions:  # what was removed from under a hold is gone now, and was not then
+        assert RemoveContainer in {type(a) for a in second.actions if a.lease_id == action.lease_id}
+    more = applied(again.actions, *after, now)
+    assert plan(*more, now, odd_since=again.odd_since).actions == ()
+
+
+@given(leases, containers.filter(lambda found: found is not None))
+def test_left_alone_everything_comes_to_rest(seen_leases, seen_containers):
+    """Whatever a crash left, a few looks later each live lease has one container or holds, and each
+    container that is ours has a live lease."""
+    now, odd_since = NOW, {}
+    for _ in range(8):
+        result = plan(seen_leases, seen_containers, now, odd_since=odd_since)
+        seen_leases, seen_containers = applied(result.actions, seen_leases, seen_containers, now)
+        odd_since = result.odd_since
+        now += timedelta(seconds=200)
+    live = {each.id: each for each in seen_leases if each.state is not LeaseState.ENDED}
+    for each in live.values():
+        its = [c for c in seen_containers if c.lease_id == each.id]
+        if each.state is LeaseState.HELD:
+            over = each.hold_until is None or each.hold_until <= now
+            assert each.gone_at is not None or (its and not over)
+            continue
+        assert each.state is LeaseState.RUNNING
+        assert [c.running for c in its] == [True]
+    assert {c.lease_id for c in seen_containers} <= {"", *live}
