@@ -2,6 +2,7 @@
 
 `discover()` gives an Inventory; its `scan()` blocks for seconds at most, and either tells what is
 there or raises InventoryUnavailable. It never answers with fewer devices because it could not look.
+A DeviceWatch adds what XIDs say.
 """
 
 from __future__ import annotations
@@ -11,8 +12,16 @@ import functools
 from ..models import Device
 from .discovery import Inventory, discover
 from .practice import practice_devices
+from .watch import DeviceWatch, with_known_faults
 
-__all__ = ["Inventory", "discover", "practice_devices", "scan"]
+__all__ = [
+    "DeviceWatch",
+    "Inventory",
+    "discover",
+    "practice_devices",
+    "scan",
+    "with_known_faults",
+]
 
 _discovered = functools.cache(discover)
 

@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import InventoryUnavailable
+from ..health import XidEvent
 from ..models import Device
+from .memory import Memory
 from .nvml import NoDriver, NvmlInventory
 from .practice import practice_devices as make_practice_devices
+from .practice_state import PracticeState
 
 _NVIDIA = "0x10de"
 _DISPLAY_CLASS = "0x03"
@@ -31,16 +34,39 @@ class Inventory(Protocol):
         """The devices now; blocks for seconds at most. Raises InventoryUnavailable."""
         ...
 
+    def events(self) -> tuple[XidEvent, ...]:
+        """XIDs since the last call; the first call begins to watch for them."""
+        ...
+
+    @property
+    def trouble(self) -> str:
+        """Why XIDs are not seen now, or ""."""
+        ...
+
+    def close(self) -> None:
+        """End what watches for XIDs."""
+        ...
+
 
 class PracticeInventory:
-    """Simulated devices, always the same."""
+    """Simulated devices, the same at every start; a state may change them at run time."""
 
-    def __init__(self, count: int) -> None:
+    trouble = ""
+
+    def __init__(self, count: int, state: PracticeState | None = None) -> None:
         self._devices = make_practice_devices(count)
+        self._state = state or PracticeState(None)
 
     def scan(self) -> tuple[Device, ...]:
-        """All of them."""
-        return self._devices
+        """All of them that are not missing."""
+        return self._state.apply(self._devices)
+
+    def events(self) -> tuple[XidEvent, ...]:
+        """What the state says."""
+        return self._state.events()
+
+    def close(self) -> None:
+        """Nothing is to be ended."""
 
 
 class DetectedInventory:
@@ -73,6 +99,20 @@ class DetectedInventory:
             return found
         return self._simulate()
 
+    def events(self) -> tuple[XidEvent, ...]:
+        """Those of the inventory that answered last; without a card NVML is not watched."""
+        return (self._practice if self._simulating else self._nvml).events()
+
+    @property
+    def trouble(self) -> str:
+        """Why XIDs are not seen now, or ""."""
+        return "" if self._simulating else self._nvml.trouble
+
+    def close(self) -> None:
+        """End both."""
+        self._nvml.close()
+        self._practice.close()
+
     def _simulate(self) -> tuple[Device, ...]:
         if not self._simulating:
             _log.warning("No NVIDIA card on this host: working with simulated devices.")
@@ -93,19 +133,24 @@ class DetectedInventory:
         return ""
 
 
-def discover(practice_devices: int = 2, *, kind: str | None = None) -> Inventory:
+def discover(
+    practice_devices: int = 2, *, kind: str | None = None, memory: Memory | None = None
+) -> Inventory:
     """The inventory of this host; looks at nothing yet.
 
     `kind` is "auto", "nvml" (an error where there is no driver) or "practice" (simulated even
-    beside a card); by default $GPUCAMP_INVENTORY, else "auto". Raises ValueError.
+    beside a card); by default $GPUCAMP_INVENTORY, else "auto". With a `memory`, cards that cannot
+    be read are known from earlier processes. Raises ValueError.
     """
     chosen = kind or os.environ.get("GPUCAMP_INVENTORY") or "auto"
+    file = os.environ.get("GPUCAMP_PRACTICE_STATE")
+    practice = PracticeInventory(practice_devices, PracticeState(Path(file) if file else None))
     if chosen == "auto":
-        return DetectedInventory(NvmlInventory(), PracticeInventory(practice_devices))
+        return DetectedInventory(NvmlInventory(memory=memory), practice)
     if chosen == "nvml":
-        return NvmlInventory()
+        return NvmlInventory(memory=memory)
     if chosen == "practice":
-        return PracticeInventory(practice_devices)
+        return practice
     raise ValueError(f"GPUCAMP_INVENTORY is one of {', '.join(KINDS)}, not {chosen!r}.")
 
 

@@ -2,7 +2,9 @@
 
 Guarantees: a hung driver costs `scan` at most `timeout` and a second; a probe that cannot be killed
 (a process stuck in the kernel) is the only one there is, until it is gone; what cannot be told is
-an InventoryUnavailable that says what to do, never an empty inventory.
+an InventoryUnavailable that says what to do, never an empty inventory. A card that was read before
+and cannot be read now gives its devices as unhealthy with the reason, also after a restart.
+Topology is asked for once per process, and again when there are other cards.
 """
 
 from __future__ import annotations
@@ -13,10 +15,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..errors import InventoryUnavailable
+from ..health import XidEvent
 from ..models import Device
+from .cards import CardMemory, SeenCard
+from .memory import Memory
+from .xid_watcher import XidWatcher
 
 TIMEOUT_SECONDS = 10.0
 PROBE = (sys.executable, "-m", "hub_ext.inventory.nvml_probe")
@@ -41,33 +48,83 @@ class NoDriver(InventoryUnavailable):
 class NvmlInventory:
     """Thread-safe; scans run one at a time."""
 
-    def __init__(self, *, timeout: float = TIMEOUT_SECONDS, probe: Sequence[str] = PROBE) -> None:
-        """`timeout` is in seconds; `probe` is the command that asks NVML."""
+    def __init__(
+        self,
+        *,
+        timeout: float = TIMEOUT_SECONDS,
+        probe: Sequence[str] = PROBE,
+        memory: Memory | None = None,
+        xids: XidWatcher | None = None,
+    ) -> None:
+        """`timeout` is in seconds; `probe` is the command that asks NVML; `memory` outlives this
+        process; `xids` is started by the first call of `events`."""
         self._timeout = timeout
         self._probe = tuple(probe)
         self._stuck: subprocess.Popen[bytes] | None = None
         self._lock = threading.Lock()
-        self._unreadable: list[str] = []
+        self._unknown: list[str] = []
+        self._cards = CardMemory(memory)
+        self._digest = ""
+        self._links: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._xids = xids or XidWatcher()
+        self._watched: frozenset[str] = frozenset()
 
     def scan(self) -> tuple[Device, ...]:
         """GPUs and MIG instances in NVML's order, unhealthy ones included.
 
-        Raises NoDriver, and InventoryUnavailable if NVML fails or hangs.
+        Raises NoDriver, InventoryUnavailable if NVML fails or hangs, and what the memory raises.
         """
         with self._lock:
             answer = self._ask()
-        if "error" in answer:
-            code = int(answer["error"])
-            kind = NoDriver if code in (DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND) else None
-            raise (kind or InventoryUnavailable)(
-                f"NVML cannot be used: {answer['text']} ({code}). "
-                + _REMEDIES.get(code, _REMEDIES[999])
+            if "error" in answer:
+                code = int(answer["error"])
+                kind = NoDriver if code in (DRIVER_NOT_LOADED, LIBRARY_NOT_FOUND) else None
+                raise (kind or InventoryUnavailable)(
+                    f"NVML cannot be used: {answer['text']} ({code}). "
+                    + _REMEDIES.get(code, _REMEDIES[999])
+                )
+            if answer["links"] is not None:
+                self._links = {
+                    uuid: tuple((peer, score) for peer, score in peers)
+                    for uuid, peers in answer["links"].items()
+                }
+            self._digest = answer["known"]
+            seen = [self._seen(card) for card in answer["cards"]]
+            devices, unknown = self._cards.complete(seen)
+            self._watched = frozenset(
+                device.parent or device.uuid for card in seen for device in card.devices
             )
-        if answer["unreadable"] != self._unreadable:
-            self._unreadable = answer["unreadable"]
-            for line in self._unreadable:
-                _log.error("NVML cannot read %s. Look at dmesg; the host may need a reboot.", line)
-        return tuple(Device(**fields) for fields in answer["devices"])
+            if unknown != self._unknown:
+                self._unknown = unknown
+                for line in unknown:
+                    _log.error(
+                        "NVML cannot read %s. Look at dmesg; the host may need a reboot.", line
+                    )
+            return devices
+
+    def events(self) -> tuple[XidEvent, ...]:
+        """XIDs since the last call; the first call begins to watch for them. Never blocks long."""
+        self._xids.start()
+        self._xids.expect(self._watched)
+        return self._xids.events()
+
+    @property
+    def trouble(self) -> str:
+        """Why XIDs are not seen now, or ""."""
+        return self._xids.trouble
+
+    def close(self) -> None:
+        """End what watches for XIDs."""
+        self._xids.close()
+
+    def _seen(self, card: dict[str, Any]) -> SeenCard:
+        devices = (Device(**fields) for fields in card["devices"])
+        return SeenCard(
+            card["index"],
+            card["bus_id"],
+            tuple(replace(each, links=self._links.get(each.uuid, ())) for each in devices),
+            card["error"],
+        )
 
     def _ask(self) -> dict[str, Any]:
         if self._stuck is not None:
@@ -76,7 +133,7 @@ class NvmlInventory:
             self._stuck = None
         try:
             process = subprocess.Popen(  # noqa: S603 - our own program
-                self._probe,
+                (*self._probe, f"--known={self._digest}"),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -95,6 +152,8 @@ class NvmlInventory:
         try:
             answer = json.loads(output)
             if process.returncode != 0 or not isinstance(answer, dict):
+                raise ValueError
+            if not answer.keys() & {"error", "cards"}:
                 raise ValueError
         except ValueError:
             last = complaint.decode(errors="replace").strip().rpartition("\n")[2]

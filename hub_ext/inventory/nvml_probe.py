@@ -1,14 +1,21 @@
 """Asks NVML once and prints what it said as JSON; run as a program, because a driver may hang.
 
-Output: {"devices": [Device's fields, ...], "unreadable": ["GPU 1: GPU is lost", ...]}, or
-{"error": NVML's code, "text": ...} if NVML cannot be used at all. Exit status 0 in both cases.
+Output: {"cards": [CARD, ...], "known": DIGEST, "links": LINKS}, or {"error": NVML's code, "text":
+...} if NVML cannot be used at all. Exit status 0 in both cases.
 
-A MIG instance is a device of its own, and its card is none then. A device with an error that says
-that it cannot work is unhealthy with the reason; one whose UUID cannot be read is unreadable.
+CARD is {"index", "bus_id", "devices": [Device's fields, ...], "error"}. A MIG instance is a device
+of its own, and its card is none then. A device with an error that says that it cannot work is
+unhealthy with the reason; where not even the UUID can be read, the card has an "error" instead,
+and the devices that were read before it.
+
+LINKS are {UUID: [[UUID, score], ...]} of whole cards. Pairs are many, so they are asked only if the
+cards are other ones than those of the DIGEST that was given as `--known`; else LINKS is null.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -16,11 +23,16 @@ from typing import Any
 
 import pynvml
 
+from .nvml_topology import Card, bus_id, links, numa_node, text
+
 _RECOVERY_ACTIONS = {
     1: "the driver asks for a reset of the GPU (nvidia-smi --gpu-reset)",
     2: "the driver asks for a reboot of the host",
     3: "the driver asks to drain peer-to-peer traffic",
     4: "the driver asks to drain the GPU and reset it",
+    5: "the driver asks to recover the IMEX domain",
+    6: "the driver asks for a reset of the PCIe bus",
+    7: "the driver asks for a reboot of the whole system",
 }
 _COMPUTE_MODE_PROHIBITED = 2
 _RECOVERY_FIELD = 230  # NVML_FI_DEV_GET_GPU_RECOVERY_ACTION; older bindings lack the name
@@ -30,35 +42,42 @@ _OPTIONAL = (
     pynvml.NVML_ERROR_FUNCTION_NOT_FOUND,
     pynvml.NVML_ERROR_NO_PERMISSION,
 )
+# What no call may answer on a card that is well
+_ILL = (pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_RESET_REQUIRED)
 
 
 def main() -> None:
     """Print the answer."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--known", default="", help="the digest whose links are known")
     try:
-        answer = probe()
+        answer = probe(parser.parse_args().known)
     except pynvml.NVMLError as error:
         answer = {"error": error.value, "text": str(error)}
     json.dump(answer, sys.stdout)
 
 
-def probe() -> dict[str, Any]:
+def probe(known: str = "") -> dict[str, Any]:
     """What NVML says now. Raises NVMLError if it cannot be used at all."""
     pynvml.nvmlInit()
     try:
         versions = {
-            "driver_version": _text(pynvml.nvmlSystemGetDriverVersion()),
+            "driver_version": text(pynvml.nvmlSystemGetDriverVersion()),
             "cuda_version": _cuda_version(),
         }
-        found: list[dict[str, Any]] = []
-        unreadable: list[str] = []
+        cards: list[dict[str, Any]] = []
+        whole: list[Card] = []
         for index in range(pynvml.nvmlDeviceGetCount()):
+            card: dict[str, Any] = {"index": index, "bus_id": "", "devices": [], "error": ""}
+            cards.append(card)
             try:
-                card = pynvml.nvmlDeviceGetHandleByIndex(index)
-                for handle in _leasable(card):
-                    found.append(versions | _device(handle, card))
+                _read_card(card, whole, versions)
             except pynvml.NVMLError as error:
-                unreadable.append(f"GPU {index}: {error}")
-        return {"devices": found, "unreadable": unreadable}
+                card["error"] = str(error)
+        uuids = sorted(each.uuid for each in whole)
+        digest = hashlib.sha256(json.dumps(uuids).encode()).hexdigest()
+        asked = None if digest == known else links(whole)
+        return {"cards": cards, "known": digest, "links": asked}
     finally:
         pynvml.nvmlShutdown()
 
@@ -68,12 +87,30 @@ def _cuda_version() -> str:
     return f"{number // 1000}.{number % 1000 // 10}"
 
 
-def _leasable(card: Any) -> Iterator[Any]:
-    """The card itself, or its MIG instances if MIG is on."""
+def _read_card(card: dict[str, Any], whole: list[Card], versions: dict[str, str]) -> None:
+    """Fill in a card; what was read before an error stays. Raises NVMLError."""
+    handle = pynvml.nvmlDeviceGetHandleByIndex(card["index"])
+    card["bus_id"] = bus_id(handle)
+    node = numa_node(handle)
+    instances = _mig_instances(handle)
+    if instances is None:
+        card["devices"].append(versions | _device(handle, handle, "", node))
+        whole.append(Card(card["devices"][0]["uuid"], handle, card["bus_id"], node))
+        return
+    parent = text(pynvml.nvmlDeviceGetUUID(handle))
+    for instance in instances:
+        card["devices"].append(versions | _device(instance, handle, parent, node))
+
+
+def _mig_instances(card: Any) -> Iterator[Any] | None:
+    """The card's MIG instances; None if MIG is off."""
     mode = _optional(pynvml.nvmlDeviceGetMigMode, card)
     if not mode or mode[0] != pynvml.NVML_DEVICE_MIG_ENABLE:
-        yield card
-        return
+        return None
+    return _handles(card)
+
+
+def _handles(card: Any) -> Iterator[Any]:
     for index in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(card)):
         try:
             yield pynvml.nvmlDeviceGetMigDeviceHandleByIndex(card, index)
@@ -81,26 +118,40 @@ def _leasable(card: Any) -> Iterator[Any]:
             continue
 
 
-def _device(handle: Any, card: Any) -> dict[str, Any]:
+def _device(handle: Any, card: Any, parent: str, node: int | None) -> dict[str, Any]:
     device: dict[str, Any] = {
-        "uuid": _text(pynvml.nvmlDeviceGetUUID(handle)),
+        "uuid": text(pynvml.nvmlDeviceGetUUID(handle)),
         "name": "",
         "memory_bytes": 0,
         "simulated": False,
         "healthy": True,
         "reason": "",
+        "parent": parent,
+        "numa_node": node,
     }
     try:
-        device["name"] = _text(pynvml.nvmlDeviceGetName(handle))
+        device["name"] = text(pynvml.nvmlDeviceGetName(handle))
         # the stand-in NVML of images/practice
         device["simulated"] = "simulated" in device["name"].lower()
         device["memory_bytes"] = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+        device |= _use(handle, bool(parent))
         reason = _illness(card)
     except pynvml.NVMLError as error:
         reason = f"NVML says: {error}"
     if reason:
         device |= {"healthy": False, "reason": reason}
     return device
+
+
+def _use(handle: Any, is_mig: bool) -> dict[str, int | None]:
+    """What works on the device; None where that is not told."""
+    running = _informative(pynvml.nvmlDeviceGetComputeRunningProcesses_v3, handle)
+    processes = None if running is None else len(running)
+    rates = _informative(pynvml.nvmlDeviceGetUtilizationRates, handle)
+    utilization = None if rates is None else int(rates.gpu)
+    if rates is None and is_mig and processes == 0:
+        utilization = 0  # no MIG instance tells it, but without a process there is none
+    return {"compute_processes": processes, "utilization_percent": utilization}
 
 
 def _illness(card: Any) -> str:
@@ -131,8 +182,14 @@ def _optional(call: Callable[..., Any], *arguments: Any) -> Any:
         raise
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+def _informative(call: Callable[..., Any], *arguments: Any) -> Any:
+    """As _optional, but any error means that it is not told, unless the card is lost."""
+    try:
+        return call(*arguments)
+    except pynvml.NVMLError as error:
+        if error.value in _ILL:
+            raise
+        return None
 
 
 if __name__ == "__main__":

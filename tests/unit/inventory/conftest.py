@@ -7,10 +7,13 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from hub_ext.inventory.nvml import NvmlInventory
 
 PRACTICE = Path(__file__).parents[3] / "images" / "practice"
 
@@ -66,3 +69,24 @@ def in_python(environment: dict[str, str]) -> Callable[..., object]:
         return json.loads(result.stdout)
 
     return run
+
+
+@pytest.fixture
+def nvml(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., NvmlInventory]]:
+    """An inventory that sees the stand-in; the probe and the watch for XIDs are the real ones."""
+    for name in ("GPUCAMP_PRACTICE_FILE", "NVIDIA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LD_LIBRARY_PATH", environment["LD_LIBRARY_PATH"])
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    made: list[NvmlInventory] = []
+
+    def make(file: Path, **arguments: Any) -> NvmlInventory:
+        monkeypatch.setenv("GPUCAMP_PRACTICE_FILE", str(file))
+        made.append(NvmlInventory(**({"timeout": 30.0} | arguments)))
+        return made[-1]
+
+    yield make
+    for inventory in made:
+        inventory.close()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,22 +16,7 @@ from hub_ext.errors import InventoryUnavailable
 from hub_ext.inventory import discover, practice_devices, scan
 from hub_ext.inventory.discovery import DetectedInventory, PracticeInventory
 from hub_ext.inventory.nvml import NoDriver, NvmlInventory
-from hub_ext.models import Device
-
-
-@pytest.fixture
-def nvml(environment, monkeypatch):
-    """An inventory that sees the stand-in; the probe is the real one."""
-    for name in ("LD_LIBRARY_PATH", "GPUCAMP_PRACTICE_FILE", "NVIDIA_VISIBLE_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LD_LIBRARY_PATH", environment["LD_LIBRARY_PATH"])
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
-
-    def make(file: Path, **arguments: float) -> NvmlInventory:
-        monkeypatch.setenv("GPUCAMP_PRACTICE_FILE", str(file))
-        return NvmlInventory(**({"timeout": 30.0} | arguments))
-
-    return make
+from hub_ext.models import Device, Link
 
 
 def test_devices_are_told_with_memory_and_versions(nvml, practice_file):
@@ -40,9 +26,18 @@ def test_devices_are_told_with_memory_and_versions(nvml, practice_file):
         driver_version="570.86.10",
         cuda_version=12080,
     )
+    near = {"compute_processes": 0, "utilization_percent": 0}
     assert nvml(file).scan() == (
-        Device("GPU-b", "NVIDIA A100", 2**36, False, "570.86.10", "12.8"),
-        Device("GPU-a", "Simulated A100 (practice)", 40 * 2**30, True, "570.86.10", "12.8"),
+        Device(
+            *("GPU-b", "NVIDIA A100", 2**36, False, "570.86.10", "12.8"),
+            links=(("GPU-a", Link.SAME_NODE),),
+            **near,
+        ),
+        Device(
+            *("GPU-a", "Simulated A100 (practice)", 40 * 2**30, True, "570.86.10", "12.8"),
+            links=(("GPU-b", Link.SAME_NODE),),
+            **near,
+        ),
     )
 
 
@@ -188,6 +183,7 @@ def test_a_probe_that_cannot_be_killed_is_not_joined_by_another(monkeypatch):
         ("raise SystemExit('the binding is broken')", "status 1: the binding is broken"),
         ("print('{')", "status 0: no output"),
         ("print('[]')", "status 0"),
+        ("print('{}')", "status 0"),
         ("import os; os.kill(os.getpid(), 11)", "status -11"),
     ],
 )
@@ -209,7 +205,7 @@ mark = pathlib.Path({str(running)!r})
 mark.touch(exist_ok=False)
 time.sleep(0.05)
 mark.unlink()
-print(json.dumps({{"devices": [], "unreadable": []}}))
+print(json.dumps({{"cards": [], "known": "", "links": None}}))
 """
     inventory = NvmlInventory(timeout=30, probe=[sys.executable, "-c", program])
     with ThreadPoolExecutor(4) as threads:
@@ -226,7 +222,7 @@ def test_practice_devices_have_the_same_names_at_every_start():
         "GPU-5ca1ab1e-0000-4000-8000-000000000001",
     ]
     assert all(device.simulated and "imulated" in device.name for device in devices)
-    assert practice_devices(3)[:2] == devices
+    assert [device.uuid for device in practice_devices(3)[:2]] == [each.uuid for each in devices]
     assert len({device.uuid for device in practice_devices(256)}) == 256
     assert practice_devices(0) == ()
 
@@ -239,11 +235,24 @@ def test_there_cannot_be_any_number_of_practice_devices(count):
 
 def test_the_stand_in_agrees_with_practice_devices(nvml, stand_in, tmp_path, monkeypatch):
     """What a container sees of a practice device is what the hub leases."""
-    leased = practice_devices(3)[1:]
+    uuids = [device.uuid for device in practice_devices(6)[1:]]
+    leased = tuple(
+        replace(
+            device,
+            links=tuple(link for link in device.links if link[0] in uuids),
+            compute_processes=0,
+            utilization_percent=0,
+        )
+        for device in practice_devices(6)[1:]
+    )
     inventory = nvml(tmp_path / "unused")
     monkeypatch.delenv("GPUCAMP_PRACTICE_FILE")
     monkeypatch.setenv("NVIDIA_VISIBLE_DEVICES", ",".join(device.uuid for device in leased))
-    assert inventory.scan() == leased
+    seen = (
+        replace(device, links=tuple(link for link in device.links if link[1] > Link.OTHER_SOCKET))
+        for device in inventory.scan()
+    )
+    assert tuple(seen) == leased
 
 
 # -- which of them
@@ -370,4 +379,6 @@ def test_the_probe_prints_json_only(nvml, practice_file, environment):
         text=True,
         timeout=60,
     )
-    assert json.loads(result.stdout)["unreadable"] == []
+    answer = json.loads(result.stdout)
+    assert [card["error"] for card in answer["cards"]] == [""]
+    assert answer["links"] == {"GPU-a": []}

@@ -1,0 +1,110 @@
+"""The inventory together with the XIDs: what the service takes as the state of its devices.
+
+Guarantees: a device that a fatal XID keeps out stays out over a restart of the service and of the
+hub, for the memory has it; it comes back by itself. An inventory that cannot be told stays an
+error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from ..health import (
+    ADVICE_XIDS,
+    CATALOGUE,
+    QUARANTINE,
+    XidEvent,
+    XidFault,
+    assess,
+    counts,
+    explain,
+    from_text,
+    note,
+    to_text,
+)
+from ..models import Device
+from .discovery import Inventory
+from .memory import Memory
+
+_NAME = "xids"
+
+_log = logging.getLogger("gpucamp.inventory")
+
+
+class DeviceWatch:
+    """One of a process; `scan` is called by one thread at a time."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        memory: Memory,
+        *,
+        quarantine: timedelta = QUARANTINE,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`quarantine` is how long a device stays out after its last fatal XID."""
+        self._inventory = inventory
+        self._memory = memory
+        self._quarantine = quarantine
+        self._now = now
+        self._faults: dict[str, XidFault] | None = None  # None: not recalled yet
+        self._kept = ""
+
+    def scan(self) -> tuple[Device, ...]:
+        """The devices with what XIDs say of them; blocks for seconds at most.
+
+        Raises InventoryUnavailable, and LedgerUnavailable if the memory does.
+        """
+        devices = self._inventory.scan()
+        if self._faults is None:
+            self._kept, self._faults = _recalled(self._memory)
+        events = self._inventory.events()
+        for event in events:
+            _report(event)
+        now = self._now()
+        self._faults = note(self._faults, events, now, self._quarantine)
+        text = to_text(self._faults) if self._faults else ""
+        if text != self._kept:
+            self._memory.remember(_NAME, text)
+            self._kept = text
+        return assess(devices, self._faults, now, self._quarantine)
+
+    @property
+    def trouble(self) -> str:
+        """Why XIDs are not seen now, or ""."""
+        return self._inventory.trouble
+
+    def close(self) -> None:
+        """End what watches for XIDs; returns within seconds."""
+        self._inventory.close()
+
+
+def with_known_faults(
+    devices: Sequence[Device], memory: Memory, now: datetime
+) -> tuple[Device, ...]:
+    """The devices with what the memory of a DeviceWatch says of them, for who has none."""
+    return assess(devices, _recalled(memory)[1], now)
+
+
+def _recalled(memory: Memory) -> tuple[str, dict[str, XidFault]]:
+    text = memory.recall(_NAME) or ""
+    try:
+        return text, from_text(text)
+    except ValueError as error:
+        _log.warning("Which XIDs came before is not known: %s.", error)
+        return text, {}
+
+
+def _report(event: XidEvent) -> None:
+    """One line in the log for each XID."""
+    card = event.card or "a card that the driver does not name"
+    if event.xid not in CATALOGUE:
+        _log.error("%s: %s It keeps the device out.", card, explain(event.xid))
+    elif counts(event.xid):
+        _log.error("%s: %s", card, explain(event.xid))
+    elif event.xid in ADVICE_XIDS:
+        _log.warning("%s: %s", card, explain(event.xid))
+    else:
+        _log.info("%s: %s", card, explain(event.xid))
