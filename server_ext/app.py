@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from jupyter_server.extension.application import ExtensionApp
+from jupyter_server.serverapp import ServerApp
 from traitlets import Unicode
 
-from . import status
+from . import activity, status
 from .ddp import handlers as ddp
 from .doctor import handlers as doctor
 from .doctor.settings import Settings
+from .lease import handlers as lease
 from .reset import handlers as reset
 
 
@@ -37,15 +40,22 @@ class GpucampApp(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Every part exports `handlers`, a list of (pattern, handler class)."""
-        for part in (status, doctor, ddp, reset):
+        for part in (status, doctor, ddp, lease, reset):
             self.handlers.extend(part.handlers)
 
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """The server's loop runs."""
+        settings = serverapp.web_app.settings
+
+        async def runs() -> Sequence[object]:
+            return await ddp.manager_of(settings, serverapp.root_dir, self.log).alive()
+
+        activity.start(settings, runs, serverapp.kernel_manager, self.log)
+
     async def stop_extension(self) -> None:
-        """Ends what is still running for a reader: parts that start processes export `async
+        """Ends what is still running: parts that start tasks or processes export `async
         stop(settings)`.
         """
         assert self.serverapp is not None  # noqa: S101 - an extension is always linked to a server
-        for part in (doctor, ddp, reset):
-            stop = getattr(part, "stop", None)
-            if stop is not None:
-                await stop(self.serverapp.web_app.settings)
+        for part in (activity, doctor, ddp):
+            await part.stop(self.serverapp.web_app.settings)

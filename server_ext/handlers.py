@@ -79,6 +79,11 @@ class GpucampHandler(ExtensionHandlerMixin, APIHandler):
             raise errors.BadRequest(N_("The request must be a JSON object."))
         return value
 
+    def empty_body(self) -> None:
+        """Accepts no body or {}. Raises BadRequest."""
+        if self.json_object():
+            raise errors.BadRequest(N_("The request takes no values: send {}."))
+
     # -- output
 
     def reply(self, value: Any, status: int = 200) -> None:

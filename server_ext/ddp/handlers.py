@@ -9,7 +9,6 @@ import asyncio
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -26,7 +25,6 @@ from .manager import RunManager
 from .runs import LOG, RunStore
 
 MANAGER = "gpucamp_ddp_manager"  # in the server's settings
-ACTIVITY = "gpucamp_ddp"  # in its last_activity_times, which hold off the idle culler
 
 _OFFSET = re.compile(r"[0-9]{1,15}")
 
@@ -34,12 +32,8 @@ _OFFSET = re.compile(r"[0-9]{1,15}")
 def manager_of(settings: dict[str, Any], root_dir: str, log: Any = None) -> RunManager:
     """The server's one RunManager, made when it is first asked for."""
     if MANAGER not in settings:
-
-        def note_activity() -> None:
-            settings.setdefault("last_activity_times", {})[ACTIVITY] = datetime.now(UTC)
-
         store = RunStore(os.path.join(os.path.realpath(root_dir), ".gpucamp", "runs"))
-        settings[MANAGER] = RunManager(store, dict(os.environ), on_alive=note_activity, log=log)
+        settings[MANAGER] = RunManager(store, dict(os.environ), log=log)
     manager: RunManager = settings[MANAGER]
     return manager
 

@@ -5,6 +5,8 @@ Guarantees:
   nothing in a script's name or its arguments can be read as one.
 - What is out of bounds is refused with a `BadRequest` that says what is allowed. Numbers are
   never converted: `True`, `2.0` and `"2"` are not a number of processes.
+- More than one process on MIG instances is refused: a process can use one instance only, and NCCL
+  does not connect them.
 - The environment handed to a run holds no secret of the server: not the hub's token, not the
   server's, not a key of the cookie.
 - `--standalone --local-addr 127.0.0.1`: two runs never fight for a port, and a host name that
@@ -47,6 +49,8 @@ class Machine:
     runs_folder: str  # absolute
     shm_free_bytes: int | None = None
     disk_free_bytes: int | None = None
+    mig: bool = False  # the devices are MIG instances
+    shared: bool = False  # other servers use the devices too
 
     @property
     def real_devices(self) -> int:
@@ -60,7 +64,11 @@ class Machine:
 
     @property
     def default_processes(self) -> int:
-        """One per real device; else two to four, within the CPU quota where it allows two."""
+        """One per real device; else two to four, within the CPU quota where it allows two. MIG
+        instances serve one.
+        """
+        if self.mig:
+            return 1
         return self.real_devices or max(2, min(self.cpus, 4))
 
     @property
@@ -178,8 +186,19 @@ def make_plan(
     *,
     other_runs: int = 0,
 ) -> Plan:
-    """Decide what is run. `other_runs`: how many are going on already."""
+    """Decide what is run. `other_runs`: how many are going on already.
+
+    Raises BadRequest for more than one process on MIG instances.
+    """
     processes = request.processes or machine.default_processes
+    if machine.mig and processes > 1:
+        raise BadRequest(
+            N_(
+                "DDP does not work over MIG instances: a process can use one instance only, and "
+                "NCCL does not connect them. Use 1 process, or start your server again with whole "
+                "GPUs."
+            )
+        )
     folder = f"{machine.runs_folder}/{run_id}"
     argv = (
         *machine.launcher,
@@ -267,13 +286,24 @@ def _warnings(processes: int, machine: Machine, other_runs: int) -> list[Advice]
                 {"processes": processes, "cpus": machine.cpus},
             )
         )
-    if processes > 1 and any(device.startswith("MIG-") for device in machine.devices):
+    if machine.mig and len(machine.devices) > 1:
         found.append(
             Advice(
                 "mig",
                 N_(
-                    "A MIG slice serves one process, and NCCL cannot join slices: use 1 process, "
-                    "or ask for whole GPUs."
+                    "The process uses one of your {count} MIG instances; the others do nothing. "
+                    "One whole GPU would be faster."
+                ),
+                {"count": len(machine.devices)},
+            )
+        )
+    if machine.shared:
+        found.append(
+            Advice(
+                "shared",
+                N_(
+                    "Your GPU is shared with others, and its memory is not protected: leave some "
+                    "free for them, and expect 'out of memory' when they need much."
                 ),
             )
         )

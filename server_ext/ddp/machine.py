@@ -22,14 +22,18 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - measured, not written to
 
 def read_machine(environ: Mapping[str, str], runs_folder: str, kernel_python: str) -> Machine:
     """The facts as they are now. Blocking I/O, milliseconds."""
+    devices = tuple(d for d in environ.get("GPUCAMP_DEVICES", "").split(",") if d)
     return Machine(
         cpus=cpu_quota(environ),
-        devices=tuple(d for d in environ.get("GPUCAMP_DEVICES", "").split(",") if d),
+        devices=devices,
         simulated=environ.get("GPUCAMP_SIMULATED", "0") == "1",
         launcher=_launcher(kernel_python, environ.get("PATH", os.defpath)),
         runs_folder=runs_folder,
         shm_free_bytes=_free(SHARED_MEMORY),
         disk_free_bytes=_free(runs_folder),
+        # NVIDIA's UUIDs say it themselves
+        mig=environ.get("GPUCAMP_MIG") == "1" or any(d.startswith("MIG-") for d in devices),
+        shared=environ.get("GPUCAMP_SHARED") == "1",
     )
 
 

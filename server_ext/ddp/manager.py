@@ -18,7 +18,7 @@ import os
 import socket
 import subprocess  # noqa: S404 - only the type of what process.py starts
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,20 +49,18 @@ class _Watched:
 
 
 class RunManager:
-    """The runs of one runs folder. `on_alive` is called every few seconds while one is alive."""
+    """The runs of one runs folder."""
 
     def __init__(
         self,
         store: RunStore,
         environ: Mapping[str, str],
         *,
-        on_alive: Callable[[], None] = lambda: None,
         log: logging.Logger | None = None,
         agent_patience: float = AGENT_PATIENCE,
     ) -> None:
         self.store = store
         self._environ = environ
-        self._on_alive = on_alive
         self._log = log or logging.getLogger(__name__)
         self._agent_patience = agent_patience
         self._starting: dict[str, asyncio.Task[Run]] = {}
@@ -234,7 +232,6 @@ class RunManager:
             now = time.monotonic()
             if now - beaten >= BEAT_SECONDS:
                 beaten = now
-                self._on_alive()
                 await asyncio.to_thread(self.store.beat, watched.run.id)
             if now - looked >= pause:
                 looked = now

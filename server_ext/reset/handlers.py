@@ -18,10 +18,11 @@ from tornado import web
 
 from ..ddp.handlers import manager_of
 from ..ddp.machine import kernel_python
-from ..errors import BadRequest, Forbidden
+from ..errors import BadRequest
 from ..handlers import GpucampHandler
 from ..i18n import N_
-from .client import ServiceClient
+from ..service_client import ServiceClient
+from .client import environment, reset
 from .packages import base_folder, changed_packages, environment_folders
 
 
@@ -32,15 +33,15 @@ class ResetHandler(GpucampHandler):
     @authorized
     async def get(self) -> None:
         client = self._client()
-        environment, packages, runs = await asyncio.gather(
-            client.environment(),
+        found, packages, runs = await asyncio.gather(
+            environment(client),
             asyncio.to_thread(self._changed_packages),
             manager_of(self.settings, self.serverapp.root_dir, self.log).alive(),
         )
         self.reply(
             {
-                "generation": environment.get("generation"),
-                "can_undo": environment.get("can_undo") is True,
+                "generation": found.get("generation"),
+                "can_undo": found.get("can_undo") is True,
                 "changed_packages": packages,
                 "running_runs": len(runs),
                 "kernels": len(self.kernel_manager.list_kernel_ids()),
@@ -55,15 +56,14 @@ class ResetHandler(GpucampHandler):
         undo = body.get("undo", False)
         if set(body) - {"undo"} or not isinstance(undo, bool):
             raise BadRequest(N_('The request must be {"undo": true} or {"undo": false}.'))
-        self.reply({"progress_url": await client.reset(undo=undo)}, status=202)
+        self.reply({"progress_url": await reset(client, undo=undo)}, status=202)
 
     def _client(self) -> ServiceClient:
         client = ServiceClient.from_environment(os.environ, self.locale_name.replace("_", "-"))
-        if getattr(self.current_user, "username", None) != client.user:
-            raise Forbidden(
-                N_("Only {user}, whose server this is, may reset its environment."),
-                user=client.user,
-            )
+        client.refuse_others(
+            self.current_user,
+            N_("Only {user}, whose server this is, may reset its environment."),
+        )
         return client
 
     def _changed_packages(self) -> list[dict[str, Any]]:

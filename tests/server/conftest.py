@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyter_server.auth.identity import User
 from jupyter_server.serverapp import ServerApp
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
@@ -135,6 +136,7 @@ async def jupyter(
     app.init_signal = lambda: None
     app.initialize(argv=[], find_extensions=False, new_httpserver=False)
     app.start_app()
+    await app.extension_manager.start_all_extensions()
     server = HTTPServer(app.web_app)
     sockets = bind_sockets(0, "127.0.0.1")
     server.add_sockets(sockets)
@@ -145,3 +147,23 @@ async def jupyter(
     await app._cleanup()
     app.kernel_manager.context.destroy()
     ServerApp.clear_instance()
+
+
+@pytest.fixture
+def started_by_a_hub(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes a server Ada's, as the spawner would; `jupyter.visitor` is whose the token is."""
+
+    def make(jupyter: Any, service_url: str, server: str = "") -> None:
+        monkeypatch.setenv("GPUCAMP_SERVICE_URL", service_url)
+        monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the server's token")
+        monkeypatch.setenv("JUPYTERHUB_USER", "ada")
+        monkeypatch.setenv("JUPYTERHUB_SERVER_NAME", server)
+        jupyter.visitor = "ada"
+
+        async def visitor(handler: Any) -> User | None:
+            known = "Authorization" in handler.request.headers
+            return User(username=jupyter.visitor) if known else None
+
+        monkeypatch.setattr(jupyter.app.identity_provider, "get_user_token", visitor)
+
+    return make

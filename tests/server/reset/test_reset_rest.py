@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import sysconfig
@@ -11,76 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jupyter_server.auth.identity import User
-from tornado import web
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
+from scripted_service import ScriptedService
 
-from server_ext.reset import client as client_module
+from server_ext import service_client as client_module
 from server_ext.reset.packages import changed_packages, compare, installed
 
 pytestmark = pytest.mark.timeout(60)
 
 
-class Service:
-    """Stands in for the service: answers as it is told, and remembers what it was asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, str | None, bytes]] = []
-        self.status = 200
-        self.body: Any = {"generation": 3, "can_undo": True}
-        self.headers: dict[str, str] = {}
-        self.delay = 0.0
-        self.port = 0
-        outer = self
-
-        class Handler(web.RequestHandler):
-            async def prepare(self) -> None:
-                request = self.request
-                token = request.headers.get("Authorization")
-                outer.asked.append((request.method, request.path, token, request.body))
-                await asyncio.sleep(outer.delay)
-                self.set_status(outer.status)
-                for name, value in outer.headers.items():
-                    self.set_header(name, value)
-                raw = isinstance(outer.body, bytes)
-                self.finish(outer.body if raw else json.dumps(outer.body))
-
-        self.app = web.Application([(r".*", Handler)])
+@pytest.fixture
+async def service() -> AsyncIterator[ScriptedService]:
+    service = ScriptedService()
+    async with service.serving():
+        yield service
 
 
 @pytest.fixture
-async def service() -> AsyncIterator[Service]:
-    service = Service()
-    server = HTTPServer(service.app)
-    sockets = bind_sockets(0, "127.0.0.1")
-    service.port = sockets[0].getsockname()[1]
-    server.add_sockets(sockets)
-    yield service
-    server.stop()
-    await server.close_all_connections()
-
-
-@pytest.fixture
-async def lab(jupyter: Any, service: Service, monkeypatch: pytest.MonkeyPatch) -> Any:
+async def lab(jupyter: Any, service: ScriptedService, started_by_a_hub: Any) -> Any:
     """Ada's server "second", as the spawner would have set it up."""
-    url = f"http://127.0.0.1:{service.port}/services/gpucamp/"
-    monkeypatch.setenv("GPUCAMP_SERVICE_URL", url)
-    monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the server's token")
-    monkeypatch.setenv("JUPYTERHUB_USER", "ada")
-    monkeypatch.setenv("JUPYTERHUB_SERVER_NAME", "second")
-    jupyter.visitor = "ada"
-
-    async def visitor(handler: Any) -> User | None:
-        """Who asks: the token of the tests is the visitor's."""
-        known = "Authorization" in handler.request.headers
-        return User(username=jupyter.visitor) if known else None
-
-    monkeypatch.setattr(jupyter.app.identity_provider, "get_user_token", visitor)
+    started_by_a_hub(jupyter, service.url, server="second")
     return jupyter
 
 
-async def test_what_a_reset_would_take(lab: Any, service: Service) -> None:
+async def test_what_a_reset_would_take(lab: Any, service: ScriptedService) -> None:
     answer = await lab.json("gpucamp/reset")
     assert service.asked == [
         (
@@ -112,7 +64,7 @@ async def test_changed_packages_of_the_kernels_environment(lab: Any, tmp_path: P
 
 @pytest.mark.parametrize(("undo", "action"), [(False, "reset"), (True, "undo-reset")])
 async def test_reset_and_undo_lead_to_the_progress_page(
-    lab: Any, service: Service, undo: bool, action: str
+    lab: Any, service: ScriptedService, undo: bool, action: str
 ) -> None:
     service.status = 202
     service.body = {
@@ -132,7 +84,7 @@ async def test_reset_and_undo_lead_to_the_progress_page(
     ]
 
 
-async def test_names_are_quoted(lab: Any, service: Service, monkeypatch: Any) -> None:
+async def test_names_are_quoted(lab: Any, service: ScriptedService, monkeypatch: Any) -> None:
     lab.visitor = "ada/../bob?x"
     monkeypatch.setenv("JUPYTERHUB_USER", lab.visitor)
     monkeypatch.setenv("JUPYTERHUB_SERVER_NAME", "")
@@ -153,7 +105,9 @@ async def test_names_are_quoted(lab: Any, service: Service, monkeypatch: Any) ->
         None,
     ],
 )
-async def test_the_browser_is_never_sent_elsewhere(lab: Any, service: Service, url: Any) -> None:
+async def test_the_browser_is_never_sent_elsewhere(
+    lab: Any, service: ScriptedService, url: Any
+) -> None:
     service.status, service.body = 202, {"operation": {"id": "a/b"}, "progress_url": url}
     response = await lab.fetch("gpucamp/reset", method="POST", body={"undo": False})
     expected = {"progress_url": "/services/gpucamp/operations/a%2Fb"}
@@ -161,14 +115,14 @@ async def test_the_browser_is_never_sent_elsewhere(lab: Any, service: Service, u
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_only_the_servers_own_user(lab: Any, service: Service, method: str) -> None:
+async def test_only_the_servers_own_user(lab: Any, service: ScriptedService, method: str) -> None:
     lab.visitor = "bob"  # to whom ada has shared her server
     response = await lab.fetch("gpucamp/reset", method=method, body=None)
     assert response.code == 403 and "ada" in json.loads(response.body)["message"]
     assert service.asked == []
 
 
-async def test_nobody_without_signing_in(lab: Any, service: Service) -> None:
+async def test_nobody_without_signing_in(lab: Any, service: ScriptedService) -> None:
     for method in ("GET", "POST"):
         response = await lab.fetch("gpucamp/reset", method=method, token=None)
         assert response.code in (302, 403)
@@ -193,7 +147,7 @@ async def test_nobody_without_signing_in(lab: Any, service: Service) -> None:
     ],
 )
 async def test_what_the_service_refuses(
-    lab: Any, service: Service, status: int, body: Any, expected: int
+    lab: Any, service: ScriptedService, status: int, body: Any, expected: int
 ) -> None:
     service.status, service.body = status, body
     response = await lab.fetch("gpucamp/reset", method="POST", body={"undo": False})
@@ -205,7 +159,7 @@ async def test_what_the_service_refuses(
         assert answer["message"] == body["message"]
 
 
-async def test_a_redirect_does_not_get_the_token(lab: Any, service: Service) -> None:
+async def test_a_redirect_does_not_get_the_token(lab: Any, service: ScriptedService) -> None:
     service.status, service.body = 302, b""
     service.headers = {"Location": f"http://127.0.0.1:{service.port}/elsewhere"}
     response = await lab.fetch("gpucamp/reset", method="POST", body={})
@@ -226,7 +180,7 @@ async def test_a_service_that_is_down(lab: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 async def test_a_service_that_hangs(
-    lab: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+    lab: Any, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client_module, "TIMEOUT_SECONDS", 0.3)
     service.delay = 5
@@ -243,7 +197,7 @@ async def test_a_server_without_a_hub(lab: Any, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     "body", [b"x", [], {"undo": 1}, {"undo": "yes"}, {"undo": None}, {"generation": 2}]
 )
-async def test_bodies_refused(lab: Any, service: Service, body: Any) -> None:
+async def test_bodies_refused(lab: Any, service: ScriptedService, body: Any) -> None:
     response = await lab.fetch("gpucamp/reset", method="POST", body=body)
     assert response.code == 400
     assert service.asked == []

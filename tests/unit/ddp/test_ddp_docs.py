@@ -7,6 +7,7 @@ from pathlib import Path
 
 from server_ext.ddp import diagnosis, handlers, launch_plan, preflight
 from server_ext.ddp.signatures import SIGNALS, SIGNATURES
+from server_ext.lease import handlers as lease
 from server_ext.reset import handlers as reset
 
 TEXT = (Path(__file__).parents[3] / "docs" / "ddp.md").read_text(encoding="utf-8")
@@ -51,7 +52,7 @@ def test_every_variable() -> None:
 def test_every_address() -> None:
     served = {
         (verb.upper(), re.sub(r"\(\?P<(\w+)>[^)]*\)", r"{\1}", pattern))
-        for pattern, handler in [*handlers.handlers, *reset.handlers]
+        for pattern, handler in [*handlers.handlers, *reset.handlers, *lease.handlers]
         for verb in ("get", "post", "put", "patch", "delete")
         if verb in vars(handler)
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from server_ext.ddp.launch_plan import (
     make_plan,
     parse_request,
 )
+from server_ext.ddp.machine import read_machine
 from server_ext.errors import BadRequest
 
 RUN_ID = "20260131-120000-1a2b3c"
@@ -78,6 +80,8 @@ def test_the_whole_command_and_environment() -> None:
         ({"devices": ("GPU-a",)}, 1, 4, "nccl"),
         ({"devices": tuple("abcdefgh")}, 8, 8, "nccl"),
         ({"devices": ("GPU-a",), "simulated": True}, 4, 4, "gloo"),
+        ({"devices": ("MIG-a", "MIG-b"), "mig": True}, 1, 4, "nccl"),
+        ({"devices": ("MIG-a",), "mig": True, "simulated": True}, 1, 4, "gloo"),
         ({"cpus": 1}, 2, 2, "gloo"),
         ({"cpus": 16}, 4, 16, "gloo"),
         ({"cpus": 500}, 4, 64, "gloo"),
@@ -173,11 +177,39 @@ def test_advice_about_the_machine() -> None:
     assert codes() == []
     assert codes(2, devices=("GPU-a",)) == ["more-processes-than-gpus"]
     assert codes(2, cpus=1) == ["more-processes-than-cpus"]
-    assert codes(2, devices=("MIG-a", "MIG-b")) == ["mig"]
-    assert codes(1, devices=("MIG-a",)) == []
+    assert codes(1, devices=("MIG-a", "MIG-b"), mig=True) == ["mig"]
+    assert codes(1, devices=("MIG-a",), mig=True) == []
+    assert codes(1, devices=("GPU-a",), shared=True) == ["shared"]
     assert codes(other_runs=1) == ["other-runs"]
     assert codes(2, shm_free_bytes=10**6) == ["shm"]
     assert codes(2, disk_free_bytes=10**6) == ["disk"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("simulated", [False, True])
+def test_ddp_over_mig_instances_is_refused(count: int, simulated: bool) -> None:
+    here = machine(devices=("MIG-a", "MIG-b")[:count], mig=True, simulated=simulated)
+    with pytest.raises(BadRequest, match="one instance only.*Use 1 process, or .* whole GPUs"):
+        make_plan(LaunchRequest("x", processes=2), SCRIPT, here, RUN_ID)
+    assert make_plan(LaunchRequest("x", processes=1), SCRIPT, here, RUN_ID).processes == 1
+
+
+@pytest.mark.parametrize(
+    ("environ", "mig", "shared"),
+    [
+        ({}, False, False),
+        ({"GPUCAMP_DEVICES": "GPU-a"}, False, False),
+        ({"GPUCAMP_DEVICES": "GPU-a", "GPUCAMP_MIG": "0", "GPUCAMP_SHARED": "0"}, False, False),
+        ({"GPUCAMP_DEVICES": "MIG-a,MIG-b"}, True, False),
+        ({"GPUCAMP_DEVICES": "GPU-a", "GPUCAMP_MIG": "1"}, True, False),
+        ({"GPUCAMP_DEVICES": "GPU-a", "GPUCAMP_SHARED": "1"}, False, True),
+    ],
+)
+def test_what_the_container_says_of_its_devices(
+    environ: dict[str, str], mig: bool, shared: bool, tmp_path: Path
+) -> None:
+    here = read_machine(environ, str(tmp_path), "/usr/bin/python3")
+    assert (here.mig, here.shared) == (mig, shared)
 
 
 def test_no_secret_and_no_old_rank_reaches_the_run() -> None:

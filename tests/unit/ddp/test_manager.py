@@ -298,18 +298,6 @@ async def test_a_wish_left_on_disk_is_obeyed(
     assert (await until(over, manager, run)).state == "stopped"
 
 
-async def test_activity_is_noted_while_a_run_is_alive(store: RunStore, plan_for: PlanMaker) -> None:
-    notes: list[float] = []
-    manager = RunManager(store, os.environ, on_alive=lambda: notes.append(time.time()))
-    run = await manager.start(plan_for("seconds=0.5"))
-    await manager.wait(run.id)
-    count = len(notes)
-    assert count >= 1
-    await asyncio.sleep(0.3)
-    assert len(notes) == count
-    await manager.close()
-
-
 async def test_bounds(manager: RunManager, plan_for: PlanMaker) -> None:
     with pytest.raises(NotFound):
         await manager.get("20260101-000000-000000")

@@ -1,0 +1,153 @@
+"""What counts as activity, on a real server with real runs and kernels.
+
+What JupyterHub learns is `web_app.last_activity()`; the culler goes by how old that is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server_ext import activity
+from server_ext.ddp.handlers import manager_of
+
+pytestmark = pytest.mark.timeout(90)
+
+COMMAND = "import sys; from server_ext.ddp.command_line import main; sys.exit(main())"
+STAND_IN = Path(__file__).parents[1] / "unit" / "ddp" / "stand_in_agent.py"
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(activity, "EVERY_SECONDS", 0.1)
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kernel environment's bin, with a Python and the stand-in for torchrun, on the PATH."""
+    folder = tmp_path / "environment" / "bin"
+    folder.mkdir(parents=True)
+    for name, command in (("python", ""), ("torchrun", STAND_IN)):
+        (folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {command} "$@"\n')
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder
+
+
+@pytest.fixture
+def lab(environment: Path, jupyter: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A server with this environment, and a script in its work folder."""
+    monkeypatch.setenv("GPUCAMP_WORK", str(jupyter.root))
+    jupyter.app.kernel_spec_manager.kernel_dirs = [str(jupyter.data / "kernels")]
+    python = str(environment / "python")
+    jupyter.add_kernel("python3", [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"])
+    (jupyter.root / "train.py").write_text("import torch.distributed as dist\n")
+    return jupyter
+
+
+def idle_for(lab: Any) -> timedelta:
+    """How long the culler would take the server to be idle."""
+    idle: timedelta = datetime.now(UTC) - lab.app.web_app.last_activity()
+    return idle
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(40):
+        while not condition():  # noqa: ASYNC110 - what changes it is in other tasks and processes
+            await asyncio.sleep(0.05)
+
+
+async def becomes_idle(lab: Any) -> None:
+    """Nothing is noted any more."""
+    noted = lab.app.web_app.settings["last_activity_times"]
+    await until(lambda: idle_for(lab) > timedelta(seconds=1.5))
+    last = noted[activity.NAME]
+    await asyncio.sleep(0.5)
+    assert noted[activity.NAME] == last
+
+
+async def test_a_server_that_does_nothing_is_idle(lab: Any) -> None:
+    await until(lambda: idle_for(lab) > timedelta(seconds=1))
+    assert activity.NAME not in lab.app.web_app.settings["last_activity_times"]
+
+
+async def test_a_run_of_jupyterlab_holds_off_the_culler_until_it_ends(lab: Any) -> None:
+    body = {"script": "train.py", "arguments": ["seconds=60"], "processes": 1}
+    run = await lab.json("gpucamp/ddp/runs", method="POST", body=body)
+    noted = lab.app.web_app.settings["last_activity_times"]
+    await until(lambda: activity.NAME in noted)
+    first = noted[activity.NAME]
+    await until(lambda: noted[activity.NAME] > first)
+    await lab.json(f"gpucamp/ddp/runs/{run['id']}/stop", method="POST", body={})
+    manager = manager_of(lab.app.web_app.settings, lab.app.root_dir)
+    await manager.wait(run["id"])
+    await becomes_idle(lab)
+
+
+async def test_a_run_of_a_terminal_does_so_too(lab: Any) -> None:
+    """`gpucamp-ddp`: another process, of which this server knows only the record."""
+    command = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", COMMAND, "--processes", "1", "train.py", "seconds=60"),
+        cwd=lab.root,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    noted = lab.app.web_app.settings["last_activity_times"]
+    try:
+        await until(lambda: activity.NAME in noted)
+        first = noted[activity.NAME]
+        await until(lambda: noted[activity.NAME] > first)
+    finally:
+        command.terminate()
+        await command.wait()
+    await becomes_idle(lab)
+
+
+async def test_a_kernel_that_computes_in_silence(lab: Any) -> None:
+    kernel = await lab.json("api/kernels", method="POST", body={"name": "python3"})
+    manager = lab.app.kernel_manager
+    client = manager.get_kernel(kernel["id"]).client()
+    client.start_channels()
+    try:
+        await client.wait_for_ready(timeout=40)
+        client.execute("import time; time.sleep(4)", silent=True)
+        await until(lambda: manager.list_kernels()[0]["execution_state"] == "busy")
+        noted = lab.app.web_app.settings["last_activity_times"]
+        await until(lambda: activity.NAME in noted)
+        first = noted[activity.NAME]
+        await until(lambda: noted[activity.NAME] > first)
+        await until(lambda: manager.list_kernels()[0]["execution_state"] == "idle")
+        await becomes_idle(lab)
+    finally:
+        client.stop_channels()
+
+
+async def test_a_look_that_fails_is_not_the_last(jupyter: Any) -> None:
+    class NoKernels:
+        def list_kernels(self) -> list[dict[str, Any]]:
+            return []
+
+    looks = 0
+
+    async def runs() -> list[object]:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            raise OSError("the volume went away")
+        return [object()]
+
+    settings: dict[str, Any] = {"last_activity_times": {}}
+    activity.start(settings, runs, NoKernels(), jupyter.app.log)
+    await until(lambda: activity.NAME in settings["last_activity_times"])
+    await activity.stop(settings)
+    seen = looks
+    await asyncio.sleep(0.4)
+    assert looks == seen
