@@ -1,8 +1,8 @@
 """Two loops that keep the ledger true: the inventory of devices, and reconciling with the Engine.
 
 Guarantees:
-- A scan that fails, hangs or finds the driver away changes nothing: the last inventory stays.
-  A hung scan is not joined by a second one.
+- A scan that fails, hangs or finds the driver away changes nothing: the last inventory stays, and
+  `health` says so as soon as the time limit is over. A hung scan is not joined by a second one.
 - Before an action of reconciling is applied, what it rests on is read again from the ledger, so a
   lease that changed since is left for the next look.
 - An error in one round is logged and never ends a loop.
@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ..errors import EngineRefused, EngineUnavailable, GpucampError, NotFound
 from ..ledger import Ledger
-from ..models import Device, LeaseState
+from ..models import EPOCH, Device, DeviceState, LeaseState
 from ..reconcile import (
     Action,
     AdoptContainer,
@@ -41,6 +41,7 @@ class Health:
     """What the loops saw last; "" means well."""
 
     inventory_error: str = "not scanned yet"
+    xid_error: str = ""  # XIDs are not seen now
     engine_error: str = "not asked yet"
     containers: tuple[ContainerFact, ...] = field(default_factory=tuple)
 
@@ -54,7 +55,8 @@ class Monitor:
         engine: HubContainers,
         scan: Callable[[], Sequence[Device]] | None,
         *,
-        scan_interval: float = 10.0,
+        xid_trouble: Callable[[], str] = lambda: "",
+        scan_interval: float = 5.0,
         scan_timeout: float = 20.0,
         reconcile_interval: float = 5.0,
         patience: Patience | None = None,
@@ -64,6 +66,9 @@ class Monitor:
         self._ledger = ledger
         self._engine = engine
         self._scan = scan
+        self._xid_trouble = xid_trouble
+        self._seen: Mapping[str, Device] = {}
+        self._seen_at = EPOCH
         self._scan_interval = scan_interval
         self._scan_timeout = scan_timeout
         self._reconcile_interval = reconcile_interval
