@@ -49,6 +49,12 @@ test-setup: ## what the tests need, without running them
 perf: ## measure the start of a server beside stock DockerSpawner
 	@$(SETUP) perf
 
+storm: ## fifty participants press Start at once: is every grant right, how fast is the hub
+	@$(SETUP) storm
+
+compare-faults: ## the same faults on stock DockerSpawner and on gpucamp, side by side
+	@$(SETUP) compare-faults
+
 lint: ## check style and types
 	@$(SETUP) lint
 
@@ -73,5 +79,5 @@ image: ## build the image
 lock: ## resolve the Python requirements anew
 	@$(SETUP) lock
 
-.PHONY: help run stop stop-engine status accounts clean test test-fast test-setup perf lint format \
-	venv front-end translations wheel image lock
+.PHONY: help run stop stop-engine status accounts clean test test-fast test-setup perf storm \
+	compare-faults lint format venv front-end translations wheel image lock

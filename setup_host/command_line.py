@@ -113,10 +113,18 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
         lambda c, p, a: testing.set_up_only(c, p),
     ),
     "test": ("every test", lambda c, p, a: testing.test(c, p, a.levels.split())),
-    "perf": ("measure", lambda c, p, a: testing.perf(c, p)),
+    "perf": ("measure the start of a server", lambda c, p, a: testing.measure(c, p, "perf")),
+    "storm": ("fifty starts at once", lambda c, p, a: testing.measure(c, p, "storm")),
+    "compare-faults": (
+        "faults beside stock DockerSpawner",
+        lambda c, p, a: testing.measure(c, p, "compare-faults"),
+    ),
 }
 # these only look, or lock for their set-up alone
-_WITHOUT_LOCK = ("settings", "status", "lint", "format", "test-fast", "test-setup", "test", "perf")
+_WITHOUT_LOCK = (
+    *("settings", "status", "lint", "format", "test-fast", "test-setup", "test"),
+    *testing.MEASUREMENTS,
+)
 
 
 def parser() -> argparse.ArgumentParser:

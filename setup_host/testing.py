@@ -29,6 +29,14 @@ from .settings import Settings
 CHROMIUM = "/usr/bin/chromium"
 # what the tests of the stand-in NVML library are compiled with
 _COMPILER = ("gcc", "make", "libc6-dev", "libcjson-dev")
+# all that is in the light image, which stands in for the real one where only the outside counts
+_BUSYBOX = "busybox-static"
+# what `make NAME` measures
+MEASUREMENTS = {
+    "perf": "tests/perf/spawn_time.py",
+    "storm": "tests/perf/storm.py",
+    "compare-faults": "tests/perf/stock_comparison.py",
+}
 
 
 @dataclass(frozen=True)
@@ -77,10 +85,12 @@ UNIT = Level("unit", (_pytest("unit", 60, "-n", "3"),), 900)
 STATEFUL = Level("stateful", (_pytest("stateful", 120),), 900)
 SERVER = Level("server", (_pytest("server", 120, "-n", "2"),), 900)
 ENGINE = Level("engine", (_pytest("engine", 300),), 2700)
+# each file has hubs of its own; they wait for processes more than they compute
+FAULTS = Level("faults", (_pytest("faults", 300, "-n", "3", "--dist", "loadfile"),), 1800)
 BROWSER = Level("browser", (_pytest("browser", 600),), 1500)
 # the long ones first: they run side by side
 FAST = (UNIT, SERVER, FRONT_END, STATEFUL, LINT)
-ALL = (LINT, FRONT_END, UNIT, STATEFUL, SERVER, ENGINE, BROWSER)
+ALL = (LINT, FRONT_END, UNIT, STATEFUL, SERVER, ENGINE, FAULTS, BROWSER)
 
 
 def test_fast(settings: Settings, progress: Progress) -> int:
@@ -96,7 +106,7 @@ def test(settings: Settings, progress: Progress, names: list[str]) -> int:
     if unknown := [name for name in names if name not in known]:
         raise SetupError(f"There is no level {', '.join(unknown)}.", f"levels: {', '.join(known)}.")
     levels = tuple(known[name] for name in names) or ALL
-    if not {"engine", "browser"} & {level.name for level in levels}:
+    if not {"engine", "faults", "browser"} & {level.name for level in levels}:
         _set_up_fast(settings, progress)
         return _run(for_tests(settings), progress, levels, {})
     with _everything(settings, progress) as variables:
@@ -110,10 +120,10 @@ def set_up_only(settings: Settings, progress: Progress) -> None:
     progress.say("  .gpucamp/venv/bin/python -m pytest tests/engine   (with these set)")
 
 
-def perf(settings: Settings, progress: Progress) -> int:
-    """Measure what the issue gives figures for; the exit status."""
+def measure(settings: Settings, progress: Progress, name: str) -> int:
+    """Run one of MEASUREMENTS on a real Engine; the exit status."""
     with _everything(settings, progress) as variables:
-        level = Level("perf", (("python", "tests/perf/spawn_time.py"),), 3600)
+        level = Level(name, (("python", MEASUREMENTS[name]),), 3600)
         return _run(for_tests(settings), progress, (level,), variables)
 
 
@@ -173,6 +183,7 @@ def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
         os.environ["DOCKER_HOST"] = the_engine.address
         image = running.prepare(mine, progress, dev=True)
         _ensure_compiler(mine, progress)
+        _ensure_busybox(mine, progress)
         _ensure_browser(mine, progress)
         wheels = _fetch_breaking_wheels(mine, progress)
     return {
@@ -186,6 +197,11 @@ def _ensure_compiler(settings: Settings, progress: Progress) -> None:
     headers = Path("/usr/include/cjson/cJSON.h").exists()
     if not headers or shutil.which("gcc") is None or shutil.which("make") is None:
         apt.install(settings, progress, _COMPILER)
+
+
+def _ensure_busybox(settings: Settings, progress: Progress) -> None:
+    if shutil.which("busybox") is None:
+        apt.install(settings, progress, [_BUSYBOX])
 
 
 def _ensure_browser(settings: Settings, progress: Progress) -> None:

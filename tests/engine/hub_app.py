@@ -63,10 +63,32 @@ c.GPUDockerSpawner.max_gpus = 4
 c.GPUDockerSpawner.mem_limit = "3G"
 """
 
+# what a hub with gpucamp's service has beyond jupyterhub_config.py, which it reads first
+SERVED = """
+c = get_config()
+c.JupyterHub.db_url = "sqlite:///{folder}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = "{folder}/cookie_secret"
+c.ConfigurableHTTPProxy.pid_file = "{folder}/proxy.pid"
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.JupyterHub.allow_named_servers = True
+c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 1}}
+c.JupyterHub.services.append({{"name": "tester", "api_token": "{token}"}})
+c.JupyterHub.load_roles.append({{"name": "tester", "services": ["tester"], "scopes":
+    ["admin:users", "admin:servers", "access:servers", "access:services", "read:hub"]}})
+c.GPUDockerSpawner.max_gpus = 4
+c.GPUDockerSpawner.mem_limit = "3G"
+c.GpucampService.reconcile_interval = 1
+c.GpucampService.scan_interval = 1
+"""
+
 
 @dataclass
 class HubApp:
-    """One hub; `extra` is added to its configuration, `docker_host` is where its Engine is."""
+    """One hub; `extra` is added to its configuration, `docker_host` is where its Engine is.
+
+    With `service` it is configured by jupyterhub_config.py, as `make run` does it.
+    """
 
     folder: Path
     image: str
@@ -77,12 +99,14 @@ class HubApp:
     devices: int = 2
     extra: str = ""
     docker_host: str = ""
+    service: bool = False
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
         self.port, self.proxy_api_port = free_port("127.0.0.1"), free_port("127.0.0.1")
         self.hub_port = free_port(self.gateway)
+        self.service_port = free_port(self.gateway)
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_file = self.folder / "hub.log"
         self.ledger().migrate()
@@ -91,10 +115,14 @@ class HubApp:
 
     async def start(self) -> None:
         """Start the hub and wait until it answers."""
-        config = self.folder / "jupyterhub_config.py"
+        own = self.folder / "jupyterhub_config.py"
         values = {**vars(self), "repository": REPOSITORY}
-        config.write_text(CONFIG.format(**values) + self.extra)
+        own.write_text((SERVED if self.service else CONFIG).format(**values) + self.extra)
+        config = REPOSITORY / "jupyterhub_config.py" if self.service else own
         environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY)}
+        if self.service:
+            environ |= self._settings()
+            (self.folder / "hub").mkdir(exist_ok=True)
         if self.docker_host:
             environ["DOCKER_HOST"] = self.docker_host
         with self.log_file.open("ab") as log:
@@ -107,14 +135,46 @@ class HubApp:
                 stderr=log,
                 start_new_session=True,
             )
-        await until(self._answers, 60, lambda: f"the hub does not answer\n{self.log()[-4000:]}")
+        await until(self._answers, 180, lambda: f"the hub does not answer\n{self.log()[-4000:]}")
+
+    def _settings(self) -> dict[str, str]:
+        """The installation's settings, as setup_host gives them to jupyterhub_config.py."""
+        return {
+            "GPUCAMP_STATE_DIR": str(self.folder),
+            "GPUCAMP_HUB_ADDRESS": self.gateway,
+            "GPUCAMP_PORT": str(self.port),
+            "GPUCAMP_HUB_PORT": str(self.hub_port),
+            "GPUCAMP_SERVICE_PORT": str(self.service_port),
+            "GPUCAMP_PROXY_API_PORT": str(self.proxy_api_port),
+            "GPUCAMP_PROXY_COMMAND": self.proxy,
+            "GPUCAMP_PRACTICE_DEVICES": str(self.devices),
+            "GPUCAMP_IMAGE": self.image,
+            "GPUCAMP_PREFIX": self.prefix,
+            "GPUCAMP_NETWORK": self.network,
+            "GPUCAMP_LEDGER_URL": f"sqlite:///{self.folder}/ledger.sqlite",
+        }
 
     async def _answers(self) -> bool:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"the hub ended\n{self.log()[-4000:]}")
+        with socket.socket() as probe:
+            if probe.connect_ex((self.gateway, self.hub_port)) != 0:
+                return False  # nor does its proxy
         try:
             status, _body = await self.api("GET", "/info")
+        except aiohttp.ClientError:
+            return False
+        return status == 200
+
+    async def ask_service(self, path: str) -> tuple[int, Any]:
+        """GET from gpucamp's service, through the proxy."""
+        return await self._ask("GET", f"/services/gpucamp/api/{path}")
+
+    async def service_answers(self) -> bool:
+        """Whether the service is there and has looked at devices and Engine."""
+        try:
+            status, _body = await self.ask_service("health")
         except aiohttp.ClientError:
             return False
         return status == 200
@@ -159,14 +219,15 @@ class HubApp:
 
     async def api(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """One request to the hub's REST API as an admin service; status and decoded body."""
+        return await self._ask(method, f"/hub/api{path}", body)
+
+    async def _ask(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         headers = {"Authorization": f"token {self.token}"}
         # json.dumps, not aiohttp's json=: NaN must reach the hub as clients send it
         data = None if body is None else json.dumps(body)
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(90)) as session,
-            session.request(
-                method, f"{self.url}/hub/api{path}", headers=headers, data=data
-            ) as answer,
+            session.request(method, self.url + path, headers=headers, data=data) as answer,
         ):
             text = await answer.text()
             try:

@@ -2,7 +2,9 @@
 
 The Engine behind it is real and shared, so nothing else notices. Faults are named after what the
 caller experiences: `error` (a status, no effect), `lost_reply` (the effect, then a cut connection),
-`refused` (no effect, a cut connection), `silent` (no effect, no answer, until `heal`).
+`refused` (no effect, a cut connection), `silent` (no effect, no answer, until `heal`), `slow` (the
+effect after some seconds). With an `act` something is done at that moment: before the effect that
+does not come, or after one whose reply is lost; such as to kill the caller.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import asyncio
 import contextlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -27,6 +29,8 @@ class Fault:
     kind: str
     status: int = 500
     times: int | None = None
+    act: Callable[[], object] | None = None
+    seconds: float = 0
     seen: int = 0
 
     def takes(self, request: str) -> bool:
@@ -65,11 +69,19 @@ class EngineFaultProxy:
     # -- faults
 
     def fail(
-        self, pattern: str, kind: str, *, status: int = 500, times: int | None = None
+        self,
+        pattern: str,
+        kind: str,
+        *,
+        status: int = 500,
+        times: int | None = None,
+        act: Callable[[], object] | None = None,
+        seconds: float = 0,
     ) -> Fault:
         """From now on; a later one comes first."""
-        assert kind in ("error", "lost_reply", "refused", "silent")
-        fault = Fault(re.compile(pattern), kind, status, times)
+        assert kind in ("error", "lost_reply", "refused", "silent", "slow")
+        assert act is None or kind in ("refused", "lost_reply")
+        fault = Fault(re.compile(pattern), kind, status, times, act, seconds)
         self._faults.insert(0, fault)
         return fault
 
@@ -130,7 +142,12 @@ class EngineFaultProxy:
         body = await reader.readexactly(length)
         self.requests.append(request)
         fault = next((each for each in tuple(self._faults) if each.takes(request)), None)
+        if fault is not None and fault.kind == "slow":
+            await asyncio.sleep(fault.seconds)
+            fault = None
         if fault is not None and fault.kind != "lost_reply":
+            if fault.act is not None:
+                await asyncio.to_thread(fault.act)
             if fault.kind == "silent":
                 assert self._healed is not None
                 self._healed.clear()
@@ -154,5 +171,7 @@ class EngineFaultProxy:
                 if fault is None:
                     writer.write(chunk)
                     await writer.drain()
+            if fault is not None and fault.act is not None:
+                await asyncio.to_thread(fault.act)
         finally:
             up_writer.close()
