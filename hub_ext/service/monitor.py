@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from ..errors import EngineRefused, EngineUnavailable, GpucampError, NotFound
 from ..ledger import Ledger
-from ..models import EPOCH, Device, DeviceState, LeaseState
+from ..models import Device, DeviceChange, DeviceState, LeaseState
 from ..reconcile import (
     Action,
     AdoptContainer,
@@ -67,8 +67,6 @@ class Monitor:
         self._engine = engine
         self._scan = scan
         self._xid_trouble = xid_trouble
-        self._seen: Mapping[str, Device] = {}
-        self._seen_at = EPOCH
         self._scan_interval = scan_interval
         self._scan_timeout = scan_timeout
         self._reconcile_interval = reconcile_interval
@@ -131,9 +129,11 @@ class Monitor:
         if error is not None:
             self._inventory_failed(f"The inventory failed: {error}")
             return
-        now = self._now()
-        await asyncio.to_thread(self._ledger.record_inventory, tuple(scan.result()), now)
-        self._last_scan = (scan.result(), now)
+        self.health.xid_error = self._xid_trouble()
+        devices, now = tuple(scan.result()), self._now()
+        for change in await asyncio.to_thread(self._ledger.record_inventory, devices, now):
+            _report(change)
+        self._last_scan = (devices, now)
         self.health.inventory_error = ""
 
     def seen(self) -> dict[str, Device]:
@@ -209,3 +209,16 @@ class Monitor:
         except NotFound:
             return None
         return lease.state, lease.container_id
+
+
+def _report(change: DeviceChange) -> None:
+    """One line in the log."""
+    _log.log(
+        logging.INFO if change.after is DeviceState.HEALTHY else logging.WARNING,
+        "%s (%s) is %s%s%s",
+        change.name,
+        change.uuid,
+        change.after.value,
+        f": {change.reason}" if change.reason else "",
+        f"; held by lease {', '.join(change.lease_ids)}" if change.lease_ids else "",
+    )
