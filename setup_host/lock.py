@@ -14,9 +14,9 @@ from .settings import Settings
 
 _LOCKS: dict[str, tuple[str, ...]] = {
     "build": ("requirements/build.in",),
-    "hub": ("--extra", "hub", "pyproject.toml", "requirements/hub.in"),
+    "hub": (*("--extra", "hub", "--extra", "postgresql", "pyproject.toml"), "requirements/hub.in"),
     "dev": (
-        *("--extra", "hub", "--extra", "server", "pyproject.toml"),
+        *("--extra", "hub", "--extra", "postgresql", "--extra", "server", "pyproject.toml"),
         *("requirements/hub.in", "requirements/dev.in", "-c", "requirements/hub.txt"),
     ),
 }

@@ -19,7 +19,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from . import apt, engine, front_end, hub_process, python_env, running, test_engine, wheel
+from . import (
+    apt,
+    engine,
+    front_end,
+    hub_process,
+    postgres,
+    python_env,
+    running,
+    test_engine,
+    wheel,
+)
 from .environment import tool_environ
 from .errors import SetupError
 from .locks import lock_path, only_one
@@ -173,6 +183,7 @@ def _set_up_fast(settings: Settings, progress: Progress) -> None:
         wheel.ensure_translations(settings, progress)
         front_end.ensure_packages(settings, progress)
         _ensure_compiler(settings, progress)
+        postgres.ensure(settings, progress)
 
 
 def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
@@ -183,6 +194,7 @@ def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
         os.environ["DOCKER_HOST"] = the_engine.address
         image = running.prepare(mine, progress, dev=True)
         _ensure_compiler(mine, progress)
+        postgres.ensure(mine, progress)
         _ensure_busybox(mine, progress)
         _ensure_browser(mine, progress)
         wheels = _fetch_breaking_wheels(mine, progress)

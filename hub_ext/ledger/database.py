@@ -3,12 +3,15 @@
 Guarantees:
 
 - no I/O before the first call of a method;
-- a `write` sees all that was committed before it and runs alone (SQLite: BEGIN IMMEDIATE; elsewhere
-  a row that writers lock first), is committed as a whole or not at all, and is on disk when it
-  returns (SQLite: WAL, synchronous=FULL);
+- a `write` sees all that was committed before it and runs alone (SQLite: BEGIN IMMEDIATE;
+  PostgreSQL: a row that writers lock first), is committed as a whole or not at all, and is on disk
+  when it returns (SQLite: WAL, synchronous=FULL);
 - a `read` sees one state of the database and never waits for a writer;
+- a PostgreSQL server that is away for a few seconds is waited for, at the beginning of a
+  transaction only: what was begun is never done twice. If it is lost while it commits, it is asked
+  afterwards whether it did;
 - what goes wrong outside our control (disk full, read-only, corrupt, locked, no server) is a
-  LedgerUnavailable that says what to do.
+  LedgerUnavailable that says what to do, and no password.
 """
 
 from __future__ import annotations
@@ -17,59 +20,47 @@ import os
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 from alembic import command
 from alembic.config import Config
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, select
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from ..errors import Conflict, LedgerUnavailable
-from . import tables
+from . import postgres, remedies
 
 LOCK_SECONDS = 20.0
+PATIENCE_SECONDS = 5.0  # for a PostgreSQL server that restarts
+OUTCOME_SECONDS = 15.0  # for one that was lost while it committed
 _MIGRATIONS = Path(__file__).parent / "migrations"
 # alembic keeps the running migration in module globals
 _migration_lock = threading.Lock()
 
-_REMEDIES = (
-    ("disk is full", "Free some space there; nothing was leased, and nothing is lost."),
-    ("disk i/o", "Look at the disk (dmesg), then start the hub again."),
-    ("readonly", "Make the file and its folder writable for the user that runs the hub."),
-    ("read-only", "Make the file and its folder writable for the user that runs the hub."),
-    ("unable to open", "The folder must exist and be writable for the user that runs the hub."),
-    ("not a database", "Restore it from a backup, or move it away to begin with an empty one."),
-    ("malformed", "Restore it from a backup, or move it away to begin with an empty one."),
-    ("locked", "Another program keeps it locked; find it with `fuser` and stop it."),
-    ("no such table", "Its tables are missing: call migrate() first, or restore a backup."),
-)
+T = TypeVar("T")
 
 
 class Database:
     """The engine and its transactions. Thread-safe; several processes may open one database."""
 
     def __init__(self, url: str) -> None:
-        """Remember `url` (any SQLAlchemy URL; SQLite needs a file). Raises ValueError."""
-        self._url = make_url(url)
-        self._file: Path | None = None
+        """Remember `url` (SQLAlchemy's, of SQLite in a file or of PostgreSQL). ValueError."""
+        self._url = remedies.parse(url)
         self._writing = threading.Lock()
+        self._file: Path | None = None
+        self._away_since: float | None = None
         if self._url.get_backend_name() == "sqlite":
-            name = self._url.database
-            if not name or name == ":memory:":
-                raise ValueError(
-                    "The ledger cannot live in memory: leases must survive a restart. "
-                    "Give a file, as in sqlite:////srv/gpucamp/ledger.sqlite"
-                )
-            self._file = Path(name)
+            self._file = Path(str(self._url.database))
         self.engine = self._make_engine()
 
     def _make_engine(self) -> Engine:
         if self._file is None:
-            return create_engine(self._url, pool_pre_ping=True)
+            return postgres.make_engine(self._url, LOCK_SECONDS)
         engine = create_engine(self._url, creator=self._open_file, pool_timeout=LOCK_SECONDS)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -93,43 +84,99 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads. Raises LedgerUnavailable."""
-        with self._translated(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        options: dict[str, Any] = {} if self._file else postgres.READS
+        with self._translated():
+            connection, _nothing = self._begin(options, lambda connection: None)
+            with connection:
+                yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write and runs alone. Raises LedgerUnavailable, Conflict."""
-        with self._alone() as connection:
-            connection.execute(
-                select(tables.fact.c.name).where(tables.fact.c.name == "lock").with_for_update()
-            )
+        with self._alone(_no_lock if self._file else postgres.lock_for_write) as connection:
             yield connection
 
     @contextmanager
-    def _alone(self) -> Iterator[Connection]:
+    def _alone(self, lock: Callable[[Connection], str | None]) -> Iterator[Connection]:
         # Within a process waiting for a lock is fair and costs nothing; SQLite's is polling.
         if not self._writing.acquire(timeout=LOCK_SECONDS):
             raise LedgerUnavailable(
                 f"The ledger {self.place} was busy for {LOCK_SECONDS:.0f} s. Try again; if it "
                 "stays so, look whether its disk answers."
             )
+        options: dict[str, Any] = {"gpucamp_write": True} if self._file else postgres.WRITES
         try:
-            with (
-                self._translated(),
-                self.engine.connect().execution_options(gpucamp_write=True) as connection,
-                connection.begin(),
-            ):
-                yield connection
+            with self._translated():
+                connection, transaction = self._begin(options, lock)
+                with connection:
+                    yield connection
+                    self._commit(connection, transaction)
         finally:
             self._writing.release()
+
+    def _begin(
+        self, options: dict[str, Any], first: Callable[[Connection], T]
+    ) -> tuple[Connection, T]:
+        """A connection with a transaction, and what its first step gave."""
+        while True:
+            connection: Connection | None = None
+            try:
+                connection = self.engine.connect().execution_options(**options)
+                connection.begin()
+                result = first(connection)
+            except BaseException as error:
+                if connection is not None:
+                    connection.close()
+                if not isinstance(error, DBAPIError) or not self._may_try_again(error):
+                    raise
+                time.sleep(0.2)
+            else:
+                self._away_since = None
+                return connection, result
+
+    def _may_try_again(self, error: DBAPIError) -> bool:
+        """For a few seconds since a server went away; after that calls fail at once."""
+        if self._file is not None or not remedies.may_pass(str(error.orig)):
+            return False
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+        return time.monotonic() - self._away_since < PATIENCE_SECONDS
+
+    def _commit(self, connection: Connection, transaction: str | None) -> None:
+        try:
+            connection.commit()
+        except DBAPIError as error:
+            if not transaction or not error.connection_invalidated:
+                raise
+            if not self._was_committed(transaction):
+                raise
+
+    def _was_committed(self, transaction: str) -> bool:
+        """Ask for the outcome of a commit whose answer was lost. Raises LedgerUnavailable."""
+        deadline = time.monotonic() + OUTCOME_SECONDS
+        while True:
+            try:
+                with self.engine.connect() as connection:
+                    found = postgres.outcome(connection, transaction)
+                if found != "in progress":
+                    return found == "committed"
+            except DBAPIError as error:
+                if time.monotonic() > deadline:
+                    raise LedgerUnavailable(
+                        f"The ledger {self.place} was lost while it committed a change, and does "
+                        "not say whether it did. Start the server again; what was begun is put in "
+                        "order by itself."
+                    ) from error
+            time.sleep(0.2)
 
     def migrate(self) -> None:
         """Bring the tables to this version from any earlier one. Raises LedgerUnavailable."""
         self._make_file()
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        lock = _no_lock if self._file else _lock_for_migration
         try:
-            with _migration_lock, self._alone() as connection:
+            with _migration_lock, self._alone(lock) as connection:
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except CommandError as error:
@@ -156,7 +203,7 @@ class Database:
     @property
     def place(self) -> str:
         """Where the ledger is, for messages; without a password."""
-        return str(self._file or self._url.render_as_string(hide_password=True))
+        return remedies.place(self._url)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -167,19 +214,25 @@ class Database:
                 f"The ledger refused a change that contradicts what it holds: {error.orig}"
             ) from error
         except (DBAPIError, sqlite3.Error, OSError) as error:
-            cause = str(getattr(error, "orig", None) or error)
+            cause = getattr(error, "orig", None) or error
             raise LedgerUnavailable(self._message(cause)) from error
         except SQLAlchemyError as error:
             if isinstance(error, StatementError) and isinstance(error.orig, ValueError):
                 raise error.orig from error  # a value of the caller's, such as a naive time
-            raise LedgerUnavailable(self._message(str(error))) from error
+            raise LedgerUnavailable(self._message(error)) from error
 
-    def _message(self, cause: str) -> str:
-        remedy = next(
-            (remedy for sign, remedy in _REMEDIES if sign in cause.lower()),
-            "Check that the database answers, then try again.",
-        )
-        return f"The ledger {self.place} cannot be used: {cause}. {remedy}"
+    def _message(self, cause: BaseException) -> str:
+        # psycopg's classes are named after the server's codes
+        known = "" if self._file else f"{type(cause).__name__}: "
+        return remedies.explain(self._url, f"{known}{cause}")
+
+
+def _no_lock(_connection: Connection) -> None:
+    """BEGIN IMMEDIATE is one."""
+
+
+def _lock_for_migration(connection: Connection) -> None:
+    postgres.lock_for_migration(connection)
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

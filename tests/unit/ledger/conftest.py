@@ -1,4 +1,4 @@
-"""A ledger in a file, and devices to put into it."""
+"""A ledger on each database, and devices to put into it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from ledger_databases import KINDS, new_ledger
 
 from hub_ext.ledger import Ledger
 from hub_ext.models import Device, Snapshot
@@ -19,17 +20,36 @@ def now() -> datetime:
     return datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def ledger_file(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite"
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The database that a test's ledger is kept in."""
+    return str(request.param)
 
 
 @pytest.fixture
-def ledger(ledger_file: Path) -> Iterator[Ledger]:
-    opened = Ledger(f"sqlite:///{ledger_file}")
-    opened.migrate()
-    yield opened
-    opened.close()
+def ledger_url(kind: str, tmp_path: Path) -> Iterator[str]:
+    """Of a new ledger, with its tables."""
+    with new_ledger(kind, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def open_ledger() -> Iterator[Callable[[str], Ledger]]:
+    """Opens ledgers, which are closed at the end."""
+    opened: list[Ledger] = []
+
+    def open_one(url: str) -> Ledger:
+        opened.append(Ledger(url))
+        return opened[-1]
+
+    yield open_one
+    for ledger in opened:
+        ledger.close()
+
+
+@pytest.fixture
+def ledger(ledger_url: str, open_ledger: Callable[[str], Ledger]) -> Ledger:
+    return open_ledger(ledger_url)
 
 
 @pytest.fixture

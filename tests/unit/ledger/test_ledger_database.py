@@ -1,4 +1,4 @@
-"""The ledger's file: migrations, who may read it, and what happens when it fails."""
+"""A ledger in SQLite: its file, who may read it, and what happens when it fails."""
 
 from __future__ import annotations
 
@@ -9,54 +9,27 @@ import subprocess
 import sys
 import tempfile
 from contextlib import closing
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
 from sqlalchemy import event
 
 from hub_ext.errors import LedgerUnavailable
-from hub_ext.ledger import Ledger, database, tables
+from hub_ext.ledger import Ledger, database
 from hub_ext.models import Request
 
 ANN = Request("ann", "", 1)
 ROOT = Path(__file__).parents[3]
 
 
-def test_migrations_make_the_tables_that_the_code_uses(ledger):
-    with ledger._database.read() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, tables.metadata) == []
-        written = connection.exec_driver_sql("SELECT sql FROM sqlite_master").scalars().all()
-    indexes = "\n".join(sql for sql in written if sql and sql.startswith("CREATE UNIQUE INDEX"))
-    assert "WHERE state <> 'ended'" in indexes
-    assert "WHERE step NOT IN ('done', 'failed')" in indexes
+@pytest.fixture
+def kind() -> str:
+    return "sqlite"
 
 
-def test_migrating_again_keeps_what_is_there(ledger, ledger_file, make_devices, now, first_free):
-    ledger.record_inventory(make_devices(1), now)
-    lease = ledger.acquire(ANN, first_free(1), now)
-    ledger.enqueue(Request("bob", "", 1), now)
-    hub_id = ledger.hub_id()
-    seen = ledger.snapshot(now)
-    ledger.migrate()
-    ledger.close()
-    reopened = Ledger(f"sqlite:///{ledger_file}")
-    reopened.migrate()
-    assert reopened.snapshot(now) == seen
-    assert reopened.lease(lease.id) == lease
-    assert reopened.hub_id() == hub_id
-    reopened.close()
-
-
-def test_a_ledger_of_a_newer_version_is_refused(ledger, ledger_file, open_ledger):
-    ledger.close()
-    with closing(sqlite3.connect(ledger_file)) as connection, connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(LedgerUnavailable, match="another version of gpucamp.*Install the newest"):
-        open_ledger(ledger_file).migrate()
+@pytest.fixture
+def ledger_file(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.sqlite"
 
 
 def test_nothing_is_opened_before_the_first_call(tmp_path):
@@ -105,20 +78,6 @@ def test_a_ledger_in_memory_is_refused(url):
         Ledger(url)
 
 
-@pytest.fixture
-def open_ledger():
-    """Opens ledgers that are closed at the end."""
-    opened = []
-
-    def open_one(file):
-        opened.append(Ledger(f"sqlite:///{file}"))
-        return opened[-1]
-
-    yield open_one
-    for ledger in opened:
-        ledger.close()
-
-
 def fails(call, *words):
     with pytest.raises(LedgerUnavailable) as caught:
         call()
@@ -130,7 +89,7 @@ def fails(call, *words):
 
 def test_a_ledger_without_tables_says_so(ledger_file, open_ledger):
     ledger_file.touch()
-    fails(open_ledger(ledger_file).queue, str(ledger_file), "call migrate() first")
+    fails(open_ledger(f"sqlite:///{ledger_file}").queue, str(ledger_file), "call migrate() first")
 
 
 def test_a_ledger_that_vanished_is_not_begun_anew(ledger, ledger_file, now):
@@ -145,7 +104,7 @@ def test_a_ledger_that_vanished_is_not_begun_anew(ledger, ledger_file, now):
 def test_a_file_that_is_no_ledger_is_left_alone(ledger_file, open_ledger):
     ledger_file.write_bytes(b"certainly not SQLite" * 500)
     before = ledger_file.read_bytes()
-    fails(open_ledger(ledger_file).migrate, "not a database", "backup")
+    fails(open_ledger(f"sqlite:///{ledger_file}").migrate, "not a database", "backup")
     assert ledger_file.read_bytes() == before
 
 
@@ -256,45 +215,9 @@ def test_a_ledger_that_may_not_be_written_leases_nothing(tmp_path, now):
             assert connection.execute("SELECT count(*) FROM lease").fetchone() == (0,)
 
 
-def test_the_database_itself_keeps_a_slot_for_one_lease(ledger, make_devices, now, first_free):
-    ledger.record_inventory(make_devices(2), now)
-    first = ledger.acquire(ANN, lambda s: ["GPU-0"], now)
-    second = ledger.acquire(Request("bob", "", 1), lambda s: ["GPU-1"], now)
-    with ledger._database.engine.connect() as connection:
-        for statement, values in [
-            (
-                "INSERT INTO slot (device_uuid, slot, lease_id) VALUES ('GPU-0', 0, ?)",
-                (second.id,),
-            ),
-            ("INSERT INTO slot (device_uuid, slot, lease_id) VALUES ('GPU-9', 0, ?)", (first.id,)),
-            ("UPDATE lease SET user_name = 'ann' WHERE id = ?", (second.id,)),
-            ("DELETE FROM lease WHERE id = ?", (first.id,)),
-        ]:
-            with pytest.raises(Exception, match="constraint failed"):
-                connection.exec_driver_sql(statement, values)
-            connection.rollback()
-
-
-def test_a_ledger_has_one_id_and_another_has_another(ledger, tmp_path):
-    other = Ledger(f"sqlite:///{tmp_path / 'other.sqlite'}")
-    other.migrate()
-    assert ledger.hub_id() == ledger.hub_id() != other.hub_id()
-    other.close()
-
-
 def test_percent_signs_in_the_path_are_no_format(tmp_path, now):
     ledger = Ledger(f"sqlite:///{tmp_path / '100%20 é?'}/ledger.sqlite")
     ledger.migrate()
     ledger.enqueue(ANN, now)
     assert len(ledger.queue()) == 1
     ledger.close()
-
-
-def test_times_come_back_in_utc(ledger, now):
-    from zoneinfo import ZoneInfo
-
-    local = now.astimezone(ZoneInfo("Asia/Shanghai"))
-    ledger.enqueue(ANN, local)
-    (entry,) = ledger.queue()
-    assert entry.enqueued_at == now
-    assert entry.enqueued_at.utcoffset() == timedelta(0)

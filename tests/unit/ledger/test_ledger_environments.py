@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+import uuid
+from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from resets import reset, undo
 
 from hub_ext.errors import Conflict, NotFound
-from hub_ext.ledger import Ledger, environments
+from hub_ext.ledger import environments
 from hub_ext.models import Environment, OperationKind, OperationStep
 
 MINUTE = timedelta(minutes=1)
@@ -66,42 +65,41 @@ def test_an_undone_generation_is_kept_until_two_others_were_left(ledger, now):
     assert ledger.expired_generations("ann", "") == (2,)
 
 
-@settings(max_examples=settings.default.max_examples // 2)
-@given(st.lists(st.sampled_from(["reset", "undo", "clean"]), max_size=14))
-def test_no_sequence_of_resets_loses_what_can_be_gone_back_to(steps):
-    now = datetime(2026, 1, 1, tzinfo=UTC)
-    with tempfile.TemporaryDirectory() as folder:
-        ledger = Ledger(f"sqlite:///{Path(folder) / 'l.sqlite'}")
-        ledger.migrate()
-        before = ledger.environment("ann", "")
-        volumes = {1}
-        left: list[int] = []
-        for step in steps:
-            if step == "clean":
-                for generation in ledger.expired_generations("ann", ""):
-                    ledger.forget_generation("ann", "", generation)
-                    volumes.remove(generation)
-                assert ledger.expired_generations("ann", "") == ()
-            elif step == "reset":
-                after = reset(ledger, "ann", "", now)
-                assert after.generation == after.newest == before.newest + 1
-                assert after.history == (*before.history, before.generation)[-2:]
-                volumes.add(after.generation)
-                left.append(before.generation)
-            elif before.history:
-                after = undo(ledger, "ann", "", now)
-                assert after.generation == before.history[-1]
-                assert after.newest == before.newest
-                left.append(before.generation)
-            else:
-                with pytest.raises(Conflict):
-                    undo(ledger, "ann", "", now)
-            before = ledger.environment("ann", "")
-            assert {before.generation, *before.history} <= volumes
-            last_left = [g for g in dict.fromkeys(reversed(left)) if g != before.generation][:2]
-            assert set(last_left) <= volumes
-            assert volumes <= set(range(1, before.newest + 1))
-        ledger.close()
+@settings(
+    max_examples=settings.default.max_examples // 2,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=st.lists(st.sampled_from(["reset", "undo", "clean"]), max_size=14))
+def test_no_sequence_of_resets_loses_what_can_be_gone_back_to(ledger, now, steps):
+    user = uuid.uuid4().hex  # one ledger for all examples
+    before = ledger.environment(user, "")
+    volumes = {1}
+    left: list[int] = []
+    for step in steps:
+        if step == "clean":
+            for generation in ledger.expired_generations(user, ""):
+                ledger.forget_generation(user, "", generation)
+                volumes.remove(generation)
+            assert ledger.expired_generations(user, "") == ()
+        elif step == "reset":
+            after = reset(ledger, user, "", now)
+            assert after.generation == after.newest == before.newest + 1
+            assert after.history == (*before.history, before.generation)[-2:]
+            volumes.add(after.generation)
+            left.append(before.generation)
+        elif before.history:
+            after = undo(ledger, user, "", now)
+            assert after.generation == before.history[-1]
+            assert after.newest == before.newest
+            left.append(before.generation)
+        else:
+            with pytest.raises(Conflict):
+                undo(ledger, user, "", now)
+        before = ledger.environment(user, "")
+        assert {before.generation, *before.history} <= volumes
+        last_left = [g for g in dict.fromkeys(reversed(left)) if g != before.generation][:2]
+        assert set(last_left) <= volumes
+        assert volumes <= set(range(1, before.newest + 1))
 
 
 def begin(ledger, now, kind=OperationKind.RESET, user="ann", **changes):
