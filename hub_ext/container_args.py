@@ -33,6 +33,8 @@ USER_LABEL = "gpucamp.user"
 SERVER_LABEL = "gpucamp.server"
 DEVICES_LABEL = "gpucamp.devices"
 GENERATION_LABEL = "gpucamp.generation"
+SHARED_LABEL = "gpucamp.shared"
+MIG_LABEL = "gpucamp.mig"
 
 Json = dict[str, object]
 
@@ -58,6 +60,7 @@ class Context:
     injection: DeviceInjection
     simulated: bool
     service_url: str
+    mig: bool = False  # the device is a MIG instance
     command: tuple[str, ...] = ()  # (): the image's own
     environment: Mapping[str, str] = field(default_factory=dict)
     memory_bytes: int = 0
@@ -162,6 +165,8 @@ def _labels(lease: Lease, context: Context) -> dict[str, str]:
         SERVER_LABEL: lease.server,
         DEVICES_LABEL: ",".join(lease.device_uuids),
         GENERATION_LABEL: str(context.generation),
+        SHARED_LABEL: "1" if lease.shared else "0",
+        MIG_LABEL: "1" if context.mig else "0",
     }
 
 
@@ -173,6 +178,8 @@ def _environment(lease: Lease, context: Context) -> list[str]:
         "GPUCAMP_IMAGE": context.image,
         "GPUCAMP_DEVICES": devices,
         "GPUCAMP_SIMULATED": "1" if context.simulated else "0",
+        "GPUCAMP_SHARED": "1" if lease.shared else "0",
+        "GPUCAMP_MIG": "1" if context.mig else "0",
         "GPUCAMP_GENERATION": str(context.generation),
         "GPUCAMP_CPU_LIMIT": f"{context.cpus:g}" if context.cpus else "",
         "GPUCAMP_MEM_LIMIT": str(context.memory_bytes) if context.memory_bytes else "",

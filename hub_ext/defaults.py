@@ -1,17 +1,32 @@
-"""What jupyterhub_config.py works out from the host instead of asking for it."""
+"""What jupyterhub_config.py works out from the host instead of asking for it, and what it checks.
+
+What this module guarantees: a hub whose settings are wrong, or whose ledger is another hub's, does
+not start and says why; what is checked here is checked only in a hub that starts.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
+from pathlib import Path
 
 from jupyterhub.app import JupyterHub
+from traitlets.config import Config
 
 from . import i18n
-from .errors import LedgerInUse, LedgerUnavailable
+from .errors import InventoryUnavailable, LedgerInUse, LedgerUnavailable
 from .hub_side import claim_ledger
+from .inventory import scan
+from .ledger import Ledger
+from .models import Device, DeviceRecord
+from .policy import Policy
+from .policy_settings import SPAWNER, policy_from, refusal
 
 GIB = 1024**3
+
+_log = logging.getLogger("gpucamp.hub")
 
 
 def fair_memory_limit(servers: int, *, total: int | None = None) -> int:
@@ -40,9 +55,81 @@ def refuse_second_hub(ledger_url: str) -> None:
 
     Only in a hub that starts: `jupyterhub token` and the like read the configuration, too.
     """
-    if not JupyterHub.initialized() or JupyterHub.instance().subapp is not None:
+    if not _hub_starts():
         return
     try:
         claim_ledger(ledger_url)
     except (LedgerInUse, LedgerUnavailable) as error:
         raise SystemExit(f"gpucamp does not start. {error}") from error
+
+
+def check_before_start(c: Config, files: Sequence[str | Path] = ()) -> None:
+    """Write the policy that `c` says into the ledger, or exit with all that is wrong with it.
+
+    Call it last in jupyterhub_config.py. `files` are the configuration files in the order in which
+    they are read; the refusal names lines of them.
+    """
+    if not _hub_starts():
+        return
+    config = Config()
+    for part in (c, JupyterHub.instance().cli_config):
+        for name, section in part.items():
+            config[name] = Config({**config.get(name, {}), **section})
+    spawner = config[SPAWNER]
+    refuse_second_hub(spawner.ledger_url)
+    try:
+        ledger, _claim = claim_ledger(spawner.ledger_url)
+        apply_policy(
+            config, ledger, [Path(file) for file in files], lambda: scan(_devices_of(spawner))
+        )
+    except LedgerUnavailable as error:
+        raise SystemExit(f"gpucamp does not start. {error}") from error
+
+
+def apply_policy(
+    config: Config,
+    ledger: Ledger,
+    files: Sequence[Path],
+    find_devices: Callable[[], Iterable[Device]],
+) -> None:
+    """Write the policy into the ledger. Raises SystemExit with all that is wrong with it."""
+    records = ledger.devices()
+    policy, problems = policy_from(config, _known(records, find_devices))
+    if problems:
+        raise SystemExit(f"gpucamp does not start: {refusal(problems, files)}")
+    for uuid in waiting_changes(policy, records):
+        _log.warning(
+            "The device %s is in use: it is shared, or not, as before until it is free", uuid
+        )
+    ledger.set_policy(policy)
+
+
+def waiting_changes(policy: Policy, records: Iterable[DeviceRecord]) -> tuple[str, ...]:
+    """Devices whose sharing a new policy changes only when the leases on them have ended."""
+    changed = []
+    for record in records:
+        pool = policy.pool_of(record.device.uuid)
+        if record.lease_ids and record.device.shared != (pool is not None and pool.shared):
+            changed.append(record.device.uuid)
+    return tuple(changed)
+
+
+def _known(
+    records: Iterable[DeviceRecord], find_devices: Callable[[], Iterable[Device]]
+) -> tuple[Device, ...] | None:
+    """The devices that this host has or had; None if there is no telling."""
+    known = {record.device.uuid: record.device for record in records}
+    try:
+        known |= {device.uuid: device for device in find_devices()}
+    except InventoryUnavailable as error:
+        _log.warning("UUIDs of new devices are not checked. %s", error)
+        return tuple(known.values()) or None
+    return tuple(known.values())
+
+
+def _devices_of(spawner: Config) -> int:
+    return int(spawner.get("practice_devices", 0))
+
+
+def _hub_starts() -> bool:
+    return JupyterHub.initialized() and JupyterHub.instance().subapp is None

@@ -9,6 +9,8 @@ What this module guarantees:
 - A container is removed by its id, so a late clean-up never hits its successor of the same name.
 - A start begins with nothing left of an earlier one. A running container of another hub is never
   touched.
+- A place in the queue is given up only by whoever took it: not by the clean-up after another
+  process of the hub, nor by the stop that is a part of a reset.
 """
 
 from __future__ import annotations
@@ -29,13 +31,16 @@ from .errors import (
     NameTaken,
     QueueTimeout,
 )
-from .fair_queue import Place, grant, line_up, place_of
+from .fair_queue import Place, grant
 from .hub_side import HubSide
 from .models import Lease, LeaseState, Request
+from .queue_keeper import is_reset
 
 LOOK_EVERY = 1.0  # seconds between looks at the ledger while waiting (leases end elsewhere, too)
 RETRY_CLEAN_UP = 3.0
 REMOVE_WITHIN = 2.0  # seconds for one try of a clean-up, which goes on in the background
+
+Tell = Callable[[Place, int, int], None]
 
 _log = logging.getLogger("gpucamp.lifecycle")
 
@@ -58,6 +63,7 @@ class Lifecycle:
         self.lease: Lease | None = None
         self.create_sent = False  # in this process
         self._may_exist = True  # a container of this server, as far as this object knows
+        self._in_line = False  # in this process
 
     # -- start
 
@@ -82,38 +88,66 @@ class Lifecycle:
         self._may_exist = False
 
     async def acquire(
-        self, request: Request, *, limit: float, tell: Callable[[Place, int], None]
+        self,
+        request: Request,
+        *,
+        limit: float,
+        tell: Tell,
+        user_options: Mapping[str, object] | None = None,
     ) -> Lease:
         """Wait in the queue until the request is granted.
 
-        `tell` gets the place in the line and its length at each change. Raises QueueTimeout after
-        `limit` seconds.
+        `tell` gets the place in the line, its length and how many devices are set aside for the
+        request, at each change. `user_options` are what it takes to ask for the same again, should
+        the hub end meanwhile. Raises QueueTimeout after `limit` seconds.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit
-        ledger = self.side.ledger
         if request.gpus:
-            await self._ledger(ledger.enqueue, request, _now())
-            self.side.line.ring()
-        told: tuple[int, int] | None = None
+            await self._join(request, user_options or {})
+        told: object = None
         while True:
             seen = await self.side.line.look()
-            if grant(seen, request) is not None or self._holds_one(seen.leases):
+            if (
+                not request.gpus
+                or self._key in seen.decision.grants
+                or self._holds_one(seen.snapshot.leases)
+            ):
                 self.lease = await self._ledger(
-                    ledger.acquire, request, lambda now: grant(now, request), _now()
+                    self.side.ledger.acquire, request, lambda now: grant(now, request), _now()
                 )
                 if self.lease is not None:
-                    self.side.line.ring()
+                    self._leave()
                     return self.lease
-            place = place_of(seen, request)
+            place = seen.places.get(self._key)
             if place is not None:
-                length = len(line_up(seen))
-                if told != (place.position, length):
-                    told = (place.position, length)
-                    tell(place, length)
+                news = (place.position, len(seen.places), seen.set_aside.get(self._key, 0))
+                if told != (*news, place.eta):
+                    told = (*news, place.eta)
+                    tell(place, *news[1:])
             if loop.time() >= deadline:
                 raise QueueTimeout(f"No GPU became free within {limit:g} seconds.")
             await self.side.line.change(min(LOOK_EVERY, max(deadline - loop.time(), 0.01)))
+
+    async def _join(self, request: Request, user_options: Mapping[str, object]) -> None:
+        """Stand in the queue; a place that this server has there already is kept."""
+        self._in_line = True
+        self.side.waiting.add(self._key)
+
+        def enqueue() -> None:
+            self.side.ledger.enqueue(
+                request, _now(), waiter=self.side.run, user_options=user_options
+            )
+
+        await self._ledger(enqueue)
+        self.side.line.ring()
+
+    def _leave(self) -> None:
+        """Nobody of this process stands in the queue for this server any more."""
+        if self._in_line:
+            self._in_line = False
+            self.side.waiting.discard(self._key)
+        self.side.line.ring()
 
     async def pull_if_missing(self, image: str, tell: Callable[[PullProgress], None]) -> None:
         """Raises ImageMissing, EngineUnavailable, EngineRefused."""
@@ -229,8 +263,9 @@ class Lifecycle:
     async def tear_down(self, reason: str) -> None:
         """Leave neither container nor lease nor place in the queue. Idempotent.
 
-        A lease on hold (a reset) stays held. If Engine or ledger do not answer, the rest goes on
-        in the background until they do, or until the next start of this server does it.
+        A lease on hold (a reset) stays held, and a place in the queue is kept through a reset. If
+        Engine or ledger do not answer, the rest goes on in the background until they do, or until
+        the next start of this server does it.
         """
         try:
             await self._tear_down(reason)
@@ -243,7 +278,10 @@ class Lifecycle:
 
     async def _tear_down(self, reason: str) -> None:
         await self.side.settled(self._key)
-        await self._ledger(self.side.ledger.withdraw, self._user, self._server)
+        if self._in_line:
+            if not await asyncio.to_thread(is_reset, self.side.ledger, *self._key):
+                await self._ledger(self.side.ledger.withdraw, self._user, self._server)
+            self._leave()
         await self._remove_container()
         await self._release(reason)
 

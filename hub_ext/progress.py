@@ -8,11 +8,12 @@ itself for those who come later, so the list stays short.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from .engine import PullProgress
 from .fair_queue import Place
 from .i18n import _, ngettext
+from .models import Device
 
 
 class Progress:
@@ -23,9 +24,12 @@ class Progress:
         self._last_topic: str | None = None
         self._more = asyncio.Event()
 
-    def say(self, percent: int, message: str, *, topic: str | None = None) -> None:
-        """Add a message. One of the same `topic` as the last one takes its place."""
-        event: dict[str, object] = {"progress": percent, "message": message}
+    def say(self, percent: int, message: str, *, topic: str | None = None, **more: object) -> None:
+        """Add a message. One of the same `topic` as the last one takes its place.
+
+        `more` goes with it for pages and programs that can make use of it.
+        """
+        event: dict[str, object] = {"progress": percent, "message": message, **more}
         if topic is not None and topic == self._last_topic:
             self._events[-1] = event
         else:
@@ -64,15 +68,50 @@ class Progress:
         }
         self.say(10, words % numbers, topic="pull")
 
-    def tell_place(self, place: Place, length: int) -> None:
-        """Where in the line the request is."""
-        words = _("Waiting for free GPUs: you are number %(position)d of %(length)d in line.")
-        self.say(20, words % {"position": place.position, "length": length}, topic="place")
+    def tell_place(self, place: Place, length: int, set_aside: int) -> None:
+        """Where in the line the request is, and when it is expected to be served.
 
-    def tell_devices(self, gpus: int, simulated: bool) -> None:
+        The time is in UTC in `message`; `words` has `%(time)s` in its place for a page that knows
+        its reader's time zone, and `eta` is the time itself.
+        """
+        wanted = place.entry.request.gpus
+        words = _("Waiting for free GPUs: you are number %(position)d of %(length)d in line.") % {
+            "position": place.position,
+            "length": length,
+        }
+        eta = place.eta
+        if eta.at is None:
+            words += " " + _("When it is your turn is not known.")
+        elif eta.basis == "deadline":
+            words += " " + _("Your turn is at about %(time)s at the latest, when a lease ends.")
+        else:
+            words += " " + _("Your turn is at about %(time)s, if leases last as long as usual.")
+        if set_aside:
+            words += " " + _("%(held)d of %(wanted)d GPUs are set aside for you already.") % {
+                "held": min(set_aside, wanted),
+                "wanted": wanted,
+            }
+        time = f"{eta.at:%H:%M} UTC" if eta.at is not None else ""
+        self.say(
+            20,
+            words.replace("%(time)s", time),
+            topic="place",
+            words=words,
+            position=place.position,
+            length=length,
+            eta=eta.at.isoformat() if eta.at is not None else None,
+            eta_basis=eta.basis,
+        )
+
+    def tell_devices(self, devices: Sequence[Device], *, shared: bool) -> None:
         """What was leased."""
-        if not gpus:
+        if not devices:
             self.say(30, _("Starting without a GPU"))
             return
-        words = ngettext("%(count)d GPU is yours", "%(count)d GPUs are yours", gpus)
+        gpus = len(devices)
+        if shared:
+            words = _("A share of a GPU is yours; its memory is not protected from the others")
+        else:
+            words = ngettext("%(count)d GPU is yours", "%(count)d GPUs are yours", gpus)
+        simulated = any(device.simulated for device in devices)
         self.say(30, words % {"count": gpus} + (" (" + _("simulated") + ")" if simulated else ""))

@@ -7,13 +7,12 @@ What this module guarantees:
 - Options are checked before anything is leased, whatever way they came.
 - A server counts as stopped only when the Engine says so, and as ready only when it is routed.
 
-lifecycle.py does the work, failures.py words what goes wrong.
+lifecycle.py does the work, asking.py checks what is asked for, failures.py words what goes wrong.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from inspect import isawaitable
 from typing import Any
@@ -22,17 +21,18 @@ from dockerspawner import DockerSpawner
 from jupyterhub.traitlets import ByteSpecification
 from traitlets import Dict, Enum, Float, Int, TraitError, Unicode, default, validate
 
-from . import container_args, failures, i18n, options, spawn_form, volumes
+from . import container_args, failures, volumes
+from .asking import Asking
 from .container_args import DeviceInjection
+from .container_context import context_of, memory_bytes
 from .engine import ContainerState, EngineClient, Presence
-from .errors import BadRequest, EngineRefused, GpucampError
+from .errors import EngineRefused, GpucampError
 from .hub_side import HubSide, open_hub_side, opened_hub_side
 from .i18n import _
 from .inventory import scan
 from .lifecycle import Lifecycle
 from .models import Device, Lease, Request
-from .options import Limits
-from .placement import promised_count
+from .options import user_options_of
 from .progress import Progress
 from .readiness import ServerStopped, wait_until_ready
 
@@ -147,11 +147,11 @@ class GPUDockerSpawner(DockerSpawner):
         return GPUDockerSpawner._render_form if self.max_gpus else ""
 
     @default("options_from_form")
-    def _default_options_from_form(self) -> Callable[[Mapping[str, Any]], dict[str, int]]:
-        def from_form(form: Mapping[str, Any]) -> dict[str, int]:
+    def _default_options_from_form(self) -> Callable[[Mapping[str, Any]], dict[str, object]]:
+        def from_form(form: Mapping[str, Any]) -> dict[str, object]:
             try:
-                return options.options_from_form({k: v for k, v in form.items() if k != "_xsrf"})
-            except BadRequest as error:
+                return self._asking.from_form(form)
+            except GpucampError as error:
                 raise failures.spawn_failure(error) from error
 
         return from_form
@@ -167,26 +167,23 @@ class GPUDockerSpawner(DockerSpawner):
     _ended: str | None = None  # how the container ended, once that is known
     _address = ""
     _generation = 0
-    _simulated = False
-    _language = ""  # of whoever asked last
+    _devices: tuple[Device, ...] = ()  # of the lease
+    _asking: Asking
     progress_log: Progress
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.progress_log = Progress()
+        self._asking = Asking(self)
 
     # -- the order of a start
 
     async def _check_options(self, user_options: object) -> None:
         """Refuse what is out of bounds with 400, and do not keep it for the next start."""
-        self._speak_as_asked()
+        self._asking.speak_as_asked()
         try:
-            side = await self._side()
-            limits = await self._limits(side)
-            self._request = options.request_from(self.user.name, self.name, user_options, limits)
+            self._request = await self._asking.check(await self._side(), user_options)
         except GpucampError as error:
-            if isinstance(error, BadRequest):
-                self.orm_spawner.user_options = {}  # JupyterHub stored them; its stop commits
             raise failures.spawn_failure(error) from error
 
     async def run_pre_spawn_hook(self) -> None:
@@ -210,11 +207,15 @@ class GPUDockerSpawner(DockerSpawner):
         await self._life.make_room()
         await self._life.pull_if_missing(self.image, self.progress_log.tell_pull)
         lease = await self._life.acquire(
-            request, limit=self.queue_timeout, tell=self.progress_log.tell_place
+            request,
+            limit=self.queue_timeout,
+            tell=self.progress_log.tell_place,
+            user_options=user_options_of(request),
         )
-        devices = {each.device.uuid: each.device for each in (await side.line.look()).devices}
-        self._simulated = any(devices[uuid].simulated for uuid in lease.device_uuids)
-        self.progress_log.tell_devices(len(lease.device_uuids), self._simulated)
+        records = (await side.line.look()).snapshot.devices
+        known = {each.device.uuid: each.device for each in records}
+        self._devices = tuple(known[uuid] for uuid in lease.device_uuids)
+        self.progress_log.tell_devices(self._devices, shared=lease.shared)
 
     async def start(self) -> tuple[str, int]:
         """Create and start the container, and return its address once the server answers."""
@@ -228,7 +229,7 @@ class GPUDockerSpawner(DockerSpawner):
             )
             self._generation = environment.generation
             self.progress_log.say(40, _("Creating your container"))
-            state = await life.run(lambda raise_limits: self._create_request(lease, raise_limits))
+            state = await life.run(lambda raised: self._create_request(life, lease, raised))
             self.object_id = state.id
             self._address = state.addresses.get(self.network_name, "")
             if state.presence is Presence.RUNNING and not self._address:
@@ -243,7 +244,7 @@ class GPUDockerSpawner(DockerSpawner):
             await life.mark_running()
         except ServerStopped as stopped:
             tail = await life.log_tail()
-            raise failures.server_stopped(stopped.state, tail, self._memory_bytes()) from stopped
+            raise failures.server_stopped(stopped.state, tail, memory_bytes(self)) from stopped
         except TimeoutError as error:
             tail = await life.log_tail()
             raise failures.not_ready(self.start_timeout, tail) from error
@@ -356,26 +357,11 @@ class GPUDockerSpawner(DockerSpawner):
             yield event
 
     async def _render_form(self) -> str:
-        self._speak_as_asked()
+        self._asking.speak_as_asked()
         try:
-            side = await self._side()
-            snapshot = await side.line.look()
-            limits = await self._limits(side)
+            return await self._asking.form(await self._side())
         except GpucampError as error:
             raise failures.spawn_failure(error) from error
-        kept = (self.orm_spawner.user_options or {}).get(options.GPUS, self.default_gpus)
-        return spawn_form.render(spawn_form.facts_of(snapshot), limits, kept)
-
-    def _speak_as_asked(self) -> None:
-        """Use the language of the browser that asks for the page or the start.
-
-        After a start that failed JupyterHub shows the form again, without the request.
-        """
-        request = getattr(getattr(self, "handler", None), "request", None)
-        if request is not None:
-            self._language = i18n.choose_language(request.headers.get("Accept-Language", ""))
-        if self._language:
-            i18n.set_language(self._language)
 
     # -- parts
 
@@ -403,38 +389,10 @@ class GPUDockerSpawner(DockerSpawner):
             )
         return self._life
 
-    async def _limits(self, side: HubSide) -> Limits:
-        snapshot = await side.line.look()
-        return Limits(self.max_gpus, self.default_gpus, promised_count(snapshot.devices))
-
-    def _memory_bytes(self) -> int:
-        limit = self.mem_limit
-        return int(ByteSpecification().validate(self, limit)) if limit else 0
-
-    def _create_request(self, lease: Lease, raise_limits: bool) -> dict[str, object]:
-        user, server = self.user.name, self.name
-        injection = self.device_injection
-        if injection == "auto":
-            injection = "practice" if self._simulated else "device_request"
-        context = container_args.Context(
-            image=self.image,
-            command=(*self.cmd, *self.get_args()) if self.cmd else (),
-            hub_id=self._life.side.hub_id if self._life else "",
-            network=self.network_name,
-            environment=self.get_env(),
-            environment_volume=volumes.environment_volume(
-                user, server, self._generation, prefix=self.prefix
-            ),
-            work_volume=volumes.work_volume(user, prefix=self.prefix),
-            generation=self._generation,
-            injection=DeviceInjection(injection),
-            simulated=self._simulated,
-            service_url=self.service_url,
-            memory_bytes=self._memory_bytes(),
-            cpus=float(self.cpu_limit or 0) or float(os.cpu_count() or 1),
-            shm_bytes=self.shm_size,
-            tmp_bytes=self.tmp_size,
-            pids_limit=self.pids_limit,
-            ulimits=self.ulimits if raise_limits else {},
+    def _create_request(
+        self, life: Lifecycle, lease: Lease, raise_limits: bool
+    ) -> dict[str, object]:
+        context = context_of(
+            self, life.side.hub_id, self._devices, self._generation, raise_limits=raise_limits
         )
         return container_args.create_request(lease, context)

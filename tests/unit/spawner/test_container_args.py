@@ -56,7 +56,9 @@ GOLDEN: dict[str, Any] = {
         "GPUCAMP_IMAGE=sha256:1111",
         "GPUCAMP_LEASE=lease1",
         "GPUCAMP_MEM_LIMIT=8589934592",
+        "GPUCAMP_MIG=0",
         "GPUCAMP_SERVICE_URL=http://172.20.0.1:8083/services/gpucamp/",
+        "GPUCAMP_SHARED=0",
         "GPUCAMP_SIMULATED=0",
         "JUPYTERHUB_API_TOKEN=secret",
         "JUPYTERHUB_USER=ada",
@@ -71,6 +73,8 @@ GOLDEN: dict[str, Any] = {
         "gpucamp.server": "second",
         "gpucamp.devices": f"{ONE},{TWO}",
         "gpucamp.generation": "3",
+        "gpucamp.shared": "0",
+        "gpucamp.mig": "0",
     },
     "Tty": False,
     "OpenStdin": False,
@@ -189,6 +193,14 @@ def test_practice() -> None:
     )
 
 
+def test_a_share_and_a_mig_instance_are_told() -> None:
+    lease = replace(LEASE, device_uuids=(ONE,), shared=True)
+    made: Any = create_request(lease, replace(CONTEXT, mig=True))
+    assert {"GPUCAMP_SHARED=1", "GPUCAMP_MIG=1"} <= set(made["Env"])
+    assert made["Labels"]["gpucamp.shared"] == made["Labels"]["gpucamp.mig"] == "1"
+    assert made["HostConfig"]["DeviceRequests"] == [{"DeviceIDs": [ONE], "Capabilities": [["gpu"]]}]
+
+
 def test_sizes_and_command_as_told() -> None:
     context = replace(
         CONTEXT,
@@ -228,6 +240,8 @@ def test_sizes_and_command_as_told() -> None:
         "CUDA_VISIBLE_DEVICES",
         "DOCKER_RESOURCE_GPU",
         "LD_PRELOAD",
+        "GPUCAMP_SHARED",
+        "GPUCAMP_MIG",
         "LD_LIBRARY_PATH",
         "GPUCAMP_DEVICES",
     ],

@@ -83,11 +83,13 @@ def test_a_process_with_the_id_of_a_dead_one_is_not_taken_for_it(url: str) -> No
     HubClaim(Ledger(url)).take()
 
 
-def test_opening_empties_the_line_of_a_dead_hub_and_records_devices(url: str) -> None:
+def test_opening_keeps_the_line_of_a_dead_hub_and_records_devices(url: str) -> None:
     ledger = Ledger(url)
-    ledger.enqueue(Request("ghost", "", 1), datetime.now(UTC))
+    ledger.begin_run("dead", datetime.now(UTC))
+    ledger.enqueue(Request("ghost", "", 1), datetime.now(UTC), waiter="dead")
     side = hub_side.open_hub_side(url, EngineClient, lambda: practice_devices(2))
-    assert ledger.queue() == ()
+    (entry,) = ledger.queue()
+    assert entry.waiter == "dead" != side.run == ledger.snapshot().run
     assert len(ledger.devices()) == 2
     assert hub_side.open_hub_side(url, EngineClient, lambda: ()) is side  # once per process
     assert len(ledger.devices()) == 2

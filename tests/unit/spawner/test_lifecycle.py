@@ -206,7 +206,7 @@ async def test_waiting_goes_on_when_a_lease_ends_and_tells_each_place(place: Pla
 
     async def wait(user: str) -> None:
         await place.life(user).acquire(
-            Request(user, "", 2), limit=5, tell=lambda p, n: told.append((p.position, n))
+            Request(user, "", 2), limit=5, tell=lambda p, n, _: told.append((p.position, n))
         )
 
     ada = asyncio.ensure_future(wait("ada"))

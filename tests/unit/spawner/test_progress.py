@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from hub_ext.engine import PullProgress
-from hub_ext.fair_queue import Place
+from hub_ext.fair_queue import Eta, Place
+from hub_ext.inventory import practice_devices
 from hub_ext.models import QueueEntry, Request
 from hub_ext.progress import Progress
 
@@ -62,17 +65,44 @@ async def test_another_topic_is_kept() -> None:
     assert await take(progress.follow(), 3) == ["pull 1", "place 1", "pull 2"]
 
 
+def place(gpus: int = 1, eta: Eta = Eta()) -> Place:  # noqa: B008
+    return Place(QueueEntry(Request("ada", "", gpus), 1, NOW), 2, eta)
+
+
 async def test_words() -> None:
     progress = Progress()
+    one, two = practice_devices(2)
     progress.tell_pull(PullProgress(1, 4, 500_000_000, 2_000_000_000))
-    progress.tell_place(Place(QueueEntry(Request("ada", "", 1), 1, NOW), 2), 5)
-    progress.tell_devices(0, simulated=False)
-    progress.tell_devices(1, simulated=True)
-    progress.tell_devices(2, simulated=False)
-    assert await take(progress.follow(), 5) == [
+    progress.tell_place(place(), 5, 0)
+    progress.tell_devices((), shared=False)
+    progress.tell_devices((one,), shared=False)
+    progress.tell_devices((replace(one, simulated=False), two), shared=False)
+    progress.tell_devices((replace(one, simulated=False),), shared=True)
+    assert await take(progress.follow(), 6) == [
         "Downloading the image: 0.5 of 2.0 GB, 1 of 4 parts",
-        "Waiting for free GPUs: you are number 2 of 5 in line.",
+        "Waiting for free GPUs: you are number 2 of 5 in line. When it is your turn is not known.",
         "Starting without a GPU",
         "1 GPU is yours (simulated)",
-        "2 GPUs are yours",
+        "2 GPUs are yours (simulated)",
+        "A share of a GPU is yours; its memory is not protected from the others",
     ]
+
+
+async def test_when_it_is_ones_turn() -> None:
+    """The message has the time in UTC; a page puts its reader's time into `words`."""
+    progress = Progress()
+    at = datetime(2026, 11, 24, 14, 35, tzinfo=UTC)
+    for basis, words in (
+        ("deadline", "Your turn is at about 14:35 UTC at the latest, when a lease ends."),
+        ("history", "Your turn is at about 14:35 UTC, if leases last as long as usual."),
+    ):
+        progress.tell_place(place(4, Eta(at, basis)), 3, 2)
+        event = await anext(progress.follow())
+        said = str(event["message"])
+        assert said.startswith("Waiting for free GPUs: you are number 2 of 3 in line. ")
+        assert words in said
+        assert said.endswith("2 of 4 GPUs are set aside for you already.")
+        assert str(event["words"]).replace("%(time)s", "14:35 UTC") == said
+        assert (event["eta"], event["eta_basis"]) == ("2026-11-24T14:35:00+00:00", basis)
+        assert (event["position"], event["length"]) == (2, 3)
+    json.dumps(event)

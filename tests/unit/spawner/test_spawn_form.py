@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import copy_context
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -28,10 +30,21 @@ from hub_ext.errors import (
 )
 from hub_ext.failures import describe_end, not_ready, server_stopped, spawn_failure
 from hub_ext.inventory import practice_devices
-from hub_ext.models import Device, DeviceRecord, DeviceState, QueueEntry, Request, Snapshot
-from hub_ext.options import Limits
-from hub_ext.spawn_form import FormFacts, facts_of, render
+from hub_ext.models import (
+    Device,
+    DeviceRecord,
+    DeviceState,
+    Lease,
+    LeaseState,
+    QueueEntry,
+    Request,
+    Snapshot,
+)
+from hub_ext.options import Asker, Limits
+from hub_ext.policy import Policy, Pool, Rule
+from hub_ext.spawn_form import chosen_of, duration, facts_of, render
 from hub_ext.spawner import GPUDockerSpawner
+from hub_ext.usage import QuotaUse, Use
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -43,84 +56,256 @@ def english() -> Iterator[None]:
     i18n.set_language("en")
 
 
-class Inputs(HTMLParser):
-    """The form's inputs, and whether each stands in a label."""
+class Form(HTMLParser):
+    """The form's fields, each with its label's presence, and its text without tags."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.inputs: list[dict[str, str | None]] = []
-        self.labelled = 0
-        self._label = False
+        self.fields: list[dict[str, str | None]] = []
+        self.options: list[tuple[str | None, str]] = []
+        self.selected: list[str | None] = []
+        self.text = ""
+        self._label = self._script = False
         self._labels_for: set[str | None] = set()
         self.feed(html)
+        self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
+        self._script = self._script or tag in ("script", "style")
         if tag == "label":
             self._label = True
             self._labels_for.add(values.get("for"))
-        elif tag == "input":
-            self.inputs.append(values)
-            self.labelled += self._label or values.get("id") in self._labels_for
+        elif tag in ("input", "select"):
+            self.fields.append(values)
+            if self._label:
+                values["id"] = "within"
+                self._labels_for.add("within")
+        elif tag == "option":
+            self.options.append((values.get("value"), ""))
+            if "selected" in values:
+                self.selected.append(values.get("value"))
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "label":
             self._label = False
+        if tag in ("script", "style"):
+            self._script = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._script:
+            self.text += data
+
+    def values(self, name: str) -> list[str | None]:
+        return [each.get("value") for each in self.fields if each["name"] == name]
+
+    @property
+    def labelled(self) -> int:
+        return sum(each.get("id") in self._labels_for for each in self.fields)
+
+    @property
+    def checked(self) -> list[str | None]:
+        return [each.get("value") for each in self.fields if "checked" in each]
 
 
-def snapshot() -> Snapshot:
+CLASS = Policy(pools=(Pool("class", slots=4, groups=("class-a",)),))
+
+
+def gpu(uuid: str, name: str = "NVIDIA A100", gib: int = 80, **more: Any) -> Device:
+    return Device(uuid, name, gib * GIB, **more)
+
+
+def record(device: Device, *leases: str) -> DeviceRecord:
+    return DeviceRecord(device, DeviceState.HEALTHY, NOW, lease_ids=leases)
+
+
+def asker(
+    *devices: DeviceRecord,
+    policy: Policy = Policy(),  # noqa: B008
+    groups: tuple[str, ...] = (),
+    max_gpus: int = 8,
+    use: QuotaUse | None = None,
+    **snapshot: Any,
+) -> Asker:
+    seen = Snapshot(devices, snapshot.pop("queue", ()), now=NOW, policy=policy, **snapshot)
+    return Asker("ada", "", groups, Limits(max_gpus), seen, use or QuotaUse())
+
+
+def practice() -> Asker:
     one, two = practice_devices(2)
-    return Snapshot(
-        devices=(
-            DeviceRecord(one, DeviceState.HEALTHY, NOW),
-            DeviceRecord(two, DeviceState.HEALTHY, NOW, lease_ids=("l",)),
-            DeviceRecord(Device("gone", "Old card", 1), DeviceState.MISSING, NOW),
-        ),
+    return asker(
+        record(one),
+        record(two, "l"),
+        DeviceRecord(gpu("gone", "Old card"), DeviceState.MISSING, NOW),
         queue=(QueueEntry(Request("bob", "", 2), 1, NOW),),
     )
 
 
+def shown(asked: Asker, kept: Mapping[str, object] | None = None) -> Form:
+    facts = facts_of(asked)
+    return Form(render(facts, chosen_of(asked, facts, kept or {})))
+
+
 def test_what_it_says_about_devices() -> None:
-    facts = facts_of(snapshot())
-    assert facts == FormFacts(2, 1, 1, True, ("Simulated A100 (practice)",))
-    html = render(facts, Limits(2), 1)
-    assert "1 of 2 GPUs free" in html and "1 request waits" in html
-    assert "These GPUs are simulated" in html
-    assert "Simulated A100 (practice)" in html and "Old card" not in html
+    form = shown(practice())
+    assert "1 of 2 GPUs free" in form.text and "1 request waits" in form.text
+    assert "These GPUs are simulated" in form.text
+    assert "Simulated A100 (practice)" in form.text and "Old card" not in form.text
+    assert "You keep the GPUs for 8 hours. While nobody waits" in form.text
+    assert "you may add 1 hour at a time" in form.text
+    assert "share" not in form.text
 
 
 def test_each_number_that_is_allowed_can_be_chosen() -> None:
-    form = Inputs(render(facts_of(snapshot()), Limits(4, existing=2), 1))
-    assert [each["value"] for each in form.inputs] == ["0", "1", "2"]
-    assert [each["value"] for each in form.inputs if "checked" in each] == ["1"]
-    assert {each["name"] for each in form.inputs} == {"gpus"}
+    form = shown(asker(record(gpu("a")), record(gpu("b")), max_gpus=4))
+    assert form.values("gpus") == ["0", "1", "2"]
+    assert form.checked == ["1"]
+    assert {each["name"] for each in form.fields} == {"gpus"}
     assert form.labelled == 3
 
 
 def test_many_are_asked_for_with_a_number() -> None:
-    form = Inputs(render(facts_of(snapshot()), Limits(16), 99))
-    (field,) = form.inputs
-    assert (field["type"], field["min"], field["max"], field["value"]) == (
-        "number",
-        "0",
-        "16",
-        "16",
+    devices = [record(gpu(f"{n:02}")) for n in range(16)]
+    shares = [record(gpu(f"s{n}", shared=True, slots=2)) for n in range(2)]
+    form = shown(asker(*devices, *shares, max_gpus=16), {"gpus": 99})
+    number, box = form.fields[:2]
+    assert [number[each] for each in ("type", "min", "max", "value")] == ["number", "0", "16", "16"]
+    assert (box["type"], box["name"], box["value"]) == ("checkbox", "share", "true")
+    assert form.labelled == len(form.fields)
+
+
+def test_kinds_with_their_counts() -> None:
+    asked = asker(
+        record(gpu("a")),
+        record(gpu("b"), "l"),
+        record(gpu("c", "Tesla V100", 32)),
+        record(gpu("d", "Tesla V100", 32, shared=True, slots=4, pool="class"), "l"),
+        policy=CLASS,
+        groups=("class-a",),
     )
-    assert form.labelled == 1
+    html = render(facts := facts_of(asked), chosen_of(asked, facts, {"gpus": 1}))
+    assert "NVIDIA A100, 80 GiB: 1 of 2 free" in " ".join(Form(html).text.split())
+    assert "Tesla V100, 32 GiB: 1 of 1 free, 3 of 4 shares free" in Form(html).text
+    assert "2 of 3 GPUs free, 3 of 4 shares free" in Form(html).text
+    form = shown(asked, {"gpus": 2, "model": "Tesla V100", "min_memory_gib": 40.5})
+    assert form.selected == ["Tesla V100"] and form.checked == ["2"]
+    assert form.values("min_memory_gib") == ["40.5"]
+    assert shown(asked, {"gpus": 1, "model": "h100"}).selected == ["h100"]  # as it was typed
 
 
-def test_a_device_name_is_escaped() -> None:
-    html = render(FormFacts(1, 1, 0, False, ("<script>",)), Limits(1), 0)
-    assert "<script>" not in html and "simulated" not in html
+def test_only_those_who_may_share_are_offered_a_share() -> None:
+    devices = (record(gpu("a")), record(gpu("b", shared=True, slots=4, pool="class")))
+    student = shown(asker(*devices, policy=CLASS, groups=("class-a",)))
+    assert student.values("gpus") == ["0", "1", "share"]
+    assert "up to 4 servers use the same GPU" in student.text
+    assert "Its memory is not protected" in student.text
+    other = shown(asker(*devices, policy=CLASS))
+    assert other.values("gpus") == ["0", "1"] and "share" not in other.text
+    only = asker(devices[1], policy=CLASS, groups=("class-a",))
+    assert shown(only).values("gpus") == ["0", "share"]
+    assert shown(only).checked == ["share"]  # what options takes for a start that says nothing
+
+
+def test_mig_instances_are_offered_one_at_a_time() -> None:
+    parts = [record(gpu(f"m{n}", "MIG 1g", 10, parent="c")) for n in range(4)]
+    assert shown(asker(*parts)).values("gpus") == ["0", "1"]
+    whole = [record(gpu(f"w{n}")) for n in range(3)]
+    assert shown(asker(*parts, *whole)).values("gpus") == ["0", "1", "2", "3"]
+
+
+def test_limits_and_what_is_left_of_them() -> None:
+    policy = Policy(default=Rule(max_devices=2, max_servers=3, device_hours_per_day=10))
+    leases = (Lease("l", "ada", "second", LeaseState.RUNNING, ("a",), NOW),)
+    form = shown(
+        asker(
+            *(record(gpu(uuid)) for uuid in "abcd"),
+            policy=policy,
+            leases=leases,
+            use=QuotaUse({"ada": Use(today=9 * 3600)}),
+        )
+    )
+    assert form.values("gpus") == ["0", "1"]
+    assert "GPUs at a time over all your servers: 1 of 2 left" in form.text
+    assert "servers at a time: 2 of 3 left" in form.text
+    assert "device-hours for today (UTC): 1.0 of 10 left" in form.text
+    assert "You keep the GPUs for 1 hour." in form.text
+
+
+def test_when_a_request_now_would_be_served() -> None:
+    ends = NOW + timedelta(hours=2)
+    lease = Lease("l", "bob", "", LeaseState.RUNNING, ("a",), NOW, expires_at=ends)
+    policy = Policy(auto_extend=False)
+    taken = asker(record(gpu("a"), "l"), leases=(lease,), policy=policy)
+    facts = facts_of(taken)
+    assert facts.eta is not None
+    html = render(facts, chosen_of(taken, facts, {}))
+    assert "A request for one GPU now" in Form(html).text
+    if facts.eta.at is not None:
+        assert f'<time datetime="{facts.eta.at.isoformat()}" data-clock>' in html
+    assert facts_of(asker(record(gpu("a")))).eta is None
+    forever = asker(record(gpu("a"), "l"), leases=(replace(lease, expires_at=None),), policy=policy)
+    assert "nobody can say how long" in shown(forever).text
+
+
+@pytest.mark.parametrize(
+    ("kept", "checked"),
+    [
+        ({"gpus": ["share"]}, ["share"]),
+        ({"gpus": ["2"], "model": ["x"]}, ["2"]),
+        ({"gpus": ["-1"]}, ["1"]),
+        ({"gpus": ["٣"]}, ["1"]),
+        ({"gpus": []}, ["1"]),
+        ({"gpus": 1, "share": True}, ["share"]),
+        ({"gpus": 0, "share": "x" * 500}, ["0"]),
+    ],
+    ids=repr,
+)
+def test_a_form_that_was_refused_keeps_what_was_filled_in(
+    kept: dict[str, object], checked: list[str]
+) -> None:
+    asked = asker(*(record(gpu(uuid)) for uuid in "ab"), record(gpu("s", shared=True, slots=2)))
+    assert shown(asked, kept).checked == checked
+
+
+def test_nothing_is_shown_unescaped() -> None:
+    asked = asker(record(gpu("a", "<script>x")), record(gpu("b", "B")))
+    facts = facts_of(asked)
+    html = render(facts, chosen_of(asked, facts, {"gpus": 1, "model": '"><script>y'}))
+    assert "<script>x" not in html and "<script>y" not in html
+    assert "simulated" not in html
+
+
+def test_without_any_device() -> None:
+    form = shown(asker())
+    assert form.values("gpus") == ["0"] and form.checked == ["0"]
+    assert "There is no GPU for you here." in form.text
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"),
+    [(0, "1 minute"), (45, "45 minutes"), (90, "1 hour 30 minutes"), (1505, "25 hours")],
+)
+def test_lengths_of_time(minutes: int, words: str) -> None:
+    assert duration(timedelta(minutes=minutes)) == words
 
 
 def test_chinese() -> None:
     i18n.set_language("zh_CN")
-    html = render(facts_of(snapshot()), Limits(2), 1)
+    policy = Policy(
+        pools=CLASS.pools,
+        default=Rule(lease_hours=8, max_devices=2, max_servers=2, device_hours=9),
+    )
+    devices = (
+        record(gpu("a"), "l"),
+        record(gpu("b", "V100", 32, shared=True, slots=4, pool="class")),
+    )
+    asked = asker(*devices, policy=policy, groups=("class-a",))
+    facts = facts_of(asked)
+    html = render(facts, chosen_of(asked, facts, {}))
     assert 'lang="zh-CN"' in html
-    assert "How many" not in html and "GPUs free" not in html and "waits" not in html
-    assert "simulated:" not in html and "No GPU" not in html
-    assert len(re.findall("[\u4e00-\u9fff]", html)) > 40
+    words = re.findall(r"[A-Za-z]{3,}", Form(html).text)
+    assert set(words) <= {"GPU", "GPUs", "NVIDIA", "GiB", "work", "UTC"}
+    assert len(re.findall("[\u4e00-\u9fff]", html)) > 150
 
 
 def test_the_hubs_templates_have_both_languages() -> None:
@@ -204,8 +389,8 @@ def test_the_form_keeps_its_language_after_a_start_that_failed() -> None:
     spawner = GPUDockerSpawner()
     headers = {"Accept-Language": "zh-CN,zh;q=0.9"}
     spawner.handler = SimpleNamespace(request=SimpleNamespace(headers=headers))
-    copy_context().run(spawner._speak_as_asked)
+    copy_context().run(spawner._asking.speak_as_asked)
     spawner.handler = None  # JupyterHub, when the start has ended
     context = copy_context()
-    context.run(spawner._speak_as_asked)
+    context.run(spawner._asking.speak_as_asked)
     assert context.run(i18n.language) == "zh_CN"
