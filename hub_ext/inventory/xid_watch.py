@@ -1,7 +1,8 @@
 """Waits for XIDs on all cards and prints them; run as a program, because a driver may hang.
 
 One JSON object per line:
-- first {"watching": [UUID, ...], "deaf": {"GPU 1": why, ...}}: cards, not MIG instances;
+- first {"watching": [UUID, ...], "deaf": {"GPU 1": why, ...}, "silent": [UUID, ...]}: cards, not
+  MIG instances, that are watched, that cannot be, and that have no events;
 - {"card": UUID, "xid": 79, "at": ISO 8601} for each XID; the UUID is "" if the driver did not say
   which card it was;
 - {} at least every WAIT_SECONDS, which tells that it is alive;
@@ -44,6 +45,7 @@ def watch() -> None:
     event_set = pynvml.nvmlEventSetCreate()
     uuids: dict[int, str] = {}
     deaf: dict[str, str] = {}
+    silent: list[str] = []
     for index in range(pynvml.nvmlDeviceGetCount()):
         try:
             card = pynvml.nvmlDeviceGetHandleByIndex(index)
@@ -55,9 +57,11 @@ def watch() -> None:
             types = pynvml.nvmlDeviceGetSupportedEventTypes(card) & _TYPES
             pynvml.nvmlDeviceRegisterEvents(card, types, event_set)
             uuids[_address(card)] = uuid
+        except pynvml.NVMLError_NotSupported:
+            silent.append(uuid)
         except pynvml.NVMLError as error:
             deaf[uuid] = str(error)
-    _tell({"watching": sorted(uuids.values()), "deaf": deaf})
+    _tell({"watching": sorted(uuids.values()), "deaf": deaf, "silent": silent})
     while True:
         if not uuids:
             time.sleep(WAIT_SECONDS)
@@ -79,7 +83,7 @@ def watch() -> None:
 
 
 def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):  # not sys.stdin: Python aborts if it ends while a thread waits there
         pass
     os._exit(0)  # the main thread may be in the driver
 

@@ -170,9 +170,11 @@ class XidWatcher:
             with self._lock:
                 self._events.append(event)
         if "watching" in message:
-            deaf = dict(message["deaf"])
+            deaf, silent = dict(message["deaf"]), message["silent"]
             with self._lock:
-                self._told = frozenset(message["watching"]) | frozenset(deaf)
+                self._told = frozenset(message["watching"]).union(deaf, silent)
+            if silent:
+                _log.info("Cards without XID events: %s.", ", ".join(silent))
             named = "; ".join(f"{name}: {why}" for name, why in deaf.items())
             self._say(f"No XIDs are seen of {named}." if deaf else "")
         return ""
