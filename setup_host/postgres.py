@@ -1,7 +1,7 @@
 """PostgreSQL's programs, for the tests of the ledger: each starts a private server from them.
 
-Guarantees: only the distribution's package is installed. A cluster that the package makes for itself
-is neither used nor needed, and its service need not run.
+Guarantees: only the distribution's package is installed. A cluster that the package makes for
+itself is neither used nor needed, and its service need not run.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from .tables import fair_share, lease, lease_device, usage
 from .texts import names
 
 _OPEN = (lease.c.state != LeaseState.ENDED.value) & lease_device.c.given_back_at.is_(None)
+Shares = list[tuple[str, float, datetime]]
 NEGLIGIBLE = 1.0  # faded device-seconds that need not be kept
 
 
@@ -106,17 +107,21 @@ def _add_fair_share(
     )
 
 
+def shares(connection: Connection) -> Shares:
+    """The faded use that is written down: (user, device-seconds, when it was so much)."""
+    rows = connection.execute(select(fair_share)).all()
+    return [(row.user_name, row.device_seconds, row.as_of) for row in rows]
+
+
 def faded(
-    connection: Connection,
+    shares: Shares,
     live: Mapping[str, Collection[tuple[float, datetime]]],
     now: datetime,
     policy: Policy,
 ) -> dict[str, float]:
     """Each user's faded device-seconds at `now`; `live` are (devices, began) of live leases."""
-    found: dict[str, float] = {}
     half_life = policy.half_life
-    for row in connection.execute(select(fair_share)):
-        found[row.user_name] = decay(row.device_seconds, now - row.as_of, half_life)
+    found = {user: decay(amount, now - as_of, half_life) for user, amount, as_of in shares}
     for user, parts in live.items():
         found[user] = found.get(user, 0.0) + sum(
             decayed_use(devices, began, now, now, half_life) for devices, began in parts
@@ -127,7 +132,7 @@ def faded(
 def by_days(connection: Connection, since: date, until: date, now: datetime) -> tuple[Usage, ...]:
     """Usage on the days `since` to `until`, both included, live leases up to `now`."""
     totals: dict[tuple[date, str, str, str], float] = defaultdict(float)
-    for row in connection.execute(select(usage).where(usage.c.day.between(since, until))):
+    for row in connection.execute(select(usage).where(usage.c.day.between(since, until))).all():
         totals[row.day, row.user_name, row.group_name, row.device_uuid] = row.seconds
     for span in _spans(connection, _OPEN):
         for day, part in by_day(span.began, now):
@@ -200,7 +205,7 @@ def _spans(connection: Connection, *conditions: ColumnElement[bool]) -> Iterator
         .join(lease_device, lease_device.c.lease_id == lease.c.id)
         .where(*conditions)
         .order_by(lease.c.granted_at, lease.c.id, lease_device.c.position)
-    )
+    ).all()
     for row in rows:
         yield Span(
             row.user_name,

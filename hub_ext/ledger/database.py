@@ -6,7 +6,8 @@ Guarantees:
 - a `write` sees all that was committed before it and runs alone (SQLite: BEGIN IMMEDIATE;
   PostgreSQL: a row that writers lock first), is committed as a whole or not at all, and is on disk
   when it returns (SQLite: WAL, synchronous=FULL);
-- a `read` sees one state of the database and never waits for a writer;
+- a `read` sees one state of the database and never waits for a writer; that state has a version
+  (facts.py), which each write that changed something makes anew;
 - a PostgreSQL server that is away for a few seconds is waited for, at the beginning of a
   transaction only: what was begun is never done twice. If it is lost while it commits, it is asked
   afterwards whether it did;
@@ -33,7 +34,7 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from ..errors import Conflict, LedgerUnavailable
-from . import postgres, remedies
+from . import facts, postgres, remedies
 
 LOCK_SECONDS = 20.0
 PATIENCE_SECONDS = 5.0  # for a PostgreSQL server that restarts
@@ -57,6 +58,7 @@ class Database:
         if self._url.get_backend_name() == "sqlite":
             self._file = Path(str(self._url.database))
         self.engine = self._make_engine()
+        event.listen(self.engine, "before_cursor_execute", _note_change)
 
     def _make_engine(self) -> Engine:
         if self._file is None:
@@ -94,7 +96,10 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that may write and runs alone. Raises LedgerUnavailable, Conflict."""
         with self._alone(_no_lock if self._file else postgres.lock_for_write) as connection:
+            connection.info["gpucamp_changed"] = False
             yield connection
+            if connection.info["gpucamp_changed"]:
+                facts.new_version(connection)
 
     @contextmanager
     def _alone(self, lock: Callable[[Connection], str | None]) -> Iterator[Connection]:
@@ -233,6 +238,11 @@ def _no_lock(_connection: Connection) -> None:
 
 def _lock_for_migration(connection: Connection) -> None:
     postgres.lock_for_migration(connection)
+
+
+def _note_change(connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+    if statement.lstrip()[:6].upper() in ("INSERT", "UPDATE", "DELETE"):
+        connection.info["gpucamp_changed"] = True
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -245,7 +245,7 @@ def read(connection: Connection, uuids: Collection[str] | None = None) -> tuple[
         query = query.where(device.c.uuid.in_(list(uuids)))
     holders = _holders(connection)
     return tuple(
-        [_record(row, tuple(holders.get(row.uuid, ()))) for row in connection.execute(query)]
+        [_record(row, tuple(holders.get(row.uuid, ()))) for row in connection.execute(query).all()]
     )
 
 
@@ -253,7 +253,7 @@ def _holders(connection: Connection) -> dict[str, list[str]]:
     holders: dict[str, list[str]] = defaultdict(list)
     for row in connection.execute(
         select(slot.c.device_uuid, slot.c.lease_id).order_by(slot.c.device_uuid, slot.c.slot)
-    ):
+    ).all():
         holders[row.device_uuid].append(row.lease_id)
     return holders
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from .tables import fact
 
 POLICY = "policy"
 HUB_RUN = "hub_run"
+_VERSION = "lock"  # the row that writers lock: who changes something has it already
 _MEMO = "memo:"
 
 
@@ -44,10 +46,16 @@ def write(connection: Connection, name: str, value: str | None) -> None:
         connection.execute(insert(fact).values(name=name, value=value))
 
 
-def policy_and_run(connection: Connection) -> tuple[Policy, Run]:
-    """Both, in one query."""
-    found = read(connection, (POLICY, HUB_RUN))
-    return _policy(found), _run(found)
+def version_policy_and_run(connection: Connection) -> tuple[str, Policy, Run]:
+    """All three, in one query. The same version: nothing at all has changed in the ledger."""
+    found = read(connection, (_VERSION, POLICY, HUB_RUN))
+    return found.get(_VERSION, ""), _policy(found), _run(found)
+
+
+def new_version(connection: Connection) -> None:
+    """Something changed. Random, so that a ledger restored from a backup is another one, too."""
+    token = uuid.uuid4().hex
+    connection.execute(update(fact).where(fact.c.name == _VERSION).values(value=token))
 
 
 def policy(connection: Connection) -> Policy:

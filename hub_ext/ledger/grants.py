@@ -45,7 +45,7 @@ def acquire(
     attempt = connection.begin_nested()
     if held is not None:
         leases.end(connection, held.id, "replaced: the server asked for other devices", now, actor)
-    chosen = choose(snapshots.read(connection, now))
+    chosen = choose(snapshots.read(connection, now).snapshot)
     if chosen is None:
         attempt.rollback()
         return None

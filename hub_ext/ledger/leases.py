@@ -45,9 +45,9 @@ def _read(
         .join(lease)
         .where(lease_device.c.given_back_at.is_(None), *conditions)
         .order_by(lease_device.c.lease_id, lease_device.c.position)
-    ):
+    ).all():
         granted[lease_id].append((device_uuid, slots))
-    for row in connection.execute(query):
+    for row in connection.execute(query).all():
         devices = granted.get(row.id, [])
         yield Held(
             _lease(row, tuple([device_uuid for device_uuid, _slots in devices])),

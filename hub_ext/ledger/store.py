@@ -33,6 +33,7 @@ class Ledger(DeviceStore, EnvironmentStore):
         """
         self._database = Database(url)
         self._actor = actor
+        self._seen: snapshots.Seen | None = None
 
     def migrate(self) -> None:
         """Make or update the tables. Call it at start, before anything else; idempotent."""
@@ -138,10 +139,11 @@ class Ledger(DeviceStore, EnvironmentStore):
         moment = now or datetime.now(UTC)
         with self._database.read() as connection:
             if not leases.expired(connection, moment):
-                return snapshots.read(connection, moment)
+                self._seen = snapshots.read(connection, moment, self._seen)
+                return self._seen.snapshot
         with self._database.write() as connection:
             leases.end_expired(connection, moment, self._actor)
-            return snapshots.read(connection, moment)
+            return snapshots.read(connection, moment).snapshot
 
     # -- leases
 

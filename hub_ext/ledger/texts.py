@@ -18,6 +18,16 @@ def names_text(values: Sequence[str]) -> str:
     return json.dumps(list(values))
 
 
+def mapping(text: str) -> dict[str, object]:
+    """A JSON object; the caller may change it, not what is in it."""
+    return dict(_mapping(text))
+
+
+@lru_cache(maxsize=4096)
+def _mapping(text: str) -> dict[str, object]:
+    return dict(json.loads(text))
+
+
 @lru_cache(maxsize=8192)
 def links(text: str) -> tuple[tuple[str, int], ...]:
     """A device's links: (UUID of the other, score)."""

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from ..models import NoticeKind, QueueEntry, Request
 from . import audit, facts, notices
 from .tables import queue_entry
-from .texts import names, names_text
+from .texts import mapping, names, names_text
 
 
 def add(
@@ -64,7 +64,7 @@ def remove(connection: Connection, user: str, server: str) -> None:
 
 def read(connection: Connection) -> tuple[QueueEntry, ...]:
     """The queue in order of arrival."""
-    rows = connection.execute(select(queue_entry).order_by(queue_entry.c.sequence))
+    rows = connection.execute(select(queue_entry).order_by(queue_entry.c.sequence)).all()
     return tuple([_entry(row) for row in rows])
 
 
@@ -95,7 +95,6 @@ def drop_orphans(
 
 def _entry(row: Row[Any]) -> QueueEntry:
     term = row.term_seconds
-    options = row.user_options
     return QueueEntry(
         Request(
             row.user_name,
@@ -111,5 +110,5 @@ def _entry(row: Row[Any]) -> QueueEntry:
         row.sequence,
         row.enqueued_at,
         row.waiter,
-        {} if options == "{}" else json.loads(options),
+        mapping(row.user_options),
     )
