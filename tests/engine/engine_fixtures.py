@@ -81,15 +81,15 @@ def _maker(
     def make(**settings: Any) -> HubApp:
         own = folder / f"hub{len(hubs)}"
         own.mkdir()
-        made = HubApp(
-            folder=own,
-            image=image,
-            proxy=proxy,
-            network=network[0],
-            gateway=network[1],
-            prefix=f"gctest{secrets.token_hex(4)}",
-            **settings,
-        )
+        usual = {
+            "folder": own,
+            "image": image,
+            "proxy": proxy,
+            "network": network[0],
+            "gateway": network[1],
+            "prefix": f"gctest{secrets.token_hex(4)}",
+        }
+        made = HubApp(**(usual | settings))
         hubs.append(made)
         return made
 

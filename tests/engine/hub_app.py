@@ -48,7 +48,7 @@ c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 1}}
 c.JupyterHub.concurrent_spawn_limit = 0
 c.JupyterHub.services = [{{"name": "tester", "api_token": "{token}"}}]
 c.JupyterHub.load_roles = [{{"name": "tester", "services": ["tester"], "scopes":
-    ["admin:users", "admin:servers", "access:servers", "read:hub"]}}]
+    ["admin:users", "admin:servers", "access:servers", "read:hub", "tokens"]}}]
 from hub_ext.defaults import text_in
 c.JupyterHub.template_paths = ["{repository}/hub_ext/templates"]
 c.JupyterHub.template_vars = {{"gettext": lambda user: text_in}}
@@ -57,7 +57,7 @@ c.Spawner.default_url = "/lab"
 c.GPUDockerSpawner.image = "{image}"
 c.GPUDockerSpawner.prefix = "{prefix}"
 c.GPUDockerSpawner.network_name = "{network}"
-c.GPUDockerSpawner.ledger_url = "sqlite:///{folder}/ledger.sqlite"
+c.GPUDockerSpawner.ledger_url = "{ledger_url}"
 c.GPUDockerSpawner.practice_devices = {devices}
 c.GPUDockerSpawner.max_gpus = 4
 c.GPUDockerSpawner.mem_limit = "3G"
@@ -75,7 +75,8 @@ c.JupyterHub.allow_named_servers = True
 c.JupyterHub.tornado_settings = {{"slow_spawn_timeout": 1}}
 c.JupyterHub.services.append({{"name": "tester", "api_token": "{token}"}})
 c.JupyterHub.load_roles.append({{"name": "tester", "services": ["tester"], "scopes":
-    ["admin:users", "admin:servers", "access:servers", "access:services", "read:hub"]}})
+    ["admin:users", "admin:servers", "access:servers", "access:services", "read:hub",
+    "tokens"]}})
 c.GPUDockerSpawner.max_gpus = 4
 c.GPUDockerSpawner.mem_limit = "3G"
 c.GpucampService.reconcile_interval = 1
@@ -85,7 +86,8 @@ c.GpucampService.scan_interval = 1
 
 @dataclass
 class HubApp:
-    """One hub; `extra` is added to its configuration, `docker_host` is where its Engine is.
+    """One hub; `extra` is added to its configuration, `docker_host` is where its Engine is, and
+    `engine` a client of that for the clean-up, if it is not the usual one.
 
     With `service` it is configured by jupyterhub_config.py, as `make run` does it.
     """
@@ -99,6 +101,8 @@ class HubApp:
     devices: int = 2
     extra: str = ""
     docker_host: str = ""
+    engine: docker.DockerClient | None = None
+    ledger_folder: Path | None = None
     service: bool = False
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     process: subprocess.Popen[bytes] | None = None
@@ -109,6 +113,7 @@ class HubApp:
         self.service_port = free_port(self.gateway)
         self.url = f"http://127.0.0.1:{self.port}"
         self.log_file = self.folder / "hub.log"
+        self.ledger_url = f"sqlite:///{self.ledger_folder or self.folder}/ledger.sqlite"
         self.ledger().migrate()
 
     # -- the process
@@ -151,7 +156,7 @@ class HubApp:
             "GPUCAMP_IMAGE": self.image,
             "GPUCAMP_PREFIX": self.prefix,
             "GPUCAMP_NETWORK": self.network,
-            "GPUCAMP_LEDGER_URL": f"sqlite:///{self.folder}/ledger.sqlite",
+            "GPUCAMP_LEDGER_URL": self.ledger_url,
         }
 
     async def _answers(self) -> bool:
@@ -205,12 +210,13 @@ class HubApp:
                 os.kill(int(pid_file.read_text()), signal.SIGKILL)
             except (ProcessLookupError, ValueError):
                 pass
-        engine = docker.from_env()
+        engine = self.engine or docker.from_env()
         for container in engine.containers.list(all=True, filters={"name": self.prefix}):
             container.remove(force=True, v=True)
         for volume in engine.volumes.list(filters={"name": self.prefix}):
             volume.remove(force=True)
-        engine.close()
+        if engine is not self.engine:
+            engine.close()
 
     def log(self) -> str:
         return self.log_file.read_text() if self.log_file.exists() else ""
@@ -304,10 +310,11 @@ class HubApp:
             return self.ledger().leases() == () and self.ledger().queue() == ()
 
         await until(free, 30, lambda: f"{self.ledger().leases()}\n{self.log()[-3000:]}")
-        engine = docker.from_env()
+        engine = self.engine or docker.from_env()
         for container in engine.containers.list(all=True, filters={"name": self.prefix}):
             container.remove(force=True, v=True)
-        engine.close()
+        if engine is not self.engine:
+            engine.close()
 
     def all_leases(self) -> set[str]:
         """Ids of all leases that ever were."""
@@ -339,7 +346,7 @@ class HubApp:
         raise AssertionError(f"the start of {user} does not fail\n{self.log()[-3000:]}")
 
     def ledger(self) -> Ledger:
-        return Ledger(f"sqlite:///{self.folder}/ledger.sqlite")
+        return Ledger(self.ledger_url)
 
     def container(self, user: str, server: str = "") -> str:
         return f"{self.prefix}-{user}--{server}" if server else f"{self.prefix}-{user}"

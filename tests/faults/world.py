@@ -19,9 +19,9 @@ from hub_ext.models import Lease, LeaseState
 LIVE = ("running", "created", "restarting", "paused")
 
 
-def containers(hub: HubApp, engine: docker.DockerClient) -> list[str]:
-    """Names of this hub's containers, running or not."""
-    found = engine.api.containers(all=True, filters={"name": hub.prefix})
+def containers(hub: HubApp, engine: docker.DockerClient, *, all: bool = True) -> list[str]:
+    """Names of this hub's containers; unless `all`, of those that run."""
+    found = engine.api.containers(all=all, filters={"name": hub.prefix})
     return [each["Names"][0].lstrip("/") for each in found]
 
 
@@ -78,12 +78,13 @@ async def at_rest(
         lease = hub.ledger().lease_of(user, "")
         waits = any(entry.request.user == user for entry in hub.ledger().queue())
         exists = hub.container(user) in containers(hub, engine)
+        runs = hub.container(user) in containers(hub, engine, all=False)
         found[:] = [lease]
         if model is None:
             return lease is None and not waits and not exists
         return (
             bool(model["ready"])
-            and exists
+            and runs
             and lease is not None
             and lease.state is LeaseState.RUNNING
         )
