@@ -1,31 +1,45 @@
-"""Who waits, in which order, whose turn it is, and when it will be.
+"""Whose turn it is, who gets which devices, and when the others can expect theirs. Pure.
 
-What this module guarantees: the order is that of arrival. A request is granted devices only when
-none before it could use them, so a large request is never overtaken for ever by small ones. Two
-kinds do not stand in the way: a request without GPUs takes nothing, so it never waits; a request
-for more devices than are in order now cannot be granted, so the line passes it until they return.
+`decide` goes through those who wait, in the order of queue_order.py. Each is granted what it asks
+for, if that is free and not set aside. If not, what is free for it is set aside, and the devices
+that will be free next complete the reservation; so it builds up until it is granted. Whoever comes
+later may use what is set aside only if its term is over by the time the reservation is expected to
+be complete (backfill).
+
+What this module guarantees:
+
+1. It grants only what is free; no device (no slot) twice; shared and exclusive are never mixed.
+2. The same snapshot gives the same decision.
+3. Nobody is overtaken for ever. At the latest when a request has waited for (11 - priority) times
+   Policy.aging, only those that came earlier are before it, and all that becomes free and suits it
+   is theirs or its own.
+4. Backfill never delays a reservation beyond its `at`: what it takes comes back by its deadline.
+5. Those who wait for one kind of device do not keep others from another kind.
+6. The limits of groups hold. A request that its group's limit stops now keeps later ones of the
+   same group from passing it, and what is reserved counts as had.
+7. A request without GPUs never waits. One for more than is in order (or its group may ever have)
+   is passed over until that changes.
+8. An orphan (its hub process ended while it waited) keeps its place, and what it would be granted,
+   for ORPHAN_PATIENCE; then it is ignored.
+
+Only the first request of each shape has a reservation, and only if something is free for it; when
+it is served, the next one gets it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
+import heapq
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
+from .eta import NEVER, Eta, Forecast, GroupRoom, Moment, known
 from .models import Key, QueueEntry, Request, Snapshot
-from .placement import choose, suits, usable_count
+from .queue_order import ROUNDING, Order, Shape, group_use, is_orphan, order_of
+from .stock import Lot, Spot, lots_of, take
 
-
-@dataclass(frozen=True, slots=True)
-class Eta:
-    """When a request is expected to be served.
-
-    `at` None is unknown. `basis` is "deadline" if a lease ends then at the latest, "history" if it
-    ends then should it last as long as leases usually do, "" if it is unknown or now.
-    """
-
-    at: datetime | None = None
-    basis: str = ""
+FORESEEN = 200  # places in the line for which a time is worked out
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +53,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Devices set aside for a request that waits for more; expected to be complete at `at`."""
+    """The devices that a request will have: first those that are free now and set aside for it.
+
+    They are expected to be complete at `at` (None: unknown).
+    """
 
     device_uuids: tuple[str, ...]
     at: datetime | None = None
@@ -54,55 +71,275 @@ class Decision:
 
 
 def decide(snapshot: Snapshot) -> Decision:
-    """Who gets which devices now. Pure, and the same for every caller of one snapshot."""
-    grants: dict[Key, tuple[str, ...]] = {}
-    reservations: dict[Key, Reservation] = {}
-    devices = {each.device.uuid: each for each in snapshot.devices}
-    for place in line_up(snapshot):
-        request = place.entry.request
-        chosen = choose(devices.values(), request, snapshot.policy)
-        if chosen is not None:
-            grants[_key(request)] = chosen
-            for uuid in chosen:
-                record = devices[uuid]
-                devices[uuid] = replace(record, lease_ids=(*record.lease_ids, "granted"))
-        elif usable_count(devices.values(), request, snapshot.policy) >= request.gpus:
-            free = tuple(
-                uuid
-                for uuid, each in devices.items()
-                if each.is_free and suits(each.device, request, snapshot.policy)
-            )
-            reservations[_key(request)] = Reservation(free)
-            for uuid in free:
-                del devices[uuid]
-    return Decision(grants, reservations)
+    """Who gets which devices now."""
+    return _decided(snapshot)[0]
 
 
 def grant(snapshot: Snapshot, request: Request) -> tuple[str, ...] | None:
-    """The devices that this request gets now, or None if it must wait (for `Ledger.acquire`)."""
+    """The devices that this request gets now, or None if it must wait (for `Ledger.acquire`).
+
+    A request that is not in the queue waits, unless it is for no GPU.
+    """
     if request.gpus == 0:
         return ()
     return decide(snapshot).grants.get(_key(request))
 
 
 def line_up(snapshot: Snapshot) -> tuple[Place, ...]:
-    """The requests that wait for devices, first to be served first."""
+    """The requests that wait for devices, first to be served first.
 
-    def key(entry: QueueEntry) -> tuple[bool, int]:
-        usable = usable_count(snapshot.devices, entry.request, snapshot.policy)
-        return (entry.request.gpus > usable, entry.sequence)
-
-    order = sorted((entry for entry in snapshot.queue if entry.request.gpus > 0), key=key)
-    return tuple(Place(entry, position) for position, entry in enumerate(order, start=1))
+    Those that cannot be served at present come last, with an unknown time; so have those beyond
+    the first FORESEEN.
+    """
+    return _line(snapshot)[0]
 
 
 def place_of(snapshot: Snapshot, request: Request) -> Place | None:
     """Where this server's request stands, or None if it does not wait."""
-    for place in line_up(snapshot):
-        if _key(place.entry.request) == _key(request):
-            return place
-    return None
+    return _line(snapshot)[1].get(_key(request))
 
 
 def _key(request: Request) -> Key:
     return (request.user, request.server)
+
+
+def _decided(snapshot: Snapshot) -> tuple[Decision, Order | None]:
+    known_one: tuple[Decision, Order | None] | None = snapshot.derived.get("decision")
+    if known_one is None:
+        lots = lots_of(snapshot.devices, snapshot.policy)
+        if any(lot.room for lot in lots):
+            order = order_of(snapshot, lots)
+            known_one = (_Round(snapshot, order).decision(), order)
+        else:
+            known_one = (Decision({}, {}), None)
+        snapshot.derived["decision"] = known_one
+    return known_one
+
+
+@dataclass(slots=True)
+class _Line:
+    """Those of one shape, while a round goes on."""
+
+    shape: Shape
+    rest: list[int]  # whose turn is still to come, as far as they may get something; last first
+    failed: bool = False  # one of them could not be served; so can no other, but by backfill
+    reserved: bool = False
+
+
+class _Round:
+    """One walk through the line."""
+
+    def __init__(self, snapshot: Snapshot, order: Order) -> None:
+        self._snapshot = snapshot
+        self._now = snapshot.now
+        self._entries = order.entries
+        self._ranks = order.ranks
+        self._lines = [
+            _Line(shape, []) for shape in order.shapes if shape.members and not shape.passed
+        ]
+        self._forecast = Forecast(snapshot, also_free=False)
+        self._limits = snapshot.policy.group_limits
+        self._use = group_use(snapshot)
+        self._full: set[str] = set()  # groups whose limit somebody waits for
+        self._grants: dict[Key, tuple[str, ...]] = {}
+        self._reservations: dict[Key, Reservation] = {}
+        # who gets nothing now, but devices that are free before those behind them get theirs
+        self._claims: list[tuple[QueueEntry, Shape]] = []
+        # by lot, the free devices that are set aside and until when others may use them
+        self._aside: dict[int, list[tuple[datetime, Spot]]] = {}
+
+    def decision(self) -> Decision:
+        heads = []
+        for number, line in enumerate(self._lines):
+            if sum(lot.room for lot in line.shape.lots) < line.shape.gpus:
+                head = min(line.shape.members, key=self._ranks.__getitem__)  # no need to sort
+            else:
+                line.rest = self._last_first(line.shape.members)
+                head = line.rest.pop()
+            heads.append((self._ranks[head], head, number))
+        heapq.heapify(heads)
+        while heads:
+            _rank, head, number = heads[0]
+            line = self._lines[number]
+            self._serve(head, line)
+            if line.rest:
+                head = line.rest.pop()
+                heapq.heapreplace(heads, (self._ranks[head], head, number))
+            else:
+                heapq.heappop(heads)
+        return Decision(self._grants, self._reservations)
+
+    def _last_first(self, members: Sequence[int]) -> list[int]:
+        """Of equal rank those who came last first, so that `pop` takes them in order."""
+        return sorted(sorted(members, reverse=True), key=self._ranks.__getitem__, reverse=True)
+
+    def _serve(self, number: int, line: _Line) -> None:
+        """Grant it, or reserve; leave in the line who may still get something."""
+        shape, entry = line.shape, self._entries[number]
+        if self._stopped_by_limit(shape):
+            line.rest = []
+            return
+        if not line.failed:
+            taken = take(shape.lots, shape.gpus, smallest=shape.smallest)
+            if taken is not None:
+                self._forecast.grant(taken, entry.request.term)
+                self._give(entry, shape, taken)
+                return
+            if not line.rest:
+                line.rest = [each for each in shape.members if self._is_after(each, number)]
+            line.failed = True
+        taken = self._backfill(entry, shape)
+        if taken is not None:
+            self._give(entry, shape, taken)
+            if not line.reserved:  # the next one may have to reserve
+                line.rest = self._last_first(line.rest)
+            return
+        if not line.reserved:
+            line.reserved = True
+            self._reserve(entry, shape)
+        line.rest = self._who_may_backfill(line.rest, shape)
+
+    def _is_after(self, one: int, other: int) -> bool:
+        return (self._ranks[one], one) > (self._ranks[other], other)
+
+    def _stopped_by_limit(self, shape: Shape) -> bool:
+        stopped = False
+        for name in shape.limited:
+            most = self._limits[name].max_devices
+            over = most is not None and self._use[name] + shape.cost > most + ROUNDING
+            if over or name in self._full:
+                self._full.add(name)
+                stopped = True
+        return stopped
+
+    def _give(self, entry: QueueEntry, shape: Shape, taken: tuple[str, ...]) -> None:
+        for name in shape.limited:
+            self._use[name] += shape.cost
+        if is_orphan(entry, self._snapshot):
+            self._reservations[_key(entry.request)] = Reservation(taken, self._now)
+        else:
+            self._grants[_key(entry.request)] = taken
+
+    def _reserve(self, entry: QueueEntry, shape: Shape) -> None:
+        for name in shape.limited:
+            self._use[name] += shape.cost
+        free = [(lot, lot.take_all()) for lot in shape.lots if lot.room]
+        if not free:
+            self._claims.append((entry, shape))
+            return
+        for earlier, other in self._claims:
+            self._forecast.claim(other.lots, other.gpus, earlier.request.term)
+        self._claims.clear()
+        claim = self._forecast.claim(
+            shape.lots,
+            shape.gpus,
+            entry.request.term,
+            has=[spot.device.uuid for _lot, spots in free for spot in spots],
+        )
+        eta = known(claim.at)
+        self._reservations[_key(entry.request)] = Reservation(claim.device_uuids, eta.at)
+        if eta.at is not None:
+            for lot, spots in free:
+                self._aside.setdefault(id(lot), []).extend((eta.at, spot) for spot in spots)
+
+    # -- backfill
+
+    def _usable(self, lots: Sequence[Lot]) -> dict[str, tuple[datetime, Spot, Lot]]:
+        """What is free on these lots, set aside or not, and until when it may be used."""
+        usable: dict[str, tuple[datetime, Spot, Lot]] = {}
+        for lot in lots:
+            for until, spot in self._aside.get(id(lot), ()):
+                uuid = spot.device.uuid
+                if uuid not in usable or until > usable[uuid][0]:
+                    usable[uuid] = (until, spot, lot)
+            if lot.room:
+                for spot in lot.left():
+                    usable[spot.device.uuid] = (NEVER, spot, lot)
+        return usable
+
+    def _backfill(self, entry: QueueEntry, shape: Shape) -> tuple[str, ...] | None:
+        term = entry.request.term
+        if term is None or not any(id(lot) in self._aside for lot in shape.lots):
+            return None
+        end = self._now + term
+        usable = {uuid: each for uuid, each in self._usable(shape.lots).items() if each[0] >= end}
+        if len(usable) < shape.gpus:
+            return None
+        spots: dict[int, list[Spot]] = {}
+        for _until, spot, lot in usable.values():
+            spots.setdefault(id(lot), []).append(spot)
+        lots = [lot.like(spots[id(lot)]) for lot in shape.lots if id(lot) in spots]
+        taken = take(lots, shape.gpus, smallest=shape.smallest) or ()
+        for uuid in taken:
+            until, spot, lot = usable[uuid]
+            if until is NEVER:
+                lot.take_these([uuid])
+                self._forecast.grant([uuid], term)
+            else:  # the forecast has it as the reservation's already, which will have it by then
+                self._aside[id(lot)].remove((until, spot))
+        return taken
+
+    def _who_may_backfill(self, rest: Sequence[int], shape: Shape) -> list[int]:
+        untils = sorted((until for until, _, _ in self._usable(shape.lots).values()), reverse=True)
+        if len(untils) < shape.gpus or untils[shape.gpus - 1] <= self._now:
+            return []
+        until, now, entries = untils[shape.gpus - 1], self._now, self._entries
+        return self._last_first(
+            [each for each in rest if _over_by(entries[each].request.term, now, until)]
+        )
+
+
+def _over_by(term: timedelta | None, now: datetime, until: datetime) -> bool:
+    return term is not None and now + term <= until
+
+
+def _line(snapshot: Snapshot) -> tuple[tuple[Place, ...], Mapping[Key, Place]]:
+    known_one: tuple[tuple[Place, ...], dict[Key, Place]] | None = snapshot.derived.get("line")
+    if known_one is None:
+        places = _places(snapshot)
+        known_one = (places, {_key(place.entry.request): place for place in places})
+        snapshot.derived["line"] = known_one
+    return known_one
+
+
+def _places(snapshot: Snapshot) -> tuple[Place, ...]:
+    decision, order = _decided(snapshot)
+    if order is None:
+        order = order_of(snapshot, lots_of(snapshot.devices, snapshot.policy))
+    shape_of = {number: shape for shape in order.shapes for number in shape.members}
+    passed = [number for shape in order.shapes if shape.passed for number in shape.members]
+    ranks = order.ranks.copy()
+    for number in passed:
+        ranks[number] += math.inf  # with equal ranks the order is that of arrival, too
+    line = sorted(sorted(shape_of), key=ranks.__getitem__)
+    etas = _etas(snapshot, decision, [(order.entries[n], shape_of[n]) for n in line])
+    return tuple(
+        Place(order.entries[number], position, etas.get(position, Eta()))
+        for position, number in enumerate(line, start=1)
+    )
+
+
+def _etas(
+    snapshot: Snapshot, decision: Decision, line: Sequence[tuple[QueueEntry, Shape]]
+) -> dict[int, Eta]:
+    """By position, as far as something can be said."""
+    forecast = Forecast(snapshot, also_free=True)
+    room = GroupRoom(snapshot, group_use(snapshot))
+    now: Moment = (snapshot.now, "")
+    etas: dict[int, Eta] = {}
+    for position, (entry, shape) in enumerate(line, start=1):
+        request = entry.request
+        granted = decision.grants.get(_key(request))
+        if granted is not None:
+            forecast.grant(granted, request.term)
+            room.claim(shape.limited, shape.cost, snapshot.now)
+            room.end(shape.limited, shape.cost, forecast.end_of(now, request.term))
+            etas[position] = known(now)
+    for position, (entry, shape) in enumerate(line[:FORESEEN], start=1):
+        if position in etas or shape.passed:
+            continue
+        earliest = room.claim(shape.limited, shape.cost, snapshot.now)
+        claim = forecast.claim(shape.lots, shape.gpus, entry.request.term, earliest=earliest)
+        room.end(shape.limited, shape.cost, claim.end)
+        etas[position] = known(claim.at)
+    return etas

@@ -2,7 +2,8 @@
 
 What this module guarantees: the choice depends on nothing but its arguments (the same ledger gives
 the same devices); no device is chosen twice, and none that is leased, missing, quarantined or
-cordoned; all the devices of a request are granted together or none is.
+cordoned; shared and exclusive devices are never taken for each other; all the devices of a request
+are granted together or none is. By which rule: see stock.py and topology.py.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 from .models import Device, DeviceRecord, DeviceState, Request
 from .policy import Policy
+from .stock import lots_of, take
 
 _NO_POLICY = Policy()
 
@@ -102,22 +104,9 @@ def capacity(devices: Iterable[DeviceRecord], request: Request, policy: Policy) 
 def choose(
     devices: Iterable[DeviceRecord], request: Request, policy: Policy
 ) -> tuple[str, ...] | None:
-    """UUIDs of the free devices that this request gets, or None if there are not enough.
-
-    Devices of one kind are taken together, and of several kinds that fit the one with the fewest
-    free devices, which keeps the larger group whole for a larger request (best fit). Only when no
-    single kind is enough are kinds mixed, since unequal devices slow each other in DDP.
-    """
-    room = (each for each in devices if _has_room(each) and suits(each.device, request, policy))
-    free = sorted(room, key=lambda each: (len(each.lease_ids), _order(each)))
-    if request.gpus > len(free):
-        return None
-    kinds: dict[tuple[str, int], list[DeviceRecord]] = {}
-    for each in free:
-        kinds.setdefault((each.device.name, each.device.memory_bytes), []).append(each)
-    fitting = [group for group in kinds.values() if len(group) >= request.gpus]
-    source = min(fitting, key=lambda group: (len(group), _order(group[0]))) if fitting else free
-    return tuple(each.device.uuid for each in source[: request.gpus])
+    """UUIDs of the free devices that this request gets, or None if there are not enough."""
+    lots = [lot for lot in lots_of(devices, policy) if suits(lot.device, request, policy)]
+    return take(lots, request.gpus, smallest=request.min_memory_bytes > 0)
 
 
 def _has_room(record: DeviceRecord) -> bool:

@@ -157,4 +157,4 @@ def test_nobody_starves(devices: list[DeviceRecord], wanted: list[int]) -> None:
 def test_all_that_can_be_served_are_and_disjointly() -> None:
     seen = Snapshot(tuple(record(uuid) for uuid in "abcd"), queue(2, 1, 2, 1))
     assert decide(seen).grants == {("user0", ""): ("a", "b"), ("user1", ""): ("c",)}
-    assert decide(seen).reservations[("user2", "")].device_uuids == ("d",)
+    assert decide(seen).reservations[("user2", "")].device_uuids == ("d", "a")
