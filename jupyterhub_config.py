@@ -9,7 +9,13 @@ import sys
 from pathlib import Path
 
 from hub_ext import scopes
-from hub_ext.defaults import fair_memory_limit, refuse_second_hub, text_in
+from hub_ext.defaults import (
+    check_before_start,
+    fair_memory_limit,
+    idle_culler,
+    refuse_second_hub,
+    text_in,
+)
 
 c = get_config()  # noqa: F821  (JupyterHub provides it)
 
@@ -109,8 +115,14 @@ c.JupyterHub.services = [
     }
 ]
 
+# Servers that nobody has used for a while are stopped; one that computes is used.
+idle_culler(c, minutes=float(env.get("GPUCAMP_CULL_MINUTES") or "240"))
+
 refuse_second_hub(ledger_url)
 
 # Your own settings.
 if own_config.exists():
     load_subconfig(str(own_config))  # noqa: F821  (traitlets provides it)
+
+# Refuses to start with settings of c.GpuPolicy that cannot be; it must stay last.
+check_before_start(c, [__file__, own_config])

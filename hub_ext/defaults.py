@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from pathlib import Path
@@ -25,6 +26,9 @@ from .policy import Policy
 from .policy_settings import SPAWNER, policy_from, refusal
 
 GIB = 1024**3
+CULLER = "gpucamp-idle-culler"
+CULLER_SCOPES = ("list:users", "read:users:activity", "read:servers", "delete:servers")
+SHORTEST_CULL_MINUTES = 10
 
 _log = logging.getLogger("gpucamp.hub")
 
@@ -48,6 +52,31 @@ def text_in(message: str, language: str) -> str:
         return i18n._(message)
 
     return copy_context().run(translated)
+
+
+def idle_culler(c: Config, minutes: float) -> None:
+    """Have jupyterhub-idle-culler stop servers that nobody used for so many minutes; 0: never.
+
+    It may see who is active and stop servers, nothing else; no user is ever deleted. A server
+    that waits for GPUs is left alone.
+    """
+    if minutes <= 0:
+        return
+    # JupyterHub learns of activity every five minutes: less would stop servers in use
+    seconds = int(max(minutes, SHORTEST_CULL_MINUTES) * 60)
+    c.JupyterHub.services.append(
+        {
+            "name": CULLER,
+            "command": [
+                *(sys.executable, "-m", "jupyterhub_idle_culler"),
+                *(f"--timeout={seconds}", f"--cull-every={max(60, seconds // 10)}"),
+                "--cull-users=false",
+            ],
+        }
+    )
+    c.JupyterHub.load_roles.append(
+        {"name": CULLER, "scopes": list(CULLER_SCOPES), "services": [CULLER]}
+    )
 
 
 def refuse_second_hub(ledger_url: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 
 from .engine import PullProgress
 from .fair_queue import Place
@@ -91,7 +92,7 @@ class Progress:
                 "held": min(set_aside, wanted),
                 "wanted": wanted,
             }
-        time = f"{eta.at:%H:%M} UTC" if eta.at is not None else ""
+        time = clock(eta.at, _now()) if eta.at is not None else ""
         self.say(
             20,
             words.replace("%(time)s", time),
@@ -115,3 +116,12 @@ class Progress:
             words = ngettext("%(count)d GPU is yours", "%(count)d GPUs are yours", gpus)
         simulated = any(device.simulated for device in devices)
         self.say(30, words % {"count": gpus} + (" (" + _("simulated") + ")" if simulated else ""))
+
+
+def clock(at: datetime, now: datetime) -> str:
+    """A time in UTC, with its date if it is not today."""
+    return f"{at:%H:%M} UTC" if at.date() == now.date() else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader
@@ -20,6 +20,7 @@ from .i18n import _, language, ngettext
 from .models import Device, QueueEntry
 from .options import GPUS, MIN_MEMORY, MODEL, SHARE, Asker, gib
 from .placement import capacity, free_count, promised_count
+from .progress import clock
 from .quotas import allowance, most_devices, standing, term_of
 
 RADIO_CHOICES = 9  # more than this many choices are asked for with a number field
@@ -50,6 +51,7 @@ class FormFacts:
     extension: timedelta
     quotas: tuple[str, ...]
     simulated: bool
+    now: datetime
 
     @property
     def whole(self) -> tuple[Kind, ...]:
@@ -106,6 +108,7 @@ def facts_of(asker: Asker) -> FormFacts:
         simulated=any(
             each.device.simulated for each in snapshot.devices if each.state != "missing"
         ),
+        now=snapshot.now,
     )
 
 
@@ -141,6 +144,7 @@ def render(facts: FormFacts, chosen: Chosen) -> str:
         choices=choices,
         term=duration(facts.term) if facts.term is not None else "",
         extension=duration(facts.extension),
+        clock=lambda at: clock(at, facts.now),
         gettext=_,
         ngettext=ngettext,
         language=language().replace("_", "-"),

@@ -74,6 +74,7 @@ def environ_for(settings: Settings, image: str, gateway: str) -> dict[str, str]:
         "GPUCAMP_PROXY_COMMAND": str(settings.proxy_command),
         "GPUCAMP_LEDGER_URL": settings.ledger_url,
         "GPUCAMP_PRACTICE_DEVICES": str(settings.practice_devices),
+        "GPUCAMP_CULL_MINUTES": str(settings.cull_minutes),
         "PYTHONUNBUFFERED": "1",
     }
 

@@ -27,6 +27,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "GPUCAMP_PREFIX": ("gpucamp", "how names of containers and volumes begin; one per hub"),
     "GPUCAMP_SUBNET": ("", "its subnet, such as 10.77.0.0/20 (default: a free one)"),
     "GPUCAMP_PRACTICE_DEVICES": ("2", "simulated GPUs on a host without a card"),
+    "GPUCAMP_CULL_MINUTES": ("240", "stop servers unused for so long; 0: never"),
     "GPUCAMP_LEDGER_URL": ("", "database of the leases (default: SQLite in the state folder)"),
     "GPUCAMP_IMAGE": ("", "image id or name@sha256:... to use instead of building one"),
     "GPUCAMP_INSTALL_ENGINE": ("yes", "no: never install or start a Docker Engine"),
@@ -54,6 +55,7 @@ class Settings:
     prefix: str
     subnet: str
     practice_devices: int
+    cull_minutes: int
     ledger_url: str
     image: str
     install_engine: bool
@@ -151,6 +153,7 @@ class Settings:
             prefix=_prefix(text("GPUCAMP_PREFIX")),
             subnet=_subnet(text("GPUCAMP_SUBNET")),
             practice_devices=number("GPUCAMP_PRACTICE_DEVICES", 0, 9),
+            cull_minutes=number("GPUCAMP_CULL_MINUTES", 0, 525_600),
             ledger_url=text("GPUCAMP_LEDGER_URL") or f"sqlite:///{state}/hub/ledger.sqlite",
             image=text("GPUCAMP_IMAGE"),
             install_engine=install == "yes",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from hub_ext.policy_settings import GpuPolicy
 from hub_ext.service.app import GpucampService
 from hub_ext.spawner import GPUDockerSpawner
 from setup_host.settings import SETTINGS
@@ -28,7 +29,7 @@ def test_every_setting_of_the_installation_is_documented(variable: str):
     "trait",
     [
         f"{cls.__name__}.{name}"
-        for cls in (GPUDockerSpawner, GpucampService)
+        for cls in (GPUDockerSpawner, GpuPolicy, GpucampService)
         for name in cls.class_own_traits(config=True)
         if name not in GPUDockerSpawner.__mro__[1].class_trait_names()
     ],

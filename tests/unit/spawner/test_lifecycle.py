@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hub_ext import lifecycle
+from hub_ext import hub_side, lifecycle
 from hub_ext.container_args import HUB_LABEL, LEASE_LABEL
 from hub_ext.engine import ContainerState, Presence
 from hub_ext.errors import Conflict, EngineRefused, EngineUnavailable, NameTaken, QueueTimeout
@@ -21,7 +21,7 @@ from hub_ext.hub_side import HubSide
 from hub_ext.inventory import practice_devices
 from hub_ext.ledger import Ledger
 from hub_ext.lifecycle import Lifecycle
-from hub_ext.models import LeaseState, Request
+from hub_ext.models import LeaseState, OperationKind, OperationStep, Request
 
 
 def now() -> datetime:
@@ -358,3 +358,82 @@ async def test_adoption_after_a_hub_was_killed(place: Place) -> None:
     await later.stop(0, 0)
     await later.tear_down("stopped")
     place.nothing_left()
+
+
+async def in_line(place: Place, user: str) -> asyncio.Task[Any]:
+    """A start that waits, and is not granted."""
+    waiting = asyncio.ensure_future(place.start(place.life(user), user=user))
+    await soon(lambda: user in [entry.request.user for entry in place.ledger.queue()])
+    return waiting
+
+
+async def leave(waiting: asyncio.Task[Any]) -> None:
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_the_clean_up_after_another_process_leaves_the_queue_alone(place: Place) -> None:
+    """JupyterHub stops, at its start, each server that was starting when it was killed."""
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    place.ledger.enqueue(Request("ada", "", 1), now(), waiter="an earlier run")
+    await place.life("ada").tear_down("the hub was restarted")
+    assert [entry.request.user for entry in place.ledger.queue()] == ["ada"]
+
+
+async def test_a_start_again_after_a_restart_has_its_old_place(place: Place) -> None:
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    for user in ("ada", "cleo"):
+        place.ledger.enqueue(Request(user, "", 1), now(), waiter="an earlier run")
+    place.side.run = "this run"
+    place.ledger.begin_run("this run", now())
+    cleo = await in_line(place, "cleo")
+    ada = await in_line(place, "ada")
+    await soon(lambda: {entry.waiter for entry in place.ledger.queue()} == {"this run"})
+    assert [entry.request.user for entry in place.ledger.queue()] == ["ada", "cleo"]
+    assert place.side.waiting == {("ada", ""), ("cleo", "")}
+    for waiting in (ada, cleo):
+        await leave(waiting)
+
+
+@pytest.mark.parametrize("step", [OperationStep.STOPPING, OperationStep.STARTING])
+async def test_the_stop_of_a_reset_keeps_the_place_and_a_persons_stop_does_not(
+    place: Place, step: OperationStep
+) -> None:
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    life = place.life("ada")
+    waiting = asyncio.ensure_future(place.start(life))
+    await soon(lambda: len(place.ledger.queue()) == 1)
+    operation = place.ledger.begin_operation(
+        OperationKind.RESET,
+        "ada",
+        "",
+        requested_by="ada",
+        start_after=True,
+        user_options={},
+        now=now(),
+    )
+    for each in (OperationStep.STOPPING, step):
+        place.ledger.advance_operation(operation.id, each, now())
+    await leave(waiting)
+    await life.tear_down("stopped")
+    assert len(place.ledger.queue()) == (1 if step is OperationStep.STOPPING else 0)
+    assert place.side.waiting == set()
+
+
+async def test_many_wait_and_one_of_them_is_worked_out_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many wait, a look at the ledger decides once for all of them."""
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    waiting = [await in_line(place, f"user{number}") for number in range(10)]
+    decided: list[int] = []
+    real = hub_side.decide
+    monkeypatch.setattr(
+        hub_side, "decide", lambda seen: (decided.append(len(seen.queue)), real(seen))[1]
+    )
+    place.side.line.ring()
+    await soon(lambda: len(decided) >= 1)
+    await asyncio.sleep(0.15)
+    assert len(decided) <= 5  # one a look, not one a waiter
+    for each in waiting:
+        await leave(each)

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
+
 from hub_ext.engine import PullProgress
 from hub_ext.fair_queue import Eta, Place
 from hub_ext.inventory import practice_devices
 from hub_ext.models import QueueEntry, Request
-from hub_ext.progress import Progress
+from hub_ext.progress import Progress, clock
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -88,10 +90,17 @@ async def test_words() -> None:
     ]
 
 
-async def test_when_it_is_ones_turn() -> None:
+def test_another_days_time_has_its_date() -> None:
+    at = datetime(2026, 11, 25, 3, 5, tzinfo=UTC)
+    assert clock(at, at) == "03:05 UTC"
+    assert clock(at, NOW) == "2026-11-25 03:05 UTC"
+
+
+async def test_when_it_is_ones_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """The message has the time in UTC; a page puts its reader's time into `words`."""
     progress = Progress()
     at = datetime(2026, 11, 24, 14, 35, tzinfo=UTC)
+    monkeypatch.setattr("hub_ext.progress._now", lambda: NOW)
     for basis, words in (
         ("deadline", "Your turn is at about 14:35 UTC at the latest, when a lease ends."),
         ("history", "Your turn is at about 14:35 UTC, if leases last as long as usual."),
