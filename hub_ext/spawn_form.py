@@ -15,7 +15,8 @@ from functools import lru_cache
 
 from jinja2 import Environment, PackageLoader
 
-from .fair_queue import Eta, decide, line_up
+from .eta import Eta
+from .fair_queue import decide, line_up
 from .i18n import _, language, ngettext
 from .models import Device, QueueEntry
 from .options import GPUS, MIN_MEMORY, MODEL, SHARE, Asker, gib

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import pytest
 
 from hub_ext.engine import PullProgress
-from hub_ext.fair_queue import Eta, Place
+from hub_ext.eta import Eta
+from hub_ext.fair_queue import Place
 from hub_ext.inventory import practice_devices
 from hub_ext.models import QueueEntry, Request
 from hub_ext.progress import Progress, clock
