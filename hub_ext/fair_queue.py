@@ -32,7 +32,7 @@ import heapq
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from .eta import NEVER, Eta, Forecast, GroupRoom, Moment, known
 from .models import Key, QueueEntry, Request, Snapshot
@@ -121,7 +121,8 @@ class _Line:
     """Those of one shape, while a round goes on."""
 
     shape: Shape
-    rest: list[int]  # whose turn is still to come, as far as they may get something; last first
+    # whose turn is still to come, as far as they may get something, last first; None: not sorted
+    rest: list[int] | None = None
     failed: bool = False  # one of them could not be served; so can no other, but by backfill
     reserved: bool = False
 
@@ -134,9 +135,7 @@ class _Round:
         self._now = snapshot.now
         self._entries = order.entries
         self._ranks = order.ranks
-        self._lines = [
-            _Line(shape, []) for shape in order.shapes if shape.members and not shape.passed
-        ]
+        self._lines = [_Line(shape) for shape in order.shapes if shape.members and not shape.passed]
         self._forecast = Forecast(snapshot, also_free=False)
         self._limits = snapshot.policy.group_limits
         self._use = group_use(snapshot)
@@ -185,22 +184,26 @@ class _Round:
                 self._forecast.grant(taken, entry.request.term)
                 self._give(entry, shape, taken)
                 return
-            if not line.rest:
-                line.rest = [each for each in shape.members if self._is_after(each, number)]
             line.failed = True
         taken = self._backfill(entry, shape)
         if taken is not None:
             self._give(entry, shape, taken)
-            if not line.reserved:  # the next one may have to reserve
-                line.rest = self._last_first(line.rest)
+            if not line.reserved and line.rest is None:  # the next one may have to reserve
+                line.rest = self._last_first(self._after(number, shape.members))
             return
         if not line.reserved:
             line.reserved = True
             self._reserve(entry, shape)
-        line.rest = self._who_may_backfill(line.rest, shape)
+        until = self._latest_end(shape)
+        if until is None:
+            line.rest = []
+            return
+        rest = self._after(number, shape.members) if line.rest is None else line.rest
+        line.rest = self._last_first([each for each in rest if self._is_over_by(until, each)])
 
-    def _is_after(self, one: int, other: int) -> bool:
-        return (self._ranks[one], one) > (self._ranks[other], other)
+    def _after(self, number: int, members: Sequence[int]) -> list[int]:
+        ranks, here = self._ranks, (self._ranks[number], number)
+        return [each for each in members if (ranks[each], each) > here]
 
     def _stopped_by_limit(self, shape: Shape) -> bool:
         stopped = False
@@ -279,18 +282,16 @@ class _Round:
                 self._aside[id(lot)].remove((until, spot))
         return taken
 
-    def _who_may_backfill(self, rest: Sequence[int], shape: Shape) -> list[int]:
+    def _latest_end(self, shape: Shape) -> datetime | None:
+        """When a request of this shape must be over to be served now; None: it cannot be."""
         untils = sorted((until for until, _, _ in self._usable(shape.lots).values()), reverse=True)
         if len(untils) < shape.gpus or untils[shape.gpus - 1] <= self._now:
-            return []
-        until, now, entries = untils[shape.gpus - 1], self._now, self._entries
-        return self._last_first(
-            [each for each in rest if _over_by(entries[each].request.term, now, until)]
-        )
+            return None
+        return untils[shape.gpus - 1]
 
-
-def _over_by(term: timedelta | None, now: datetime, until: datetime) -> bool:
-    return term is not None and now + term <= until
+    def _is_over_by(self, until: datetime, number: int) -> bool:
+        term = self._entries[number].request.term
+        return term is not None and self._now + term <= until
 
 
 def _line(snapshot: Snapshot) -> tuple[tuple[Place, ...], Mapping[Key, Place]]:
