@@ -1,73 +1,23 @@
-"""REST of the service. openapi.yaml is its contract; a test compares the two.
+"""REST of the service: servers, resets, health, and the table of all addresses.
 
-Guarantees: answers are JSON; an error is {"status", "message"}; what a caller may not see is 404.
+Guarantees: openapi.yaml is its contract, a test compares the two; what a caller may not see is 404.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from typing import Any
-
-from tornado.web import HTTPError
 
 from .. import __version__
-from ..errors import BadRequest, HubUnavailable, LedgerUnavailable, NotFound
+from ..errors import HubUnavailable, LedgerUnavailable, NotFound
 from ..i18n import _
 from ..models import Operation, OperationKind
 from ..placement import usable_count
-from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASES_READ
+from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET
+from . import api_admin, api_lease
+from .api_base import ApiHandler
 from .auth import Resource, requires
 from .handlers import ServiceHandler
-from .views import (
-    devices_view,
-    lease_view,
-    operation_brief,
-    operation_view,
-    server_view,
-)
-
-
-class ApiHandler(ServiceHandler):
-    """Base of REST handlers. A query argument that is not in `query` is refused: it is a typo."""
-
-    query: frozenset[str] = frozenset()
-
-    async def prepare(self) -> None:
-        await super().prepare()
-        unknown = set(self.request.query_arguments) - self.query - {"_xsrf"}
-        if unknown:
-            raise BadRequest(
-                _("This address knows no query argument but: {names}.").format(
-                    names=", ".join(sorted(self.query)) or "-"
-                )
-            )
-
-    def refuse_unknown(self) -> None:
-        raise HTTPError(401)
-
-    def show_error(self, status: int, message: str) -> None:
-        if status == 401:
-            self.set_header("WWW-Authenticate", "Bearer")
-        self.answer({"status": status, "message": message})
-
-    def answer(self, value: dict[str, Any], status: int | None = None) -> None:
-        """Finish with a JSON object."""
-        if status is not None:
-            self.set_status(status)
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(json.dumps(value, ensure_ascii=False))
-
-    def empty_body(self) -> None:
-        """Accept no body or {}. Raises BadRequest."""
-        if not self.request.body:
-            return
-        try:
-            body = json.loads(self.request.body)
-        except (ValueError, RecursionError):
-            body = None
-        if body != {}:
-            raise BadRequest(_("The body must be empty or {}: there is nothing to set."))
+from .views import operation_brief, operation_view, server_view
 
 
 class HealthHandler(ApiHandler):
@@ -95,6 +45,7 @@ class HealthHandler(ApiHandler):
             "ledger": ledger,
             "engine": health.engine_error or "ok",
             "inventory": health.inventory_error or "ok",
+            "xids": health.xid_error or "ok",
         }
         well = all(said == "ok" for said in parts.values())
         if not self.caller.holds_for_all(DEVICES_READ):
@@ -108,24 +59,6 @@ class HealthHandler(ApiHandler):
                 "version": __version__,
             }
         )
-
-
-class DevicesHandler(ApiHandler):
-    @requires(DEVICES_READ)
-    async def get(self) -> None:
-        self.answer({"devices": await devices_view(self.service)})
-
-
-class LeasesHandler(ApiHandler):
-    query = frozenset({"include_ended"})
-
-    @requires(LEASES_READ)
-    async def get(self) -> None:
-        flag = self.get_query_argument("include_ended", "0")
-        if flag not in ("0", "1"):
-            raise BadRequest(_("include_ended must be 0 or 1."))
-        leases = await asyncio.to_thread(self.service.ledger.leases, include_ended=flag == "1")
-        self.answer({"leases": [lease_view(lease) for lease in leases]})
 
 
 class ServerHandler(ApiHandler):
@@ -207,14 +140,14 @@ NAMED_SERVER = r"api/users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)"
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"api/health", HealthHandler),
-    (r"api/devices", DevicesHandler),
-    (r"api/leases", LeasesHandler),
+    *api_admin.ROUTES,
     (SERVER, ServerHandler),
     (SERVER + r"/reset", ResetHandler),
     (SERVER + r"/undo-reset", UndoResetHandler),
     (NAMED_SERVER, ServerHandler),
     (NAMED_SERVER + r"/reset", ResetHandler),
     (NAMED_SERVER + r"/undo-reset", UndoResetHandler),
+    *api_lease.routes(SERVER, NAMED_SERVER),
     (r"api/operations/(?P<operation_id>[^/]+)", OperationHandler),
     (r"api(?:/.*)?", UnknownHandler),
 ]

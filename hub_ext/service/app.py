@@ -21,7 +21,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -38,20 +38,23 @@ from traitlets.config import Application, catch_config_error
 from .. import __version__
 from ..engine import EngineClient
 from ..errors import LedgerUnavailable
-from ..inventory import scan
+from ..inventory import DeviceWatch, discover
 from ..ledger import Ledger
-from ..models import Device
 from ..volumes import PREFIX
-from . import api, pages
+from . import api, page_base, pages
 from .containers import HubContainers
 from .hub_api import HubClient
+from .loops import every
 from .monitor import Monitor
 from .reset import Limits, ResetWorkflow
+from .revival import Revival
+from .terms_loop import TermsLoop
 
 HERE = Path(__file__).parent
 MAX_BODY_BYTES = 64 * 1024
 LOOK_SECONDS = 1.0  # between two looks at the port, and at the hub that started this
 PORT_ATTEMPTS = 10
+PRUNE_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +65,12 @@ class Service:
     hub: HubClient
     resets: ResetWorkflow
     monitor: Monitor
+    terms: TermsLoop
+    revival: Revival
     prefix: str  # of this service, "/services/gpucamp/"
     hub_prefix: str  # "/hub/"
     image: str  # what new servers get
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property
     def hub_base_url(self) -> str:
@@ -86,7 +92,7 @@ def make_web_application(service: Service, hub_auth: HubOAuth, **settings: Any) 
         [*routes, static, callback, *page_routes],
         service=service,
         hub_auth=hub_auth,
-        templates=pages.make_templates(),
+        templates=page_base.make_templates(),
         **settings,
     )
 
@@ -97,6 +103,8 @@ class GpucampService(Application):
     name = "gpucamp-service"
     version = __version__
     description = __doc__
+    _watch: DeviceWatch | None = None  # while it serves
+
     aliases = {
         "config": "GpucampService.config_file",
         "ledger": "GpucampService.ledger_url",
@@ -130,16 +138,48 @@ class GpucampService(Application):
         True, help="Look for devices here. Turn off where another process records them."
     ).tag(config=True)
 
-    scan_interval = Float(
-        10.0, min=0.5, help="Seconds between two inventories of the devices."
-    ).tag(config=True)
+    scan_interval = Float(5.0, min=0.5, help="Seconds between two inventories of the devices.").tag(
+        config=True
+    )
 
     scan_timeout = Float(
         20.0, min=0.1, help="Seconds after which an inventory counts as hung; the last one stays."
     ).tag(config=True)
 
+    xid_quarantine = Float(
+        600.0,
+        min=0,
+        help="""Seconds for which a device gets no new leases after a fatal XID of its card.
+
+        XIDs are the NVIDIA driver's error numbers; those that a user's program causes do not count.
+        After that time it comes back by itself, if NVML calls it well.""",
+    ).tag(config=True)
+
     reconcile_interval = Float(
         5.0, min=0.2, help="Seconds between two comparisons of ledger and Docker Engine."
+    ).tag(config=True)
+
+    terms_interval = Float(
+        5.0,
+        min=0.2,
+        help="""Seconds between two looks at the ends of leases and at idle devices.
+
+        Less than a minute: after a longer pause, leases that are over go on for a while.""",
+        max=30.0,
+    ).tag(config=True)
+
+    revival_interval = Float(
+        3.0,
+        min=0.2,
+        help="Seconds between two looks for starts that waited in line when the hub ended.",
+    ).tag(config=True)
+
+    history_days = Float(
+        90.0,
+        min=1,
+        help="""Days for which leases that ended and the audit trail are kept.
+
+        How much was used, by user, group, device and day, is kept for ever.""",
     ).tag(config=True)
 
     stop_timeout = Float(
@@ -276,20 +316,42 @@ class GpucampService(Application):
             xheaders=True,
             max_body_size=MAX_BODY_BYTES,
         )
+        rounds: list[asyncio.Task[None]] = []
         try:
             await service.resets.resume()
             service.monitor.start()
+            rounds = self._start_rounds(service)
             server.add_sockets(sockets)
             self.log.info("gpucamp %s at %s%s", __version__, self.service_url, service.prefix)
             await stopped
         finally:
             watching.cancel()
             server.stop()
+            for task in rounds:
+                task.cancel()
+            await asyncio.gather(*rounds, return_exceptions=True)
+            await service.terms.close()
+            await service.revival.close()
             await service.monitor.close()
+            if self._watch:
+                await asyncio.to_thread(self._watch.close)
             await service.resets.close()
             await service.hub.close()
             await engine_client.close()
             ledger.close()
+
+    def _start_rounds(self, service: Service) -> list[asyncio.Task[None]]:
+        """What repeats, beside the monitor's loops."""
+
+        async def prune() -> None:
+            before = service.now() - timedelta(days=self.history_days)
+            await asyncio.to_thread(service.ledger.prune, before)
+
+        return [
+            asyncio.create_task(every(self.terms_interval, service.terms.round)),
+            asyncio.create_task(every(self.revival_interval, service.revival.round)),
+            asyncio.create_task(every(PRUNE_SECONDS, prune)),
+        ]
 
     async def _listen(self, stop: asyncio.Event) -> list[socket.socket]:
         """The port, as soon as a service that is ending has left it."""
@@ -333,30 +395,36 @@ class GpucampService(Application):
     ) -> Service:
         engine = HubContainers(engine_client, lambda: hub_id, self.name_prefix)
         hub = HubClient(hub_auth.api_url, hub_auth.api_token)
+        if self.inventory_enabled:
+            self._watch = DeviceWatch(
+                discover(self.practice_devices, memory=ledger),
+                ledger,
+                quarantine=timedelta(seconds=self.xid_quarantine),
+            )
+        watch = self._watch
+        monitor = Monitor(
+            ledger,
+            engine,
+            watch.scan if watch else None,
+            xid_trouble=lambda: watch.trouble if watch else "",
+            scan_interval=self.scan_interval,
+            scan_timeout=self.scan_timeout,
+            reconcile_interval=self.reconcile_interval,
+        )
         return Service(
             ledger=ledger,
             hub=hub,
             resets=ResetWorkflow(
                 ledger, hub, engine, limits=Limits(stop=self.stop_timeout, start=self.start_timeout)
             ),
-            monitor=Monitor(
-                ledger,
-                engine,
-                self._scanner(),
-                scan_interval=self.scan_interval,
-                scan_timeout=self.scan_timeout,
-                reconcile_interval=self.reconcile_interval,
-            ),
+            monitor=monitor,
+            terms=TermsLoop(ledger, hub, engine, monitor.seen),
+            revival=Revival(ledger, hub),
             prefix=hub_auth.base_url,
             # with subdomains the hub has a host of its own
             hub_prefix=hub_auth.hub_host + hub_auth.hub_prefix,
             image=self.image,
         )
-
-    def _scanner(self) -> Callable[[], Sequence[Device]] | None:
-        if not self.inventory_enabled:
-            return None
-        return partial(scan, practice_devices=self.practice_devices)
 
     def _cookie_secret(self) -> bytes:
         if not self.cookie_secret_file:

@@ -1,94 +1,26 @@
-"""Pages of the service: my environment, the progress of a reset, and all devices for instructors.
+"""Pages of the service: my environment, and the progress of a reset.
 
-Guarantees: a page shows what REST would tell the same visitor, in their language; it works at the
-width of a phone, by keyboard, and while the user's server is down.
+Guarantees: a page works at the width of a phone, by keyboard, and while the user's server is down;
+it keeps itself up to date without taking the focus away.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from datetime import datetime, timedelta
 from urllib.parse import quote
 
-import jinja2
 from jupyterhub.services.auth import HubOAuthCallbackHandler
 
-from .. import __version__
-from ..i18n import LANGUAGES, _, ngettext
+from ..i18n import _
 from ..models import FINAL_STEPS, Operation
-from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASES_READ
+from ..scopes import ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASE_EXTEND
+from . import pages_admin
 from .api import find_operation
 from .auth import Resource, requires
-from .handlers import LANGUAGE_COOKIE, ServiceHandler
 from .http_errors import message_for
-from .views import devices_view, operation_view, server_path, server_view
-
-HERE = Path(__file__).parent
-
-
-def make_templates() -> jinja2.Environment:
-    """The templates, with gettext in the language of the running request."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        extensions=["jinja2.ext.i18n"],
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.install_gettext_callables(  # type: ignore[attr-defined]  # i18n adds it
-        gettext=_, ngettext=ngettext, newstyle=True
-    )
-    environment.filters["short_image"] = short_image
-    environment.filters["gibibytes"] = lambda size: f"{size / 2**30:.0f} GiB"
-    return environment
-
-
-def short_image(image: str) -> str:
-    """The first twelve digits of an image's digest or id; a name without one stays."""
-    name, separator, digest = image.rpartition("sha256:")
-    return digest[:12] if separator else image
-
-
-class PageHandler(ServiceHandler):
-    """Base of pages."""
-
-    async def prepare(self) -> None:
-        await super().prepare()
-        chosen = self.get_query_argument("lang", "")
-        if not self._finished and chosen in LANGUAGES:
-            self.set_cookie(
-                LANGUAGE_COOKIE, chosen, path=self.service.prefix, expires_days=365, samesite="Lax"
-            )
-            self.redirect(self.request.path)
-
-    def refuse_unknown(self) -> None:
-        self.redirect(self.get_login_url())
-
-    def show(self, template: str, **values: Any) -> None:
-        """Render a template with what every page needs."""
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        service = self.service
-        caller = self.caller if self.current_user else None
-        self.finish(
-            self.settings["templates"]
-            .get_template(template)
-            .render(
-                prefix=service.prefix,
-                home_url=f"{service.hub_prefix}home",
-                language=self.language,
-                languages=LANGUAGES,
-                path=self.request.path,
-                visitor=caller.name if caller else "",
-                sees_devices=bool(caller and caller.holds_for_all(DEVICES_READ)),
-                xsrf_token=self.xsrf_token.decode() if caller else "",
-                version=__version__,
-                **values,
-            )
-        )
-
-    def show_error(self, status: int, message: str) -> None:
-        self.show("error.html", status=status, message=message)
+from .lease_views import Json
+from .page_base import PageHandler
+from .views import operation_view, server_path, server_view
 
 
 class EnvironmentPage(PageHandler):
@@ -114,9 +46,35 @@ class EnvironmentPage(PageHandler):
             spawn_url=spawn,
             api_url=f"{self.service.prefix}api/{server_path(user, server_name)}",
             may_reset=await self.allows(ENVIRONMENT_RESET, Resource(user, server_name)),
+            may_extend=await self.allows(LEASE_EXTEND, Resource(user, server_name)),
             under_way=operation if operation and operation["step"] not in FINAL_STEPS else None,
+            limits=limits(view["quota"]),
+            warned=self._ends_soon(view),
             simulated=any(d["simulated"] for d in (view["lease"] or {"devices": []})["devices"]),
         )
+
+    def _ends_soon(self, view: Json) -> bool:
+        """Whether the first warning before the end of the lease is due."""
+        ends = view["lease"]["expires_at"] if view["lease"] else None
+        if ends is None:
+            return False
+        left = datetime.fromisoformat(ends) - self.service.now()
+        return left <= timedelta(minutes=max(view["warn_minutes"], default=0))
+
+
+def limits(quota: Json | None) -> list[tuple[str, float, float]]:
+    """What is limited: its name, what is used, and the limit."""
+    names = {
+        "devices": _("GPUs at a time"),
+        "servers": _("Servers at a time"),
+        "hours_today": _("Device-hours today (UTC)"),
+        "hours": _("Device-hours in all"),
+    }
+    return [
+        (label, quota[name]["used"], quota[name]["limit"])
+        for name, label in names.items()
+        if quota is not None and quota[name]["limit"] is not None
+    ]
 
 
 class OperationPage(PageHandler):
@@ -143,19 +101,6 @@ class OperationPage(PageHandler):
             api_url=f"{self.service.prefix}api/operations/{operation_id}",
             retry_url=f"{self.service.prefix}api/{server_path(operation.user, operation.server)}"
             + ("/reset" if operation.kind == "reset" else "/undo-reset"),
-        )
-
-
-class DevicesPage(PageHandler):
-    """All devices and who holds them."""
-
-    @requires(DEVICES_READ)
-    async def get(self) -> None:
-        self.show(
-            "devices.html",
-            devices=await devices_view(self.service),
-            sees_leases=self.caller.holds_for_all(LEASES_READ),
-            server_path=server_path,
         )
 
 
@@ -189,6 +134,6 @@ ROUTES: list[tuple[str, type[PageHandler]]] = [
     (r"users/(?P<user_name>[^/]+)/server", EnvironmentPage),
     (r"users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)", EnvironmentPage),
     (r"operations/(?P<operation_id>[^/]+)", OperationPage),
-    (r"devices", DevicesPage),
+    *pages_admin.ROUTES,
     (r".*", UnknownPage),
 ]

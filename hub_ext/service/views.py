@@ -1,4 +1,4 @@
-"""What the service tells about servers, devices, leases and operations, as JSON-ready values.
+"""What the service tells about servers and operations, as JSON-ready values.
 
 Guarantees: a hub or an Engine that does not answer makes single values unknown (null), never an
 error; no secret and no other user's data is in a server's view.
@@ -7,20 +7,18 @@ error; no secret and no other user's data is in a server's view.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from ..errors import HubRefused, HubUnavailable, NotFound
 from ..i18n import _
-from ..models import FINAL_STEPS, DeviceRecord, Lease, LeaseState, Operation, OperationStep
+from ..models import FINAL_STEPS, Operation, OperationStep
 from .hub_api import HubServer
+from .lease_views import Json, lease_facts, term_views
 from .wording import failure_message, failure_text, split_error, step_text
 
 if TYPE_CHECKING:
     from .app import Service
-
-Json = dict[str, Any]
 
 
 def server_url(base_url: str, user: str, server: str) -> str:
@@ -36,7 +34,7 @@ def server_path(user: str, server: str) -> str:
 
 
 async def server_view(service: Service, user: str, server: str) -> Json:
-    """A server's environment, lease and latest operation.
+    """A server's environment and latest operation, its lease, place in the line and notices.
 
     Raises NotFound for an unknown user, or a named server that was never made. The default server
     of a user always is, if only stopped.
@@ -52,14 +50,10 @@ async def server_view(service: Service, user: str, server: str) -> Json:
             raise NotFound(_("There is no such server."))
     except (HubUnavailable, HubRefused):
         state = "unknown"
-    environment, lease, operation, devices = await asyncio.to_thread(
-        lambda: (
-            ledger.environment(user, server),
-            ledger.lease_of(user, server),
-            ledger.operation_of(user, server),
-            ledger.devices(),
-        )
+    environment, operation = await asyncio.to_thread(
+        lambda: (ledger.environment(user, server), ledger.operation_of(user, server))
     )
+    facts = await lease_facts(service, user, server)
     container = next(
         (c for c in service.monitor.health.containers if (c.user, c.server) == (user, server)), None
     )
@@ -73,8 +67,8 @@ async def server_view(service: Service, user: str, server: str) -> Json:
         "generation": environment.generation,
         "newest": environment.newest,
         "can_undo": bool(environment.history),
-        "lease": _server_lease(lease, devices) if lease is not None else None,
         "operation": operation_brief(operation) if operation is not None else None,
+        **term_views(facts, user),
     }
 
 
@@ -86,22 +80,6 @@ def _state(found: HubServer) -> str:
     if found.ready:
         return "running"
     return "stopped" if found.stopped else "starting"
-
-
-def _server_lease(lease: Lease, devices: Iterable[DeviceRecord]) -> Json:
-    known = {record.device.uuid: record.device for record in devices}
-    return {
-        "id": lease.id,
-        "state": lease.state.value,
-        "devices": [
-            {
-                "uuid": uuid,
-                "name": known[uuid].name if uuid in known else uuid,
-                "simulated": known[uuid].simulated if uuid in known else False,
-            }
-            for uuid in lease.device_uuids
-        ],
-    }
 
 
 def operation_brief(operation: Operation) -> Json:
@@ -164,43 +142,3 @@ def _steps(operation: Operation) -> list[Json]:
             state = "waiting"
         steps.append({"step": step.value, "state": state, "text": step_text(step, operation.kind)})
     return steps
-
-
-def device_view(record: DeviceRecord, leases: dict[str, Lease]) -> Json:
-    """A device and who holds it."""
-    holder = next((leases[i] for i in record.lease_ids if i in leases), None)
-    return {
-        "uuid": record.device.uuid,
-        "name": record.device.name,
-        "memory_bytes": record.device.memory_bytes,
-        "simulated": record.device.simulated,
-        "state": record.state.value,
-        "reason": record.reason,
-        "lease": None
-        if holder is None
-        else {"id": holder.id, "user": holder.user, "server": holder.server},
-    }
-
-
-def lease_view(lease: Lease) -> Json:
-    """A lease for those who may see all."""
-    return {
-        "id": lease.id,
-        "user": lease.user,
-        "server": lease.server,
-        "state": lease.state.value,
-        "devices": list(lease.device_uuids),
-        "granted_at": lease.granted_at.isoformat(),
-        "ended_at": lease.ended_at.isoformat() if lease.ended_at is not None else None,
-        "end_reason": lease.end_reason,
-        "container_id": lease.container_id,
-    }
-
-
-async def devices_view(service: Service) -> list[Json]:
-    """All devices ever seen."""
-    records, leases = await asyncio.to_thread(
-        lambda: (service.ledger.devices(), service.ledger.leases())
-    )
-    by_id = {lease.id: lease for lease in leases if lease.state is not LeaseState.ENDED}
-    return [device_view(record, by_id) for record in records]

@@ -1,11 +1,13 @@
-"""Words for steps, states and failures, in the reader's language. Pure."""
+"""Words for steps, states, failures, notices and links, in the reader's language. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from ..i18n import N_, _
-from ..models import OperationKind, OperationStep
+from ..i18n import N_, _, ngettext
+from ..models import Link, NoticeKind, OperationKind, OperationStep
 from .reset import Failure
 
 
@@ -109,3 +111,92 @@ def step_text(step: OperationStep, kind: OperationKind) -> str:
     if step is OperationStep.SWITCHING:
         return _(_SWITCH_TEXT[kind])
     return _(_STEP_TEXT[step])
+
+
+_NOTICES: dict[NoticeKind, str] = {
+    NoticeKind.DEVICE_QUARANTINED: N_(
+        "{device} of this server is not in order: {reason}. Save your work and start the server "
+        "again to get another one."
+    ),
+    NoticeKind.DEVICE_BACK: N_("{device} of this server is in order again."),
+    NoticeKind.DRAINING: N_(
+        "{device} of this server is needed for maintenance ({reason}): the server is stopped at "
+        "{until} at the latest. Save your work; files in ~/work stay."
+    ),
+    NoticeKind.LEASE_EXPIRED: N_(
+        "The server was stopped because the time of its GPU lease was over. Files in ~/work are "
+        "as they were; you can start it again."
+    ),
+    NoticeKind.LEASE_RECLAIMED: N_(
+        "The server was stopped because its GPUs did nothing while others waited for one. Files in "
+        "~/work are as they were; you can start it again."
+    ),
+    NoticeKind.QUOTA_USED_UP: N_(
+        "The server was stopped because the device-hours are used up. Files in ~/work are as they "
+        "were; you can start it without a GPU, or ask your instructor for more hours."
+    ),
+    NoticeKind.START_LOST: N_(
+        "JupyterHub was restarted while this server waited for a GPU, and it could not be started "
+        "again: {reason}. Start it again when you like."
+    ),
+}
+
+
+def notice_text(kind: NoticeKind, detail: Mapping[str, str]) -> str:
+    """What happened to a server, and what to do."""
+    values = {
+        "device": detail.get("name") or detail.get("device") or _("A GPU"),
+        "reason": (detail.get("reason") or _("no reason was given")).rstrip("."),
+        "until": _clock(detail.get("until", "")),
+    }
+    return _(_NOTICES[kind]).format(**values)
+
+
+def _clock(moment: str) -> str:
+    """An ISO 8601 time for people who read it anywhere."""
+    try:
+        at = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment or "-"
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def someone_waits(number: int) -> str:
+    """Why a lease cannot be extended: others wait for its devices."""
+    return ngettext(
+        "{number} other person waits for a GPU like yours, so the lease cannot be extended.",
+        "{number} others wait for a GPU like yours, so the lease cannot be extended.",
+        number,
+    ).format(number=number)
+
+
+def hours_used_up(used: float, limit: float, *, daily: bool, group: str) -> str:
+    """Why a lease cannot be extended: a quota of device-hours ends it."""
+    if daily and group:
+        text = N_("The group {group} may use {limit} device-hours a day, and {used} are used.")
+    elif daily:
+        text = N_("You may use {limit} device-hours a day, and {used} are used.")
+    elif group:
+        text = N_("The group {group} may use {limit} device-hours, and {used} are used.")
+    else:
+        text = N_("You may use {limit} device-hours, and {used} are used.")
+    said = _(text).format(group=group, limit=f"{limit:g}", used=f"{used:.1f}")
+    return said + " " + _("So the lease cannot last longer.")
+
+
+_LINKS = (
+    (Link.NVLINK, N_("NVLink with {names}")),
+    (Link.BOARD, N_("on one card with {names}")),
+    (Link.ONE_SWITCH, N_("one PCIe switch with {names}")),
+    (Link.SWITCHES, N_("PCIe switches with {names}")),
+    (Link.HOST_BRIDGE, N_("one PCIe host bridge with {names}")),
+    (Link.SAME_NODE, N_("one NUMA node with {names}")),
+)
+
+
+def link_text(score: int, names: str) -> str:
+    """How a device is linked best, and with which others; "" for none worth a word."""
+    for level, text in _LINKS:
+        if score >= level:
+            return _(text).format(names=names)
+    return ""

@@ -1,6 +1,6 @@
 // The progress page: shows each step as it happens, and leads back into JupyterLab.
 
-import { request, wirePosts } from "./request.js";
+import { request, wireButtons } from "./request.js";
 
 const root = document.getElementById("operation");
 const silent = root.querySelector(".silent");
@@ -16,7 +16,7 @@ const PATIENCE = 3;
 let unanswered = 0;
 let loaded = false;
 
-wirePosts(root, root.dataset.failed);
+wireButtons();
 
 function show(operation) {
   for (const step of operation.steps) {

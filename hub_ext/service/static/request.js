@@ -18,33 +18,102 @@ export async function request(url, options = {}) {
   return { ok: response.ok, status: response.status, body };
 }
 
-// Buttons with data-post: send an empty request and follow the progress page.
-export function wirePosts(root, fallback) {
-  for (const button of root.querySelectorAll("[data-post]")) {
-    button.addEventListener("click", async () => {
-      const problem = button.closest("dialog, [data-when]")?.querySelector(".problem");
-      button.disabled = true;
-      if (problem) problem.hidden = true;
-      let message = fallback;
-      try {
-        const answer = await request(button.dataset.post, {
-          method: "POST",
-          headers: { "Content-Type": "application/json" },
-          body: "{}",
-        });
-        if (answer.ok) {
-          window.location.assign(answer.body.progress_url);
-          return;
-        }
-        message = answer.body.message ?? fallback;
-      } catch {
-        // no connection: the fallback says so
-      }
-      if (problem) {
-        problem.textContent = message;
-        problem.hidden = false;
-      }
-      button.disabled = false;
-    });
+// The same for a page: its document, or null if it did not come (or another one did).
+export async function requestPage(url) {
+  const response = await fetch(url, {
+    cache: "no-store",
+    signal: AbortSignal.timeout(15000),
+    headers: { Accept: "text/html", "X-XSRFToken": xsrf },
+  });
+  if (response.redirected || response.status === 401 || response.status === 403) {
+    // signed out: a navigation signs in again and comes back here
+    window.location.reload();
+    return null;
   }
+  if (!response.ok) return null;
+  return new DOMParser().parseFromString(await response.text(), "text/html");
+}
+
+function show(place, text) {
+  if (!place) return;
+  place.textContent = text;
+  place.hidden = !text;
+}
+
+// What a button sends: data-body, and the fields of its form.
+function bodyOf(button) {
+  const body = JSON.parse(button.dataset.body ?? "{}");
+  for (const field of button.closest("form")?.elements ?? []) {
+    if (field.name && field.value !== "") {
+      body[field.name] = field.type === "number" ? Number(field.value) : field.value;
+    }
+  }
+  return body;
+}
+
+async function post(button, onDone) {
+  const form = button.closest("form");
+  if (form && !form.reportValidity()) return;
+  const dialog = button.closest("dialog");
+  const fallback = document.querySelector("[data-failed]")?.dataset.failed ?? "";
+  const problem =
+    (dialog ?? button.closest("[data-when]"))?.querySelector(".problem") ??
+    document.getElementById("trouble");
+  if (button.ariaBusy === "true") return;
+  button.ariaBusy = "true";
+  show(problem, "");
+  let message = fallback;
+  try {
+    const answer = await request(button.dataset.post, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(bodyOf(button)),
+    });
+    if (answer.ok) {
+      if (answer.body.progress_url) {
+        window.location.assign(answer.body.progress_url);
+        return;
+      }
+      dialog?.close();
+      await onDone?.();
+      show(document.getElementById("said"), button.dataset.said ?? "");
+      return;
+    }
+    message = answer.body.message ?? fallback;
+  } catch {
+    // no connection: the fallback says so
+  } finally {
+    button.ariaBusy = null;
+  }
+  show(problem, message);
+}
+
+// Buttons with data-open show a dialog; what the button says of its subject goes into it. Buttons
+// with data-post send a request, and `onDone` follows. Both may come and go with the page.
+export function wireButtons(onDone) {
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest?.("button");
+    if (!button || button.getAttribute("aria-disabled") === "true") return;
+    if (button.dataset.post) event.preventDefault(); // the dialog stays until the answer
+    if ("close" in button.dataset) {
+      button.closest("dialog").close();
+    } else if (button.dataset.open) {
+      const dialog = document.getElementById(button.dataset.open);
+      for (const place of dialog.querySelectorAll("[data-fill]")) {
+        place.textContent = button.dataset[place.dataset.fill] ?? "";
+      }
+      for (const place of dialog.querySelectorAll("[data-if]")) {
+        place.hidden = !Number(button.dataset[place.dataset.if] ?? 0);
+      }
+      for (const sender of dialog.querySelectorAll("[data-post-as]")) {
+        sender.dataset.post = button.dataset[sender.dataset.postAs];
+        sender.dataset.said = (sender.dataset.saying ?? "").replace("{name}", button.dataset.name);
+      }
+      dialog.querySelector("form")?.reset();
+      show(dialog.querySelector(".problem"), "");
+      dialog.showModal();
+    } else if (button.dataset.post) {
+      post(button, onDone);
+    }
+  });
 }

@@ -27,6 +27,8 @@ from hub_ext.service.app import Service, make_web_application
 from hub_ext.service.hub_api import HubClient
 from hub_ext.service.monitor import Monitor
 from hub_ext.service.reset import Limits, ResetWorkflow
+from hub_ext.service.revival import Revival
+from hub_ext.service.terms_loop import TermsLoop
 
 PREFIX = "/services/gpucamp/"
 SERVICE_TOKEN = "service-token"
@@ -226,11 +228,14 @@ class RunningService:
             access_scopes={scopes.ACCESS_SERVICE},
             cache_max_age=1,
         )
+        monitor = Monitor(self.world.ledger, self.engine, None, reconcile_interval=0.5)
         self.service = Service(
             ledger=self.world.ledger,
             hub=client,
             resets=ResetWorkflow(self.world.ledger, client, self.engine, limits=self.limits),
-            monitor=Monitor(self.world.ledger, self.engine, None, reconcile_interval=0.5),
+            monitor=monitor,
+            terms=TermsLoop(self.world.ledger, client, self.engine, monitor.seen),
+            revival=Revival(self.world.ledger, client),
             prefix=PREFIX,
             hub_prefix="/hub/",
             image="gpucamp@sha256:" + "0123456789ab" * 5 + "0123",

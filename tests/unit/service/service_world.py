@@ -7,11 +7,12 @@ Subclasses are named after their failures.
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from hub_ext.errors import EngineUnavailable, HubRefused, HubUnavailable, NotFound
@@ -75,10 +76,20 @@ class World:
     started_with: list[Mapping[str, object]] = field(default_factory=list)
     made: int = 0
 
-    def run_server(self, user: str, server: str = "", gpus: int = 1) -> None:
+    def run_server(
+        self,
+        user: str,
+        server: str = "",
+        gpus: int = 1,
+        *,
+        term: timedelta | None = None,
+        groups: tuple[str, ...] = (),
+        at: datetime | None = None,
+    ) -> None:
         """What a spawn does, from lease to ready."""
         options = {"gpus": gpus}
-        lease = self.ledger.acquire(Request(user, server, gpus), first_free(gpus), now())
+        request = Request(user, server, gpus, term=term, groups=groups)
+        lease = self.ledger.acquire(request, first_free(gpus), at or now())
         assert lease is not None, "no free device"
         self.made += 1
         container = ContainerFact(
@@ -91,7 +102,7 @@ class World:
             image="sha256:" + "ab" * 32,
         )
         self.containers.append(container)
-        self.ledger.mark_running(lease.id, container.id, now())
+        self.ledger.mark_running(lease.id, container.id, at or now())
         self.servers[user, server] = HubServer(False, True, "", f"/user/{user}/", options)
 
     def stop_server(self, user: str, server: str) -> None:
@@ -194,6 +205,49 @@ class HubFailsToStart(FakeHub):
             self.failures -= 1
             raise HubRefused("The image is gone")
         await super().start(user, server, user_options)
+
+
+class HubRefusesToStop(FakeHub):
+    """Says no to every stop, `refusals` times."""
+
+    refusals = 10**6
+
+    async def stop(self, user: str, server: str) -> None:
+        if self.refusals > 0:
+            self.refusals -= 1
+            raise HubRefused("The server is pending")
+        await super().stop(user, server)
+
+
+class HubHangs(FakeHub):
+    """Never answers a stop for `stuck`."""
+
+    stuck = "ada"
+
+    async def stop(self, user: str, server: str) -> None:
+        if user == self.stuck:
+            await asyncio.Event().wait()
+        await super().stop(user, server)
+
+
+class HubLetsWait(FakeHub):
+    """Has no device for anyone: a start waits in line, as GPUDockerSpawner does."""
+
+    run = "new run"
+
+    async def start(self, user: str, server: str, user_options: Mapping[str, object]) -> None:
+        found = self.world.servers.get((user, server))
+        if found is not None and not found.stopped:
+            return  # it is starting
+        self.world.started_with.append(user_options)
+        self.world.servers[user, server] = HubServer(False, False, "spawn", "", dict(user_options))
+        request = Request(user, server, int(str(user_options.get("gpus", 1))))
+        self.world.ledger.enqueue(request, now(), waiter=self.run, user_options=user_options)
+
+    async def stop(self, user: str, server: str) -> None:
+        self.world.ledger.withdraw(user, server)
+        found = self.world.servers[user, server]
+        self.world.servers[user, server] = replace(found, stopped=True, ready=False, pending="")
 
 
 class HubLosesTrackOfContainers(FakeHub):

@@ -38,6 +38,10 @@ def test_my_server_is_told_with_its_lease_and_environment(ask):
         "uuid": "GPU-5ca1ab1e-0000-4000-8000-000000000000",
         "name": "Simulated A100 (practice)",
         "simulated": True,
+        "mig": False,
+        "state": "healthy",
+        "reason": "",
+        "cordon": "",
     }
 
 
@@ -254,7 +258,7 @@ def test_a_ledger_that_is_away_is_told_without_its_place(ask, world, monkeypatch
 
 def test_leases_show_ended_ones_on_demand(ask, world):
     world.stop_server("ada", "")
-    assert ask("GET", "api/leases", "admin-token").json() == {"leases": []}
+    assert ask("GET", "api/leases", "admin-token").json() == {"leases": [], "next": None}
     ended = ask("GET", "api/leases?include_ended=1", "admin-token").json()["leases"]
     assert [(lease["user"], lease["state"]) for lease in ended] == [("ada", "ended")]
     assert ask("GET", "api/leases?include_ended=yes", "admin-token").status_code == 400
@@ -262,8 +266,8 @@ def test_leases_show_ended_ones_on_demand(ask, world):
 
 def test_devices_show_who_holds_them(ask):
     first, second = ask("GET", "api/devices", "admin-token").json()["devices"]
-    assert first["lease"]["user"] == "ada"
-    assert second["lease"] is None
+    assert [lease["user"] for lease in first["leases"]] == ["ada"]
+    assert second["leases"] == []
     assert first["simulated"] is True
 
 

@@ -1,0 +1,144 @@
+"""What those who may see everyone are told: devices with their holders, the line, leases.
+
+Guarantees: JSON-ready values in a fixed order (devices by UUID, the line by position).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ..fair_queue import decide, line_up
+from ..ledger import Ledger
+from ..models import DeviceRecord, Lease, Link, QueueEntry, Snapshot
+from .lease_views import Json, iso, place_view
+
+if TYPE_CHECKING:
+    from .app import Service
+
+TIES = 100  # leases that end in one transaction
+
+
+def device_view(record: DeviceRecord, leases: Mapping[str, Lease]) -> Json:
+    """A device and who holds it."""
+    device = record.device
+    return {
+        "uuid": device.uuid,
+        "name": device.name,
+        "memory_bytes": device.memory_bytes,
+        "simulated": device.simulated,
+        "state": record.state.value,
+        "reason": record.reason,
+        "cordon": record.cordon.value,
+        "cordon_reason": record.cordon_reason,
+        "slots": device.slots,
+        "shared": device.shared,
+        "pool": device.pool,
+        "parent": device.parent or None,
+        "numa_node": device.numa_node,
+        "links": [
+            {"uuid": uuid, "link": _level(score).name.lower(), "score": score}
+            for uuid, score in device.links
+        ],
+        "leases": [
+            {
+                "id": lease.id,
+                "user": lease.user,
+                "server": lease.server,
+                "state": lease.state.value,
+                "expires_at": iso(lease.expires_at),
+                "idle_since": iso(lease.idle_since),
+                "reclaim_at": iso(lease.reclaim_at),
+            }
+            for lease in (leases[each] for each in record.lease_ids if each in leases)
+        ],
+    }
+
+
+def _level(score: int) -> Link:
+    return max((level for level in Link if level <= score), default=Link.OTHER_SOCKET)
+
+
+async def devices_view(service: Service) -> list[Json]:
+    """All devices ever seen."""
+    snapshot = await asyncio.to_thread(service.ledger.snapshot, service.now())
+    by_id = {lease.id: lease for lease in snapshot.leases}
+    return [device_view(record, by_id) for record in snapshot.devices]
+
+
+async def queue_view(service: Service) -> list[Json]:
+    """Who waits, first to be served first."""
+    snapshot = await asyncio.to_thread(service.ledger.snapshot, service.now())
+    return await asyncio.to_thread(_queue, snapshot)
+
+
+def _queue(snapshot: Snapshot) -> list[Json]:
+    line = line_up(snapshot)
+    reservations = decide(snapshot).reservations
+    placed = {place.entry.sequence for place in line}
+    passed_over = [each for each in snapshot.queue if each.sequence not in placed]
+    rows: list[Json] = []
+    for place, entry in [
+        *((place, place.entry) for place in line),
+        *((None, entry) for entry in passed_over),
+    ]:
+        reservation = reservations.get((entry.request.user, entry.request.server))
+        rows.append(
+            {
+                **place_view(place, len(line), entry),
+                **_wish(entry, snapshot),
+                "reserved": list(reservation.device_uuids) if reservation is not None else [],
+            }
+        )
+    return rows
+
+
+def _wish(entry: QueueEntry, snapshot: Snapshot) -> Json:
+    request = entry.request
+    return {
+        "user": request.user,
+        "server": request.server,
+        "model": request.model,
+        "min_memory_bytes": request.min_memory_bytes,
+        "share": request.share,
+        "priority": request.priority,
+        "groups": list(request.groups),
+        "interrupted": bool(snapshot.run) and entry.waiter != snapshot.run,
+    }
+
+
+def lease_view(lease: Lease) -> Json:
+    """A lease for those who may see all."""
+    return {
+        "id": lease.id,
+        "user": lease.user,
+        "server": lease.server,
+        "state": lease.state.value,
+        "devices": list(lease.device_uuids),
+        "shared": lease.shared,
+        "groups": list(lease.groups),
+        "granted_at": lease.granted_at.isoformat(),
+        "expires_at": iso(lease.expires_at),
+        "extensions": lease.extensions,
+        "ended_at": iso(lease.ended_at),
+        "end_reason": lease.end_reason,
+        "container_id": lease.container_id,
+    }
+
+
+def ended_page(
+    ledger: Ledger, limit: int, before: datetime | None
+) -> tuple[list[Lease], datetime | None]:
+    """The latest leases that ended, and from where the next page goes on (None: this is the last).
+
+    Those that ended in the same moment stay on one page, so that none is left out.
+    """
+    found: Collection[Lease] = ledger.ended_leases(limit + TIES, before)
+    page: list[Lease] = []
+    for lease in found:
+        if len(page) >= limit and lease.ended_at != page[-1].ended_at:
+            return page, page[-1].ended_at
+        page.append(lease)
+    return page, None

@@ -1,0 +1,170 @@
+"""REST for those who look after the devices: all devices, leases, the line, usage, maintenance.
+
+Guarantees: needs the scope for all, without a filter; a list is limited, and says how to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+
+from ..errors import BadRequest, NotFound
+from ..i18n import _
+from ..models import Cordon
+from ..scopes import DEVICES_MANAGE, DEVICES_READ, LEASES_READ
+from .admin_views import device_view, devices_view, ended_page, lease_view, queue_view
+from .api_base import MOST_ROWS, SOME_ROWS, ApiHandler, text, whole
+from .auth import requires
+from .lease_views import iso
+from .report import DIMENSIONS, as_csv, summed
+
+MOST_MINUTES = 7 * 24 * 60  # of a drain
+LONGEST_REASON = 200
+DAYS = 7  # of a report whose beginning is not given
+
+_log = logging.getLogger(__name__)
+
+
+class DevicesHandler(ApiHandler):
+    @requires(DEVICES_READ)
+    async def get(self) -> None:
+        self.answer({"devices": await devices_view(self.service)})
+
+
+class DeviceChanger(ApiHandler):
+    """Base: an admin's word about a device, and what it is then."""
+
+    async def set_cordon(self, uuid: str, cordon: Cordon, reason: str) -> None:
+        """Raises NotFound, LedgerUnavailable."""
+        try:
+            await asyncio.to_thread(
+                self.service.ledger.cordon,
+                uuid,
+                cordon,
+                reason,
+                self.service.now(),
+                actor=self.caller.name,
+            )
+        except NotFound as error:
+            raise NotFound(_("There is no such device.")) from error
+        _log.info("%s: device %s is %s", self.caller.name, uuid, cordon.value or "not cordoned")
+        await self.answer_device(uuid)
+
+    async def answer_device(self, uuid: str) -> None:
+        """The device as it is now."""
+        snapshot = await asyncio.to_thread(self.service.ledger.snapshot, self.service.now())
+        by_id = {lease.id: lease for lease in snapshot.leases}
+        for record in snapshot.devices:
+            if record.device.uuid == uuid:
+                self.answer({"device": device_view(record, by_id)})
+                return
+        raise NotFound(_("There is no such device."))
+
+
+class CordonHandler(DeviceChanger):
+    @requires(DEVICES_MANAGE)
+    async def post(self, device_id: str) -> None:
+        given = self.body({}, {"reason": text(LONGEST_REASON)})
+        await self.set_cordon(device_id, Cordon.CORDONED, given.get("reason", ""))
+
+
+class UncordonHandler(DeviceChanger):
+    @requires(DEVICES_MANAGE)
+    async def post(self, device_id: str) -> None:
+        self.empty_body()
+        await self.set_cordon(device_id, Cordon.NONE, "")
+
+
+class DrainHandler(DeviceChanger):
+    @requires(DEVICES_MANAGE)
+    async def post(self, device_id: str) -> None:
+        given = self.body({"minutes": whole(0, MOST_MINUTES)}, {"reason": text(LONGEST_REASON)})
+        now = self.service.now()
+        try:
+            leases = await asyncio.to_thread(
+                self.service.ledger.drain,
+                device_id,
+                now + timedelta(minutes=given["minutes"]),
+                given.get("reason", ""),
+                now,
+                actor=self.caller.name,
+            )
+        except NotFound as error:
+            raise NotFound(_("There is no such device.")) from error
+        _log.info("%s drains device %s of %d leases", self.caller.name, device_id, len(leases))
+        await self.answer_device(device_id)
+
+
+class LeasesHandler(ApiHandler):
+    query = frozenset({"include_ended", "limit", "before"})
+
+    @requires(LEASES_READ)
+    async def get(self) -> None:
+        flag = self.flag_argument("include_ended")
+        limit = self.whole_argument("limit", SOME_ROWS, 1, MOST_ROWS)
+        before = self.time_argument("before")
+        ledger = self.service.ledger
+        if before is None and not flag:
+            live = await asyncio.to_thread(ledger.leases)
+            self.answer({"leases": [lease_view(each) for each in live], "next": None})
+            return
+        live = () if before is not None else await asyncio.to_thread(ledger.leases)
+        page, following = await asyncio.to_thread(ended_page, ledger, limit, before)
+        self.answer(
+            {
+                "leases": [lease_view(each) for each in (*reversed(live), *page)],
+                "next": iso(following),
+            }
+        )
+
+
+class QueueHandler(ApiHandler):
+    @requires(LEASES_READ)
+    async def get(self) -> None:
+        self.answer({"queue": await queue_view(self.service)})
+
+
+class UsageHandler(ApiHandler):
+    query = frozenset({"since", "until", "by", "format"})
+
+    @requires(LEASES_READ)
+    async def get(self) -> None:
+        now = self.service.now()
+        until = self.day_argument("until", now.date())
+        since = self.day_argument(
+            "since", max(until, until.min + timedelta(DAYS)) - timedelta(DAYS - 1)
+        )
+        by = list(dict.fromkeys(self.get_query_argument("by", "user").split(",")))
+        if not set(by) <= set(DIMENSIONS):
+            raise BadRequest(
+                _("by must name some of {names}, with commas between them.").format(
+                    names=", ".join(DIMENSIONS)
+                )
+            )
+        form = self.get_query_argument("format", "json")
+        if form not in ("json", "csv"):
+            raise BadRequest(_("format must be json or csv."))
+        found = await asyncio.to_thread(self.service.ledger.usage, since, until, now)
+        rows = await asyncio.to_thread(summed, found, by)
+        if form == "csv":
+            self.set_header("Content-Type", "text/csv; charset=utf-8")
+            self.set_header(
+                "Content-Disposition", f'attachment; filename="usage-{since}-{until}.csv"'
+            )
+            self.finish(as_csv(rows, by))
+            return
+        self.answer(
+            {"since": since.isoformat(), "until": until.isoformat(), "by": by, "usage": rows}
+        )
+
+
+ROUTES: list[tuple[str, type[ApiHandler]]] = [
+    (r"api/devices", DevicesHandler),
+    (r"api/devices/(?P<device_id>[^/]+)/cordon", CordonHandler),
+    (r"api/devices/(?P<device_id>[^/]+)/drain", DrainHandler),
+    (r"api/devices/(?P<device_id>[^/]+)/uncordon", UncordonHandler),
+    (r"api/leases", LeasesHandler),
+    (r"api/queue", QueueHandler),
+    (r"api/usage", UsageHandler),
+]

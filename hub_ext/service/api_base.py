@@ -1,0 +1,170 @@
+"""What all REST handlers share: JSON answers, strict queries and strict bodies.
+
+Guarantees: an answer is JSON (or the CSV that was asked for); an error is {"status", "message"};
+a query argument or a field of a body that is not known is refused, since it is a typo; so is a
+value of another type, in words that say what is allowed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from typing import Any
+
+from tornado.web import HTTPError
+
+from ..errors import BadRequest
+from ..i18n import _
+from .handlers import ServiceHandler
+
+MOST_ROWS = 1000
+SOME_ROWS = 100
+
+Check = Callable[[str, object], Any]  # field's name, its value -> the value; raises BadRequest
+
+
+class ApiHandler(ServiceHandler):
+    """Base of REST handlers. A query argument that is not in `query` is refused: it is a typo."""
+
+    query: frozenset[str] = frozenset()
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        unknown = set(self.request.query_arguments) - self.query - {"_xsrf"}
+        if unknown:
+            raise BadRequest(
+                _("This address knows no query argument but: {names}.").format(
+                    names=", ".join(sorted(self.query)) or "-"
+                )
+            )
+
+    def refuse_unknown(self) -> None:
+        raise HTTPError(401)
+
+    def show_error(self, status: int, message: str) -> None:
+        if status == 401:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self.answer({"status": status, "message": message})
+
+    def answer(self, value: Mapping[str, Any], status: int | None = None) -> None:
+        """Finish with a JSON object."""
+        if status is not None:
+            self.set_status(status)
+        self.set_header("Content-Type", "application/json; charset=utf-8")
+        self.finish(json.dumps(value, ensure_ascii=False))
+
+    # -- bodies
+
+    def empty_body(self) -> None:
+        """Accept no body or {}. Raises BadRequest."""
+        if self.request.body and self._json() != {}:
+            raise BadRequest(_("The body must be empty or {}: there is nothing to set."))
+
+    def body(self, required: Mapping[str, Check], optional: Mapping[str, Check]) -> dict[str, Any]:
+        """The fields of a JSON object, checked. Raises BadRequest for anything else."""
+        value = self._json() if self.request.body else {}
+        known = {**required, **optional}
+        if not isinstance(value, dict) or not set(required) <= set(value) <= set(known):
+            raise BadRequest(
+                _(
+                    "The body must be a JSON object. Its fields: {required}; optional: {optional}."
+                ).format(required=", ".join(required) or "-", optional=", ".join(optional) or "-")
+            )
+        return {name: known[name](name, value[name]) for name in value}
+
+    def _json(self) -> object:
+        try:
+            value: object = json.loads(self.request.body)
+        except (ValueError, RecursionError):
+            return None
+        return value
+
+    # -- queries
+
+    def whole_argument(self, name: str, default: int, least: int, most: int) -> int:
+        """A whole number of the query. Raises BadRequest."""
+        given = self.get_query_argument(name, None)
+        if given is None:
+            return default
+        if not given.isascii() or not given.isdigit() or not least <= int(given[:12]) <= most:
+            raise BadRequest(
+                _("{name} must be a whole number from {least} to {most}.").format(
+                    name=name, least=least, most=most
+                )
+            )
+        return int(given)
+
+    def flag_argument(self, name: str) -> bool:
+        """0 or 1 in the query, by default 0. Raises BadRequest."""
+        flag = self.get_query_argument(name, "0")
+        if flag not in ("0", "1"):
+            raise BadRequest(_("{name} must be 0 or 1.").format(name=name))
+        return flag == "1"
+
+    def time_argument(self, name: str) -> datetime | None:
+        """A time of the query, with its offset from UTC. Raises BadRequest."""
+        given = self.get_query_argument(name, None)
+        if given is None:
+            return None
+        try:
+            # a plus sign that was not escaped is a blank
+            found = datetime.fromisoformat(given.replace(" ", "+"))
+            if found.tzinfo is not None:
+                return found.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        raise BadRequest(
+            _("{name} must be a time with its offset, such as 2026-01-31T12:00:00Z.").format(
+                name=name
+            )
+        )
+
+    def day_argument(self, name: str, default: date) -> date:
+        """A day of the query. Raises BadRequest."""
+        given = self.get_query_argument(name, None)
+        if given is None:
+            return default
+        try:
+            return date.fromisoformat(given)
+        except ValueError as error:
+            raise BadRequest(
+                _("{name} must be a day, such as 2026-01-31.").format(name=name)
+            ) from error
+
+
+def whole(least: int, most: int) -> Check:
+    """Checks a whole number."""
+
+    def check(name: str, value: object) -> int:
+        # 5.0 is a whole number in JSON; True is none, though Python counts with it
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise BadRequest(
+                _("{name} must be a whole number from {least} to {most}.").format(
+                    name=name, least=least, most=most
+                )
+            )
+        return value
+
+    return check
+
+
+def text(longest: int) -> Check:
+    """Checks a text of one line; blanks around it are dropped."""
+
+    def check(name: str, value: object) -> str:
+        if not isinstance(value, str) or len(value) > longest or not _is_one_line(value.strip()):
+            raise BadRequest(
+                _("{name} must be a text of one line and at most {longest} characters.").format(
+                    name=name, longest=longest
+                )
+            )
+        return value.strip()
+
+    return check
+
+
+def _is_one_line(value: str) -> bool:
+    return not value or value.isprintable()

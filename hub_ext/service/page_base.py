@@ -1,0 +1,109 @@
+"""What all pages share: templates, languages, the frame around the content.
+
+Guarantees: a page shows what REST would tell the same visitor, in their language; nothing of it
+runs or loads from elsewhere.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import jinja2
+
+from .. import __version__
+from ..i18n import LANGUAGES, _, ngettext
+from ..scopes import DEVICES_READ, LEASES_READ
+from .handlers import LANGUAGE_COOKIE, ServiceHandler
+from .views import server_path
+
+HERE = Path(__file__).parent
+
+
+def make_templates() -> jinja2.Environment:
+    """The templates, with gettext in the language of the running request."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.install_gettext_callables(  # type: ignore[attr-defined]  # i18n adds it
+        gettext=_, ngettext=ngettext, newstyle=True
+    )
+    environment.filters["short_image"] = short_image
+    environment.filters["gibibytes"] = lambda size: f"{size / 2**30:.0f} GiB"
+    environment.filters["hours"] = hours
+    environment.filters["utc"] = utc
+    environment.filters["short_name"] = lambda uuid, names: names.get(uuid, uuid)
+    environment.globals["server_path"] = server_path
+    return environment
+
+
+def short_image(image: str) -> str:
+    """The first twelve digits of an image's digest or id; a name without one stays."""
+    name, separator, digest = image.rpartition("sha256:")
+    return digest[:12] if separator else image
+
+
+def hours(value: float) -> str:
+    """Device-hours as people read them: one digit after the point, none if it is zero."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def utc(moment: str) -> str:
+    """A time for those whose browser runs no script; others see their own clock's."""
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+class PageHandler(ServiceHandler):
+    """Base of pages."""
+
+    async def prepare(self) -> None:
+        await super().prepare()
+        chosen = self.get_query_argument("lang", "")
+        if not self._finished and chosen in LANGUAGES:
+            self.set_cookie(
+                LANGUAGE_COOKIE, chosen, path=self.service.prefix, expires_days=365, samesite="Lax"
+            )
+            rest = urlencode(self._query())
+            self.redirect(self.request.path + ("?" + rest if rest else ""))
+
+    def _query(self) -> list[tuple[str, str]]:
+        """The query without the choice of language."""
+        return [pair for pair in parse_qsl(self.request.query) if pair[0] != "lang"]
+
+    def refuse_unknown(self) -> None:
+        self.redirect(self.get_login_url())
+
+    def show(self, template: str, **values: Any) -> None:
+        """Render a template with what every page needs."""
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        service = self.service
+        caller = self.caller if self.current_user else None
+        self.finish(
+            self.settings["templates"]
+            .get_template(template)
+            .render(
+                prefix=service.prefix,
+                home_url=f"{service.hub_prefix}home",
+                language=self.language,
+                languages=LANGUAGES,
+                path=self.request.path,
+                query=urlencode([*self._query(), ("", "")]).removesuffix("="),
+                visitor=caller.name if caller else "",
+                sees_devices=bool(caller and caller.holds_for_all(DEVICES_READ)),
+                sees_leases=bool(caller and caller.holds_for_all(LEASES_READ)),
+                now=service.now().isoformat(),
+                xsrf_token=self.xsrf_token.decode() if caller else "",
+                version=__version__,
+                **values,
+            )
+        )
+
+    def show_error(self, status: int, message: str) -> None:
+        self.show("error.html", status=status, message=message)

@@ -1,0 +1,102 @@
+// Keeps the parts of a page that change (data-live, each with an id) up to date in place: the page
+// is fetched again in the background, and only a part that differs is exchanged. The focus stays
+// where it is; if what had it is gone, it goes to the part's heading. Times are shown by the
+// reader's clock, and what is left of them counts down.
+
+import { requestPage, wireButtons } from "./request.js";
+
+const language = document.documentElement.lang || "en";
+const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+const dayAndClock = new Intl.DateTimeFormat(language, {
+  month: "short",
+  day: "numeric",
+  hour: "2-digit",
+  minute: "2-digit",
+});
+const left = new Intl.RelativeTimeFormat(language, { numeric: "always" });
+const sources = new Map();
+let skew = 0; // of the reader's clock, in milliseconds
+
+function readClock(page) {
+  const server = Date.parse(page.querySelector("main")?.dataset.now ?? "");
+  if (!Number.isNaN(server)) skew = Date.now() - server;
+}
+
+function relative(milliseconds) {
+  const seconds = Math.round(milliseconds / 1000);
+  const size = Math.abs(seconds);
+  if (size < 120) return left.format(seconds, "second");
+  if (size < 2 * 3600) return left.format(Math.round(seconds / 60), "minute");
+  if (size < 48 * 3600) return left.format(Math.round(seconds / 3600), "hour");
+  return left.format(Math.round(seconds / 86400), "day");
+}
+
+function tick() {
+  const now = Date.now() - skew;
+  for (const place of document.querySelectorAll("time[data-left]")) {
+    const text = relative(Date.parse(place.dateTime) - now);
+    if (place.textContent !== text) place.textContent = text;
+  }
+}
+
+function localize(part) {
+  for (const place of part.querySelectorAll("time[data-clock]")) {
+    const moment = new Date(place.dateTime);
+    const near = Math.abs(moment - Date.now()) < 12 * 3600 * 1000;
+    place.textContent = (near ? clock : dayAndClock).format(moment);
+    place.title = moment.toLocaleString(language);
+  }
+}
+
+function exchange(part, fresh) {
+  const focused = part.contains(document.activeElement) ? document.activeElement : null;
+  const row = focused?.closest("[data-row]")?.id;
+  const scrolled = [...part.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
+  part.innerHTML = fresh;
+  localize(part);
+  [...part.querySelectorAll(".scroll")].forEach((each, i) => {
+    each.scrollLeft = scrolled[i] ?? 0;
+  });
+  if (!focused) return;
+  const again =
+    (focused.id && document.getElementById(focused.id)) ||
+    (row && document.getElementById(row)?.querySelector("button, a")) ||
+    part.querySelector("h2, [tabindex]");
+  if (again?.tagName === "H2") again.tabIndex = -1;
+  again?.focus({ preventScroll: true });
+}
+
+export async function refresh() {
+  const page = await requestPage(window.location.href);
+  if (!page) return;
+  readClock(page);
+  for (const part of document.querySelectorAll("[data-live]")) {
+    const fresh = page.getElementById(part.id)?.innerHTML;
+    if (fresh !== undefined && fresh !== sources.get(part.id)) {
+      sources.set(part.id, fresh);
+      exchange(part, fresh);
+    }
+  }
+  tick();
+}
+
+function keepFresh(milliseconds) {
+  setTimeout(async () => {
+    try {
+      if (!document.hidden) await refresh();
+    } catch {
+      // the service is away; the page stays as it is
+    }
+    keepFresh(milliseconds);
+  }, milliseconds);
+}
+
+readClock(document);
+for (const part of document.querySelectorAll("[data-live]")) {
+  sources.set(part.id, part.innerHTML);
+  localize(part);
+}
+wireButtons(refresh);
+tick();
+setInterval(tick, 1000);
+keepFresh(Number(document.querySelector("main").dataset.seconds || 4) * 1000);
