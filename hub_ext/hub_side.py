@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from .clean_ups import CleanUps
 from .engine import EngineClient
 from .errors import InventoryUnavailable
 from .fair_queue import Decision, Place, decide, line_up
@@ -59,6 +60,8 @@ class HubSide:
         self.hub_id = ledger.hub_id()
         self.line = Line(ledger)
         self.clean_ups: dict[Key, asyncio.Task[None]] = {}
+        self.written_clean_ups = CleanUps(ledger)
+        self.left_by_earlier = self.written_clean_ups.all()
         self.ulimits_refused = False  # this Engine may not raise limits (seen at a start)
         self._under_way: dict[Key, set[asyncio.Task[Any]]] = defaultdict(set)
 

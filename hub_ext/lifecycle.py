@@ -16,11 +16,13 @@ What this module guarantees:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from .clean_ups import CleanUp
 from .container_args import HUB_LABEL, LEASE_LABEL
 from .engine import ContainerState, Presence, PullProgress
 from .errors import (
@@ -29,6 +31,7 @@ from .errors import (
     EngineUnavailable,
     GpucampError,
     NameTaken,
+    NotFound,
     QueueTimeout,
 )
 from .fair_queue import Place, grant
@@ -85,6 +88,7 @@ class Lifecycle:
             _log.warning("Removing container %s, left by an earlier start", self._name)
             await self._do(self.side.engine.remove(state.id))
         await self._release("left by an earlier start")
+        await self._ledger(self.side.written_clean_ups.drop, self._key)
         self._may_exist = False
 
     async def acquire(
@@ -275,6 +279,36 @@ class Lifecycle:
             if earlier is not None:
                 earlier.cancel()
             self.side.clean_ups[self._key] = asyncio.ensure_future(self._keep_trying(reason))
+            await self._write_down(reason)
+
+    def resume(self, left: CleanUp) -> None:
+        """Go on in the background with what an earlier process of the hub could not clean up."""
+        self.side.clean_ups[self._key] = asyncio.ensure_future(self._finish(left))
+
+    async def _finish(self, left: CleanUp) -> None:
+        lease = None
+        while lease is None:
+            try:
+                lease = await asyncio.to_thread(self.side.ledger.lease, left.lease_id)
+            except NotFound:
+                break
+            except GpucampError:
+                await asyncio.sleep(RETRY_CLEAN_UP)
+        if lease is None or lease.state is LeaseState.ENDED:
+            await self._ledger(self.side.written_clean_ups.drop, self._key)
+            self.side.clean_ups.pop(self._key, None)
+            return
+        self.lease = lease
+        await self._keep_trying(left.reason)
+
+    async def _write_down(self, reason: str) -> None:
+        try:
+            lease = await asyncio.to_thread(self.side.ledger.lease_of, *self._key)
+            if lease is not None:
+                left = CleanUp(self._user, self._server, self._name, lease.id, reason)
+                await self._ledger(self.side.written_clean_ups.add, left)
+        except GpucampError as error:
+            _log.warning("A restarted hub will not know of the clean-up: %s", error)
 
     async def _tear_down(self, reason: str) -> None:
         await self.side.settled(self._key)
@@ -294,6 +328,8 @@ class Lifecycle:
                 _log.warning("The clean-up after %s goes on: %s", self._key, error)
             else:
                 self.side.clean_ups.pop(self._key, None)
+                with contextlib.suppress(GpucampError):
+                    await self._ledger(self.side.written_clean_ups.drop, self._key)
                 return
 
     async def _remove_container(self) -> None:
@@ -304,7 +340,9 @@ class Lifecycle:
         state = await self.state()
         if state.presence is Presence.UNKNOWN:
             raise EngineUnavailable(state.error)
-        if state.presence is not Presence.GONE:
+        # a name is taken by one container: if that is of another lease, this one's is gone
+        ours = self.lease is None or state.labels.get(LEASE_LABEL, self.lease.id) == self.lease.id
+        if state.presence is not Presence.GONE and ours:
             await self._do(self.side.engine.remove(state.id, within=REMOVE_WITHIN))
         self._may_exist = False
 
@@ -348,3 +386,11 @@ class Lifecycle:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def resume_clean_ups(side: HubSide) -> None:
+    """Go on with all that an earlier process of the hub left; call it on the event loop."""
+    left, side.left_by_earlier = side.left_by_earlier, ()
+    for each in left:
+        if each.key not in side.clean_ups:
+            Lifecycle(side, each.user, each.server, each.container).resume(each)

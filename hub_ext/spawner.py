@@ -30,7 +30,7 @@ from .errors import EngineRefused, GpucampError
 from .hub_side import HubSide, open_hub_side, opened_hub_side
 from .i18n import _
 from .inventory import scan
-from .lifecycle import Lifecycle
+from .lifecycle import Lifecycle, resume_clean_ups
 from .models import Device, Lease, Request
 from .options import user_options_of
 from .progress import Progress
@@ -370,9 +370,11 @@ class GPUDockerSpawner(DockerSpawner):
         if side is not None:
             side.claim.require()
             return side
-        return await asyncio.to_thread(
+        side = await asyncio.to_thread(
             open_hub_side, self.ledger_url, self._make_engine, self._find_devices
         )
+        resume_clean_ups(side)
+        return side
 
     def _make_engine(self) -> EngineClient:
         return EngineClient(threads=self.engine_threads, timeout=self.engine_timeout)
