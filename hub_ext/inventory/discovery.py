@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -34,8 +35,11 @@ class Inventory(Protocol):
         """The devices now; blocks for seconds at most. Raises InventoryUnavailable."""
         ...
 
-    def events(self) -> tuple[XidEvent, ...]:
-        """XIDs since the last call; the first call begins to watch for them."""
+    def events(self, leave: Collection[str] = ()) -> tuple[XidEvent, ...]:
+        """XIDs since the last call; the first call begins to watch for them.
+
+        The devices of these UUIDs are left alone, as far as that is possible.
+        """
         ...
 
     @property
@@ -61,7 +65,7 @@ class PracticeInventory:
         """All of them that are not missing."""
         return self._state.apply(self._devices)
 
-    def events(self) -> tuple[XidEvent, ...]:
+    def events(self, leave: Collection[str] = ()) -> tuple[XidEvent, ...]:
         """What the state says."""
         return self._state.events()
 
@@ -99,9 +103,9 @@ class DetectedInventory:
             return found
         return self._simulate()
 
-    def events(self) -> tuple[XidEvent, ...]:
+    def events(self, leave: Collection[str] = ()) -> tuple[XidEvent, ...]:
         """Those of the inventory that answered last; without a card NVML is not watched."""
-        return (self._practice if self._simulating else self._nvml).events()
+        return (self._practice if self._simulating else self._nvml).events(leave)
 
     @property
     def trouble(self) -> str:

@@ -14,7 +14,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,7 +67,7 @@ class NvmlInventory:
         self._digest = ""
         self._links: dict[str, tuple[tuple[str, int], ...]] = {}
         self._xids = xids or XidWatcher()
-        self._watched: frozenset[str] = frozenset()
+        self._seen: list[SeenCard] = []
 
     def scan(self) -> tuple[Device, ...]:
         """GPUs and MIG instances in NVML's order, unhealthy ones included.
@@ -89,11 +89,8 @@ class NvmlInventory:
                     for uuid, peers in answer["links"].items()
                 }
             self._digest = answer["known"]
-            seen = [self._seen(card) for card in answer["cards"]]
-            devices, unknown = self._cards.complete(seen)
-            self._watched = frozenset(
-                device.parent or device.uuid for card in seen for device in card.devices
-            )
+            self._seen = [self._card(card) for card in answer["cards"]]
+            devices, unknown = self._cards.complete(self._seen)
             if unknown != self._unknown:
                 self._unknown = unknown
                 for line in unknown:
@@ -102,10 +99,20 @@ class NvmlInventory:
                     )
             return devices
 
-    def events(self) -> tuple[XidEvent, ...]:
-        """XIDs since the last call; the first call begins to watch for them. Never blocks long."""
+    def events(self, leave: Collection[str] = ()) -> tuple[XidEvent, ...]:
+        """XIDs since the last call; the first call begins to watch for them. Never blocks long.
+
+        Cards all of whose devices are in `leave` are not kept open.
+        """
+        watched: set[str] = set()
+        left: set[int] = set()
+        for card in self._seen:
+            if card.devices and all(device.uuid in leave for device in card.devices):
+                left.add(card.index)
+            else:
+                watched.update(device.parent or device.uuid for device in card.devices)
+        self._xids.expect(watched, left)
         self._xids.start()
-        self._xids.expect(self._watched)
         return self._xids.events()
 
     @property
@@ -117,7 +124,7 @@ class NvmlInventory:
         """End what watches for XIDs."""
         self._xids.close()
 
-    def _seen(self, card: dict[str, Any]) -> SeenCard:
+    def _card(self, card: dict[str, Any]) -> SeenCard:
         devices = (Device(**fields) for fields in card["devices"])
         return SeenCard(
             card["index"],

@@ -8,7 +8,7 @@ error.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from ..health import (
@@ -24,7 +24,7 @@ from ..health import (
     note,
     to_text,
 )
-from ..models import Device
+from ..models import Cordon, Device, DeviceRecord
 from .discovery import Inventory
 from .memory import Memory
 
@@ -42,12 +42,16 @@ class DeviceWatch:
         memory: Memory,
         *,
         quarantine: timedelta = QUARANTINE,
+        leave: Callable[[], Collection[str]] = frozenset,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`quarantine` is how long a device stays out after its last fatal XID."""
+        """`quarantine` is how long a device stays out after its last fatal XID; `leave` gives the
+        UUIDs of devices that an admin works on: who watches a card for XIDs keeps it from a reset.
+        """
         self._inventory = inventory
         self._memory = memory
         self._quarantine = quarantine
+        self._leave = leave
         self._now = now
         self._faults: dict[str, XidFault] | None = None  # None: not recalled yet
         self._kept = ""
@@ -60,7 +64,7 @@ class DeviceWatch:
         devices = self._inventory.scan()
         if self._faults is None:
             self._kept, self._faults = _recalled(self._memory)
-        events = self._inventory.events()
+        events = self._inventory.events(self._leave())
         for event in events:
             _report(event)
         now = self._now()
@@ -79,6 +83,15 @@ class DeviceWatch:
     def close(self) -> None:
         """End what watches for XIDs; returns within seconds."""
         self._inventory.close()
+
+
+def out_of_use(records: Iterable[DeviceRecord]) -> frozenset[str]:
+    """The UUIDs of devices that an admin took out and nobody holds."""
+    return frozenset(
+        record.device.uuid
+        for record in records
+        if record.cordon is not Cordon.NONE and not record.lease_ids
+    )
 
 
 def with_known_faults(

@@ -8,17 +8,21 @@ One JSON object per line:
 - {} at least every WAIT_SECONDS, which tells that it is alive;
 - last {"error": NVML's code, "text": ...} if NVML cannot be used any more. Exit status 1.
 
+`--leave=1,3` names indices of cards that it must not open, so that an admin can reset them.
+
 It ends when its standard input does, so also when its parent was killed.
 """
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import json
 import os
 import sys
 import threading
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,15 +35,18 @@ _TYPES = pynvml.nvmlEventTypeXidCriticalError | pynvml.nvmlEventTypeDoubleBitEcc
 
 def main() -> None:
     """Watch until the standard input ends, or NVML does."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--leave", default="", help="indices of cards that are not to be opened")
+    leave = [int(index) for index in parser.parse_args().leave.split(",") if index]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        watch()
+        watch(leave)
     except pynvml.NVMLError as error:
         _tell({"error": error.value, "text": str(error)})
         sys.exit(1)
 
 
-def watch() -> None:
+def watch(leave: Collection[int]) -> None:
     """Raises NVMLError if it cannot go on."""
     pynvml.nvmlInit()
     event_set = pynvml.nvmlEventSetCreate()
@@ -47,6 +54,8 @@ def watch() -> None:
     deaf: dict[str, str] = {}
     silent: list[str] = []
     for index in range(pynvml.nvmlDeviceGetCount()):
+        if index in leave:
+            continue
         try:
             card = pynvml.nvmlDeviceGetHandleByIndex(index)
             uuid = _text(pynvml.nvmlDeviceGetUUID(card))

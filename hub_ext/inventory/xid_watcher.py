@@ -50,6 +50,7 @@ class XidWatcher:
         self._events: deque[XidEvent] = deque(maxlen=_MOST_EVENTS)
         self._told: frozenset[str] | None = None  # the cards that the running watch knows
         self._asked_for: frozenset[str] = frozenset()
+        self._leave: frozenset[int] = frozenset()
         self._trouble = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
@@ -81,14 +82,19 @@ class XidWatcher:
         """Why XIDs are not seen now, or ""."""
         return self._trouble
 
-    def expect(self, cards: Collection[str]) -> None:
-        """Have these cards watched: a watch that began without one of them begins anew."""
-        wanted = frozenset(cards)
+    def expect(self, cards: Collection[str], leave: Collection[int] = ()) -> None:
+        """Have these cards watched, and those of the indices `leave` not even opened.
+
+        A watch that began otherwise begins anew.
+        """
+        wanted, left = frozenset(cards), frozenset(leave)
         with self._lock:
-            if self._told is None or wanted <= self._told or wanted == self._asked_for:
+            known = self._told is None or wanted <= self._told or wanted == self._asked_for
+            if known and left == self._leave:
                 return
             self._asked_for = wanted  # once for each set of cards, whatever the watch makes of it
-        _log.info("There are other cards than before: watching for XIDs anew.")
+            self._leave = left
+        _log.info("There are other cards to watch than before: watching for XIDs anew.")
         self._kill()
 
     # -- in the thread
@@ -110,9 +116,11 @@ class XidWatcher:
 
     def _watch(self) -> str:
         """Run the program once, until it ends; why it ended."""
+        with self._lock:
+            leave = ",".join(map(str, sorted(self._leave)))
         try:
             process = subprocess.Popen(  # noqa: S603 - our own program
-                self._program,
+                (*self._program, f"--leave={leave}"),
                 stdin=subprocess.PIPE,  # its end is the sign to end
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

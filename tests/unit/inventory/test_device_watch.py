@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from hub_ext.errors import InventoryUnavailable, LedgerUnavailable
 from hub_ext.health import QUARANTINE, XidEvent
-from hub_ext.inventory import DeviceWatch, discover, practice_devices, with_known_faults
+from hub_ext.inventory import (
+    DeviceWatch,
+    discover,
+    out_of_use,
+    practice_devices,
+    with_known_faults,
+)
 from hub_ext.inventory.discovery import DetectedInventory, PracticeInventory
 from hub_ext.inventory.nvml import NoDriver
 from hub_ext.inventory.xid_watcher import XidWatcher
-from hub_ext.models import Device
+from hub_ext.models import Cordon, Device, DeviceRecord, DeviceState
 
 START = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 DEVICES = practice_devices(2)
@@ -57,7 +63,8 @@ class Told:
             raise self.devices
         return self.devices
 
-    def events(self) -> tuple[XidEvent, ...]:
+    def events(self, leave: Collection[str] = ()) -> tuple[XidEvent, ...]:
+        self.left = leave
         events, self.new = tuple(self.new), []
         return events
 
@@ -198,6 +205,22 @@ def test_a_recorded_remap_is_advice_only(world):
     assert "xids" not in memory
 
 
+def test_devices_that_an_admin_works_on_are_left_alone(world):
+    inventory, memory, clock, _ = world
+
+    def record(device: Device, *leases: str, cordon: Cordon = Cordon.CORDONED) -> DeviceRecord:
+        return DeviceRecord(device, DeviceState.HEALTHY, START, lease_ids=leases, cordon=cordon)
+
+    records = [
+        record(DEVICES[0]),
+        record(DEVICES[1], "held", cordon=Cordon.DRAINING),
+        record(Device("GPU-in-use", "A card", 1), cordon=Cordon.NONE),
+    ]
+    watch = DeviceWatch(inventory, memory, now=clock, leave=lambda: out_of_use(records))
+    watch.scan()
+    assert inventory.left == {FIRST}
+
+
 def test_closing_ends_what_watches(world):
     inventory, _, _, make = world
     make().close()
@@ -277,6 +300,24 @@ def test_a_card_falls_off_the_bus_and_comes_back(real, practice_file):
     assert set(states(restarted).values()) == {True}
 
 
+def test_a_card_is_not_kept_open_while_an_admin_works_on_it(nvml, practice_file):
+    cards = [{"uuid": "GPU-a"}, MIG]
+    practice_file(*cards)
+    xids, leave = XidWatcher(pauses=[0.1]), {"MIG-1"}
+    inventory = nvml(practice_file.path, xids=xids)
+    watch = DeviceWatch(inventory, Memo(), leave=lambda: leave)
+    watch.scan()
+    until(lambda: xids._told)
+    assert xids._told == {"GPU-a", "GPU-m"}, "somebody may use the other instance"
+    leave.add("MIG-2")
+    until(lambda: watch.scan() and xids._told == {"GPU-a"})
+    practice_file(*cards, events=[{"uuid": "GPU-m", "xid": 79}, {"uuid": "GPU-a", "xid": 62}])
+    until(lambda: set(states(watch).values()) == {True, False})
+    assert states(watch) == {"GPU-a": False, "MIG-1": True, "MIG-2": True}
+    leave.clear()
+    until(lambda: watch.scan() and xids._told == {"GPU-a", "GPU-m"})
+
+
 def test_the_watch_tells_why_xids_are_not_seen(real, practice_file):
     practice_file({"uuid": "GPU-a"}, faults={"nvmlEventSetCreate": 999})
     watch, _ = real(Memo(), Clock())
@@ -290,7 +331,7 @@ def test_the_watch_tells_why_xids_are_not_seen(real, practice_file):
 
 def test_a_host_without_a_card_does_not_watch_nvml(tmp_path):
     class NoCard(Told):
-        def events(self) -> tuple[XidEvent, ...]:
+        def events(self, leave: Collection[str] = ()) -> tuple[XidEvent, ...]:
             raise AssertionError("nothing is to be watched")
 
     nvml = NoCard()
