@@ -38,7 +38,7 @@ from traitlets.config import Application, catch_config_error
 from .. import __version__
 from ..engine import EngineClient
 from ..errors import LedgerUnavailable
-from ..inventory import DeviceWatch, discover
+from ..inventory import DeviceWatch, discover, out_of_use
 from ..ledger import Ledger
 from ..volumes import PREFIX
 from . import api, page_base, pages
@@ -400,6 +400,7 @@ class GpucampService(Application):
                 discover(self.practice_devices, memory=ledger),
                 ledger,
                 quarantine=timedelta(seconds=self.xid_quarantine),
+                leave=lambda: out_of_use(ledger.devices()),
             )
         watch = self._watch
         monitor = Monitor(
