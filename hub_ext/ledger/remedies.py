@@ -17,16 +17,18 @@ _TOO_MANY = (
     "End other clients, or raise max_connections: the hub and the service take up to 15 each."
 )
 
+_ONLY_READS = (
+    "This server only reads: it is a replica, or set to be read-only. Give the address of the "
+    "primary in GPUCAMP_LEDGER_URL."
+)
+
 # signs in what the database says, most telling first
 _REMEDIES = (
     ("disk is full", "Free some space there; nothing was leased, and nothing is lost."),
     ("no space left", "Free some space on the database's disk; nothing was leased or lost."),
     ("disk i/o", "Look at the disk (dmesg), then start the hub again."),
-    (
-        "read-only transaction",
-        "This server only reads: it is a replica, or set to be read-only. Give the address of the "
-        "primary in GPUCAMP_LEDGER_URL.",
-    ),
+    ("read-only transaction", _ONLY_READS),
+    ("during recovery", _ONLY_READS),
     ("readonly", "Make the file and its folder writable for the user that runs the hub."),
     ("read-only", "Make the file and its folder writable for the user that runs the hub."),
     ("unable to open", "The folder must exist and be writable for the user that runs the hub."),

@@ -89,7 +89,10 @@ class PostgresCluster:
     # -- running
 
     def start(self, **settings: str) -> None:
-        """Start the server, and wait until it answers; `settings` are PostgreSQL's."""
+        """Start the server, and wait until it answers; `settings` are PostgreSQL's.
+
+        It ends with the thread that called this.
+        """
         options = [f"-c{name}={value}" for name, value in (_SETTINGS | settings).items()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -1,15 +1,20 @@
-"""Threads and processes that contend for devices: exactly as many leases as there are devices."""
+"""Threads and processes that contend for devices: exactly as many leases as there are devices.
+
+On each database, and also where a process is killed while it grants.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from ledger_databases import KINDS, new_database, new_ledger
 
 from hub_ext.errors import LedgerInUse
 from hub_ext.ledger import Ledger
@@ -24,15 +29,21 @@ def first_free(snapshot: Snapshot) -> Sequence[str] | None:
     return free[:1] or None
 
 
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The database that a test's ledger is kept in."""
+    return str(request.param)
+
+
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+def url(kind: str, tmp_path: Path) -> Iterator[str]:
+    with new_ledger(kind, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
 def ledger(url: str):
     opened = Ledger(url)
-    opened.migrate()
     opened.record_inventory(DEVICES, NOW)
     yield opened
     opened.close()
@@ -87,7 +98,7 @@ def test_twenty_starts_of_one_server_make_one_lease(ledger):
 def test_grants_and_ends_at_once_lose_no_device(ledger):
     def work(number: int) -> int:
         done = 0
-        for _ in range(12):
+        for _ in range(6):
             lease = ledger.acquire(Request(f"user-{number}", "", 1), first_free, NOW)
             if lease:
                 ledger.mark_running(lease.id, "c", NOW)
@@ -152,7 +163,56 @@ def test_two_processes_four_devices(ledger, url):
     assert len(ledger.queue()) == 16
 
 
-def test_two_hubs_one_claim_on_a_new_ledger(url):
-    """The tables are made by both at once, too."""
-    answers = in_processes(claim_in_process, url, [1, 2, 3])
-    assert sum(owner is not None for owner in answers) == 1
+def test_two_hubs_one_claim_on_a_new_ledger(kind, tmp_path):
+    """The tables are made by all of them at once, too."""
+    with new_database(kind, tmp_path) as url:
+        answers = in_processes(claim_in_process, url, [1, 2, 3])
+        assert sum(owner is not None for owner in answers) == 1
+
+
+def grant_for_ever(url: str, begun) -> None:
+    """Take a hold's place, and stay inside the transaction that grants."""
+    ledger = Ledger(url)
+
+    def choose(snapshot: Snapshot) -> Sequence[str]:
+        if not [lease for lease in snapshot.leases if lease.user == "ann"]:
+            begun.set()
+            time.sleep(600)
+        return []
+
+    ledger.acquire(Request("ann", "", 2), choose, NOW)
+
+
+def test_a_process_killed_while_it_grants_leaves_nothing_half_done(ledger, url):
+    """Its hold was replaced inside the transaction; what was begun must not be seen."""
+    held = ledger.acquire(Request("ann", "", 1), lambda s: ["GPU-0"], NOW)
+    ledger.hold(held.id, NOW + timedelta(hours=1), NOW)
+    ledger.mark_gone(held.id, NOW)
+    ledger.enqueue(Request("bob", "", 1), NOW)
+    before = (ledger.snapshot(NOW), ledger.audit_trail())
+    context = multiprocessing.get_context("spawn")
+    begun = context.Event()
+    process = context.Process(target=grant_for_ever, args=(url, begun))
+    process.start()
+    assert begun.wait(60)
+    assert ledger.snapshot(NOW) == before[0], "nobody sees what is not committed"
+    process.kill()
+    process.join(30)
+    assert (ledger.snapshot(NOW), ledger.audit_trail()) == before
+    lease = ledger.acquire(Request("bob", "", 1), first_free, NOW)
+    assert lease.device_uuids == ("GPU-1",), "and the lock died with the process"
+    check(ledger, 2)
+
+
+def test_a_stopped_process_does_not_keep_readers_waiting(ledger, url):
+    context = multiprocessing.get_context("spawn")
+    begun = context.Event()
+    process = context.Process(target=grant_for_ever, args=(url, begun))
+    process.start()
+    try:
+        assert begun.wait(60)
+        assert len(ledger.devices()) == len(DEVICES)
+        assert ledger.snapshot(NOW).queue == ()
+    finally:
+        process.kill()
+        process.join(30)

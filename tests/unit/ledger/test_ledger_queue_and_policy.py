@@ -6,6 +6,7 @@ import math
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import event
 
 from hub_ext.models import (
     EPOCH,
@@ -130,6 +131,25 @@ def test_a_snapshot_is_read_anew_after_each_change(ledger, ledger_url, open_ledg
     assert ledger.snapshot(now).leases == (lease,)
     other.set_policy(Policy(auto_extend=False))
     assert not ledger.snapshot(now).policy.auto_extend
+
+
+def test_looking_again_takes_two_queries(ledger, make_devices, now):
+    """Hundreds of waiting servers look twice a second: what did not change is not read again."""
+    ledger.record_inventory(make_devices(2), now)
+    ledger.enqueue(FULL, now)
+    ledger.snapshot(now)
+    asked = []
+
+    def note(_connection, _cursor, statement, *_rest):
+        asked.append(statement)
+
+    event.listen(ledger._database.engine, "before_cursor_execute", note)
+    ledger.snapshot(now)
+    assert len([statement for statement in asked if statement.startswith("SELECT")]) == 2, asked
+    asked.clear()
+    ledger.withdraw("ann", "two")
+    ledger.snapshot(now)
+    assert len([statement for statement in asked if statement.startswith("SELECT")]) > 2
 
 
 # -- notices
