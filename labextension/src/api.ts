@@ -15,6 +15,7 @@ import type {
   LaunchDefaults,
   LaunchPlan,
   LaunchRequest,
+  LeaseView,
   LogEvent,
   Report,
   ResetPreview,
@@ -28,6 +29,10 @@ const TURN_MS = 16;
 /** What the panels ask of the server; tests put another one in its place. */
 export interface IApi {
   status(signal?: AbortSignal): Promise<ServerStatus>;
+  lease(signal?: AbortSignal): Promise<LeaseView>;
+  extendLease(): Promise<LeaseView>;
+  keepLease(): Promise<LeaseView>;
+  readNotices(upTo: number): Promise<LeaseView>;
   examine(kernel: string, signal: AbortSignal): AsyncGenerator<ExaminationEvent>;
   lastReport(signal?: AbortSignal): Promise<Report>;
   ddpDefaults(signal?: AbortSignal): Promise<LaunchDefaults>;
@@ -53,6 +58,22 @@ export class Api implements IApi {
 
   status(signal?: AbortSignal): Promise<ServerStatus> {
     return this._json('status', { signal });
+  }
+
+  lease(signal?: AbortSignal): Promise<LeaseView> {
+    return this._json('lease', { signal });
+  }
+
+  extendLease(): Promise<LeaseView> {
+    return this._json('lease/extend', { method: 'POST', body: {} });
+  }
+
+  keepLease(): Promise<LeaseView> {
+    return this._json('lease/keep', { method: 'POST', body: {} });
+  }
+
+  readNotices(upTo: number): Promise<LeaseView> {
+    return this._json('notices/read', { method: 'POST', body: { up_to: upTo } });
   }
 
   examine(kernel: string, signal: AbortSignal): AsyncGenerator<ExaminationEvent> {

@@ -11,6 +11,7 @@ export const CommandIDs = {
   doctor: 'gpucamp:doctor',
   launchDdp: 'gpucamp:launch-ddp',
   openRun: 'gpucamp:open-run',
+  extendLease: 'gpucamp:extend-lease',
   resetEnvironment: 'gpucamp:reset-environment',
   undoReset: 'gpucamp:undo-reset'
 } as const;

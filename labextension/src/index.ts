@@ -1,7 +1,8 @@
 import { ddpPlugin } from './ddp/plugin';
 import { doctorPlugin } from './doctor/plugin';
 import { launcherPlugin } from './launcher';
+import { leasePlugin } from './lease/plugin';
 import { resetPlugin } from './reset/plugin';
 import { statusPlugin } from './status';
 
-export default [statusPlugin, doctorPlugin, ddpPlugin, resetPlugin, launcherPlugin];
+export default [leasePlugin, statusPlugin, doctorPlugin, ddpPlugin, resetPlugin, launcherPlugin];

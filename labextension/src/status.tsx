@@ -11,6 +11,10 @@ import { Api, type IApi } from './api';
 import { CommandIDs } from './commands';
 import { Button } from './components';
 import { gpuIcon } from './icons';
+import { DeviceHealth, LeaseDetails } from './lease/details';
+import type { LeaseModel } from './lease/model';
+import { ILease } from './lease/plugin';
+import { hasTrouble, leaseStatusText, timeOf, wallClock } from './lease/texts';
 import { bytesText, deviceUse, statusText, statusTooltip } from './statusText';
 import { TestId } from './testids';
 import type { ServerStatus } from './wire';
@@ -26,10 +30,13 @@ class StatusItem extends ReactWidget {
   constructor(
     private readonly api: IApi,
     private readonly commands: CommandRegistry,
-    private readonly trans: TranslationBundle
+    private readonly lease: LeaseModel | null,
+    private readonly trans: TranslationBundle,
+    private readonly language: string
   ) {
     super();
     this.addClass('gpucamp-StatusItem');
+    lease?.stateChanged.connect(this._redraw, this);
     this._poll = new Poll({
       name: 'gpucamp:status',
       frequency: { interval: FIRST_SECONDS * 1000, backoff: true, max: LONGEST_WAIT_MS },
@@ -50,6 +57,7 @@ class StatusItem extends ReactWidget {
   }
 
   override dispose(): void {
+    this.lease?.stateChanged.disconnect(this._redraw, this);
     this._poll.dispose();
     this._popup?.dispose();
     super.dispose();
@@ -64,19 +72,39 @@ class StatusItem extends ReactWidget {
       : status
         ? statusTooltip(status, trans)
         : '';
+    const about = this._aboutTheLease();
     return (
       <button
         type="button"
-        className="gpucamp-Status jp-mod-highlighted"
+        className={`gpucamp-Status jp-mod-highlighted ${about.attention ? 'gpucamp-mod-attention' : ''}`}
         data-testid={TestId.status}
         title={tooltip}
         aria-haspopup="dialog"
         onClick={() => this._open()}
       >
         <gpuIcon.react tag="span" className="gpucamp-Status-icon" aria-hidden="true" />
-        <span>{text}</span>
+        <span>{about.text === null ? text : `${text} · ${about.text}`}</span>
       </button>
     );
+  }
+
+  private _aboutTheLease(): { text: string | null; attention: boolean } {
+    const model = this.lease;
+    const lease = model?.lease;
+    if (!model || !lease) {
+      return { text: null, attention: false };
+    }
+    const reclaim = timeOf(lease.reclaim_at);
+    const at = reclaim === null ? null : wallClock(reclaim, model.now(), this.language);
+    return {
+      text: leaseStatusText(lease, model.left(), at, this.trans),
+      attention: model.isEnding || hasTrouble(lease)
+    };
+  }
+
+  private _redraw(): void {
+    this.update();
+    this._body?.update();
   }
 
   private async _ask(): Promise<void> {
@@ -87,8 +115,7 @@ class StatusItem extends ReactWidget {
       this._failed = true;
       throw error; // the poll backs off
     } finally {
-      this.update();
-      this._body?.update();
+      this._redraw();
     }
   }
 
@@ -107,7 +134,9 @@ class StatusItem extends ReactWidget {
         popup.dispose();
         void this.commands.execute(CommandIDs.doctor);
       },
-      this.trans
+      this.lease,
+      this.trans,
+      this.language
     );
     const popup = showPopup({ body, anchor: this, align: 'right' });
     const button = this.node.querySelector('button');
@@ -141,13 +170,16 @@ class StatusDetails extends ReactWidget {
   constructor(
     private readonly status: () => ServerStatus | null,
     private readonly openDoctor: () => void,
-    private readonly trans: TranslationBundle
+    private readonly lease: LeaseModel | null,
+    private readonly trans: TranslationBundle,
+    private readonly language: string
   ) {
     super();
     this.addClass('gpucamp-StatusDetails');
     this.node.tabIndex = -1;
     this.node.setAttribute('role', 'dialog');
     this.node.setAttribute('aria-label', trans.__('GPU'));
+    this.node.dataset.testid = TestId.statusDetails;
   }
 
   protected override render(): React.ReactElement | null {
@@ -156,15 +188,19 @@ class StatusDetails extends ReactWidget {
     if (!status) {
       return null;
     }
+    const leased = this.lease?.lease?.devices ?? [];
+    const unseen = leased.filter(one => !status.devices.some(seen => seen.uuid === one.uuid));
     return (
       <>
-        {status.devices.length === 0 && (
+        {this.lease && <LeaseDetails model={this.lease} trans={trans} language={this.language} />}
+        {status.devices.length === 0 && unseen.length === 0 && (
           <p>{trans.__('No GPU is assigned to this server. Choose one when you start it.')}</p>
         )}
         {status.devices.map(device => (
           <div key={device.uuid} className="gpucamp-Device">
             <b>{device.name ?? device.uuid}</b>
             <p>{deviceUse(device, trans)}</p>
+            <DeviceHealth device={leased.find(one => one.uuid === device.uuid)} trans={trans} />
             {device.memory_bytes != null && device.memory_used_bytes != null && (
               <meter
                 min={0}
@@ -174,6 +210,13 @@ class StatusDetails extends ReactWidget {
                 aria-label={trans.__('GPU memory')}
               />
             )}
+            <p className="gpucamp-Muted">{device.uuid}</p>
+          </div>
+        ))}
+        {unseen.map(device => (
+          <div key={device.uuid} className="gpucamp-Device">
+            <b>{device.name || device.uuid}</b>
+            <DeviceHealth device={device} trans={trans} />
             <p className="gpucamp-Muted">{device.uuid}</p>
           </div>
         ))}
@@ -219,19 +262,21 @@ export const statusPlugin: JupyterFrontEndPlugin<void> = {
   id: 'gpucamp:plugin',
   description: 'Shows the GPU of this server in the status bar',
   autoStart: true,
-  optional: [IStatusBar, ITranslator, ISettingRegistry],
+  optional: [IStatusBar, ITranslator, ISettingRegistry, ILease],
   activate: (
     app: JupyterFrontEnd,
     statusBar: IStatusBar | null,
     translator: ITranslator | null,
-    settingRegistry: ISettingRegistry | null
+    settingRegistry: ISettingRegistry | null,
+    lease: LeaseModel | null
   ): void => {
     if (!statusBar) {
       return;
     }
     const language = translator ?? nullTranslator;
-    const api = new Api(app.serviceManager.serverSettings, language.languageCode);
-    const item = new StatusItem(api, app.commands, language.load('gpucamp'));
+    const code = language.languageCode;
+    const api = new Api(app.serviceManager.serverSettings, code);
+    const item = new StatusItem(api, app.commands, lease, language.load('gpucamp'), code);
     statusBar.registerStatusItem('gpucamp:status', { item, align: 'right', rank: 90, priority: 1 });
 
     void settingRegistry

@@ -20,7 +20,11 @@ export const TestId = {
   ddpDiagnosis: 'gpucamp-ddp-diagnosis',
   resetDialog: 'gpucamp-reset-dialog',
   resetConfirm: 'gpucamp-reset-confirm',
-  status: 'gpucamp-status'
+  status: 'gpucamp-status',
+  statusDetails: 'gpucamp-status-details',
+  leaseEnd: 'gpucamp-lease-end',
+  leaseExtend: 'gpucamp-lease-extend',
+  leaseKeep: 'gpucamp-lease-keep'
 } as const;
 
 /** The hook of one finding of the doctor, by its code, e.g. `gpucamp-finding-GC101`. */

@@ -23,6 +23,53 @@ export interface ServerStatus {
   service: boolean;
 }
 
+export interface LeasedDevice {
+  uuid: string;
+  name: string;
+  simulated: boolean;
+  mig: boolean;
+  state: 'healthy' | 'missing' | 'quarantined';
+  /** Why it is not healthy. */
+  reason: string;
+  cordon: '' | 'cordoned' | 'draining';
+}
+
+export interface Lease {
+  id: string;
+  state: string;
+  /** The end of its term; null: it has none. */
+  expires_at: string | null;
+  /** How often its user extended it. */
+  extensions: number;
+  can_extend: boolean;
+  extend_refusal: string | null;
+  shared: boolean;
+  idle_since: string | null;
+  /** When an idle device is taken back, unless its user says that it is in use. */
+  reclaim_at: string | null;
+  devices: LeasedDevice[];
+}
+
+export interface Notice {
+  id: number;
+  at: string | null;
+  kind: string;
+  text: string;
+}
+
+export interface LeaseView {
+  /** unknown: the service does not answer, and this is its last word; none: no hub of gpucamp. */
+  state: 'known' | 'unknown' | 'none';
+  /** The time by the clock by which leases end. */
+  now: string;
+  /** Whether it is the visitor's own server. */
+  mine: boolean;
+  lease: Lease | null;
+  notices: Notice[];
+  /** When to warn before the end, longest first. */
+  warn_minutes: number[];
+}
+
 export type Severity = 'blocker' | 'degraded' | 'advice';
 export type Who = 'you' | 'instructor';
 export type Verdict = 'healthy' | 'advice' | 'degraded' | 'blocked';
