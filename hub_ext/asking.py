@@ -28,7 +28,6 @@ class Asking:
     def __init__(self, spawner: GPUDockerSpawner) -> None:
         self._spawner = spawner
         self._language = ""  # of whoever asked last
-        self._form: Mapping[str, object] | None = None  # as it was submitted
 
     async def check(self, side: HubSide, user_options: object) -> Request:
         """The request that these options mean. Raises BadRequest, LedgerUnavailable."""
@@ -36,24 +35,32 @@ class Asking:
             request = options.request_from(user_options, await self._asker(side))
         except BadRequest:
             self._spawner.orm_spawner.user_options = {}  # JupyterHub stored them; its stop commits
-            if self._form is not None:
-                side.refused_forms[self._spawner.user.name] = self._form
             raise
-        self._form = None
+        side.refused_forms.pop(self._spawner.user.name, None)
         return request
 
-    def from_form(self, form: Mapping[str, Any]) -> dict[str, object]:
-        """A submitted form as user_options. Raises BadRequest."""
-        said = {name: value for name, value in form.items() if name != "_xsrf"}
-        self._form = said
-        self.speak_as_asked()
-        return options.options_from_form(said)
+    async def from_form(self, side: HubSide, form: Mapping[str, Any]) -> dict[str, object]:
+        """A submitted form as user_options that can be granted.
+
+        Raises BadRequest, LedgerUnavailable; the form is shown again then, as it was filled in.
+        """
+        await self._spawner.apply_group_overrides()  # as JupyterHub does later, too
+        filled_in = {name: value for name, value in form.items() if name != "_xsrf"}
+        try:
+            said = options.options_from_form(filled_in)
+            options.request_from(said, await self._asker(side))
+        except BadRequest:
+            side.refused_forms[self._spawner.user.name] = filled_in
+            raise
+        return said
 
     async def form(self, side: HubSide) -> str:
         """The form's HTML. Raises LedgerUnavailable."""
+        await self._spawner.apply_group_overrides()
         asker = await self._asker(side)
-        refused = side.refused_forms.pop(asker.user, None) or self._form
-        kept = refused or self._spawner.orm_spawner.user_options or {}
+        kept = (
+            side.refused_forms.pop(asker.user, None) or self._spawner.orm_spawner.user_options or {}
+        )
         facts = await asyncio.to_thread(spawn_form.facts_of, asker)
         return spawn_form.render(facts, spawn_form.chosen_of(asker, facts, kept))
 

@@ -8,6 +8,8 @@ Engine's words, the log's end) comes after it.
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from jupyterhub.spawner import SpawnException
 
@@ -27,6 +29,15 @@ from .errors import (
 from .i18n import _
 
 LOG_LINES_SHOWN = 20
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Within it an error of the domain becomes what JupyterHub tells the participant."""
+    try:
+        yield
+    except GpucampError as error:
+        raise spawn_failure(error) from error
 
 
 def spawn_failure(error: GpucampError) -> SpawnException:

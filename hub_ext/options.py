@@ -270,13 +270,13 @@ def _too_many(wish: Request, asker: Asker, devices: int, with_mig: int) -> str:
         )
         return words % {"count": most}
     words = ngettext(
-        "Only %(count)d GPU here is what you ask for (%(kind)s): ask for at most %(count)d",
-        "Only %(count)d GPUs here are what you ask for (%(kind)s): ask for at most %(count)d",
+        "Only %(count)d GPU here is what you ask for (%(kind)s): ask for at most %(count)d.",
+        "Only %(count)d GPUs here are what you ask for (%(kind)s): ask for at most %(count)d.",
         most,
     ) % {"count": most, "kind": kind_words(wish)}
     if whole > most:
-        words += _(", or for any model up to %(most)d") % {"most": whole}
-    return words + "."
+        words += " " + _("Of any model you may ask for up to %(most)d.") % {"most": whole}
+    return words
 
 
 def _nothing(wish: Request, asker: Asker) -> str:

@@ -13,7 +13,7 @@ lifecycle.py does the work, asking.py checks what is asked for, failures.py word
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from inspect import isawaitable
 from typing import Any
 
@@ -147,14 +147,8 @@ class GPUDockerSpawner(DockerSpawner):
         return GPUDockerSpawner._render_form if self.max_gpus else ""
 
     @default("options_from_form")
-    def _default_options_from_form(self) -> Callable[[Mapping[str, Any]], dict[str, object]]:
-        def from_form(form: Mapping[str, Any]) -> dict[str, object]:
-            try:
-                return self._asking.from_form(form)
-            except GpucampError as error:
-                raise failures.spawn_failure(error) from error
-
-        return from_form
+    def _default_options_from_form(self) -> Any:
+        return self._check_form
 
     @default("apply_user_options")
     def _default_apply_user_options(self) -> Any:
@@ -181,10 +175,14 @@ class GPUDockerSpawner(DockerSpawner):
     async def _check_options(self, user_options: object) -> None:
         """Refuse what is out of bounds with 400, and do not keep it for the next start."""
         self._asking.speak_as_asked()
-        try:
+        with failures.told():
             self._request = await self._asking.check(await self._side(), user_options)
-        except GpucampError as error:
-            raise failures.spawn_failure(error) from error
+
+    async def _check_form(self, form: Mapping[str, Any]) -> dict[str, object]:
+        """A submitted form as user_options; JupyterHub shows the form again if it is refused."""
+        self._asking.speak_as_asked()
+        with failures.told():
+            return await self._asking.from_form(await self._side(), form)
 
     async def run_pre_spawn_hook(self) -> None:
         """The admin's hook, then all that must not be timed: room, image, the queue, the lease."""
@@ -193,10 +191,8 @@ class GPUDockerSpawner(DockerSpawner):
             await hook
         if self._request is None:  # the admin replaced apply_user_options
             await self._check_options(self.user_options)
-        try:
+        with failures.told():
             await self._prepare()
-        except GpucampError as error:
-            raise failures.spawn_failure(error) from error
 
     async def _prepare(self) -> None:
         request = self._request
@@ -358,10 +354,8 @@ class GPUDockerSpawner(DockerSpawner):
 
     async def _render_form(self) -> str:
         self._asking.speak_as_asked()
-        try:
+        with failures.told():
             return await self._asking.form(await self._side())
-        except GpucampError as error:
-            raise failures.spawn_failure(error) from error
 
     # -- parts
 

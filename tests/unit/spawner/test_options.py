@@ -213,7 +213,8 @@ def test_a_model_and_its_count() -> None:
     both = asker((*a100s(2), *v100s(8)))
     assert request_from({"gpus": 2, "model": "a100"}, both).model == "a100"
     assert refused({"gpus": 3, "model": "A100"}, both) == (
-        "Only 2 GPUs here are what you ask for (A100): ask for at most 2, or for any model up to 8."
+        "Only 2 GPUs here are what you ask for (A100): ask for at most 2. "
+        "Of any model you may ask for up to 8."
     )
     words = refused({"gpus": 1, "model": "H100"}, both)
     assert "no GPU 'H100' here" in words and "NVIDIA A100, Tesla V100" in words
@@ -228,7 +229,7 @@ def test_memory() -> None:
     assert "No V100 here has 40 GiB of memory; ask for at most 32 GiB" in refused(
         {"gpus": 1, "model": "V100", "min_memory_gib": 40}, both
     )
-    assert "(40 GiB or more): ask for at most 2, or for any model up to 4" in refused(
+    assert "(40 GiB or more): ask for at most 2. Of any model you may ask for up to 4" in refused(
         {"gpus": 3, "min_memory_gib": 40}, both
     )
     h100 = asker((device(1, "H100", 79.647),))

@@ -186,7 +186,7 @@ def test_kinds_with_their_counts() -> None:
     html = render(facts := facts_of(asked), chosen_of(asked, facts, {"gpus": 1}))
     assert "NVIDIA A100, 80 GiB: 1 of 2 free" in " ".join(Form(html).text.split())
     assert "Tesla V100, 32 GiB: 1 of 1 free, 3 of 4 shares free" in Form(html).text
-    assert "2 of 3 GPUs free, 3 of 4 shares free" in Form(html).text
+    assert "2 of 3 GPUs free · 3 of 4 shares free" in Form(html).text
     form = shown(asked, {"gpus": 2, "model": "Tesla V100", "min_memory_gib": 40.5})
     assert form.selected == ["Tesla V100"] and form.checked == ["2"]
     assert form.values("min_memory_gib") == ["40.5"]
