@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,19 @@ from playwright.sync_api import Browser, Page, expect
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "service"))
 
 from service_server import RunningService, running_service  # noqa: E402
-from service_world import FakeHub, HubFailsToStart, World, make_ledger  # noqa: E402
+from service_world import (  # noqa: E402
+    UUIDS,
+    FakeHub,
+    HubFailsToStart,
+    HubLetsWait,
+    World,
+    make_ledger,
+    now,
+)
+
+from hub_ext.models import Cordon, NoticeKind, Request  # noqa: E402
+from hub_ext.policy import Policy, Rule  # noqa: E402
+from hub_ext.service.hub_api import HubServer  # noqa: E402
 
 PICTURES = Path(__file__).resolve().parents[2] / "artifacts" / "browser"
 
@@ -205,3 +218,251 @@ def test_an_instructor_resets_for_a_participant(world, visit):
         # it is not the instructor's server: nobody is led into it
         page.wait_for_timeout(2000)
         expect(page).to_have_url(re.compile(r"/operations/"))
+
+
+# -- leases
+
+
+@pytest.fixture
+def termed(world: World) -> World:
+    """ada's lease ends in eight minutes, of two hours."""
+    world.stop_server("ada", "")
+    world.ledger.set_policy(
+        Policy(default=Rule(lease_hours=2.0, max_devices=2, device_hours_per_day=30.0))
+    )
+    hours = timedelta(hours=2)
+    world.run_server("ada", term=hours, at=now() - hours + timedelta(minutes=8))
+    return world
+
+
+def same_page(page: Page) -> None:
+    """Marks the page; `still_there` fails if it was loaded anew."""
+    page.evaluate("window.gpucampMark = true")
+
+
+def still_there(page: Page) -> None:
+    assert page.evaluate("window.gpucampMark") is True, "the page was loaded anew"
+
+
+def test_a_lease_is_extended_by_keyboard_and_the_focus_stays(termed, visit):
+    with running_service(termed) as service:
+        page = visit(service)
+        same_page(page)
+        expect(page.get_by_text("The lease of this server ends in")).to_be_visible()
+        expect(page.get_by_text(re.compile("in [78] minutes")).first).to_be_visible()
+        picture(page, "lease-ends-soon")
+        button = page.get_by_role("button", name="Extend")
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("status").filter(has_text="was extended")).to_be_visible()
+        expect(button).to_be_focused()
+        assert termed.ledger.lease_of("ada", "").extensions == 1
+        expect(page.get_by_text("extended once")).to_be_visible()
+        expect(page.get_by_text("The lease of this server ends in")).to_have_count(0)
+        still_there(page)
+
+
+def test_a_button_that_cannot_extend_says_why_and_follows_the_line(termed, visit):
+    with running_service(termed) as service:
+        page = visit(service)
+        same_page(page)
+        button = page.get_by_role("button", name="Extend")
+        button.focus()
+        termed.ledger.enqueue(Request("bob", "", 2), now())
+        expect(page.get_by_text("1 other person waits for a GPU like yours")).to_be_visible()
+        expect(button).to_be_focused()
+        expect(button).to_have_attribute("aria-disabled", "true")
+        expect(button).to_have_accessible_description(re.compile("waits for a GPU like yours"))
+        picture(page, "extension-refused")
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(500)
+        assert termed.ledger.lease_of("ada", "").extensions == 0
+        termed.ledger.withdraw("bob", "")
+        expect(button).not_to_have_attribute("aria-disabled", "true", timeout=20_000)
+        still_there(page)
+
+
+def test_whoever_uses_idle_devices_says_so(termed, visit):
+    lease = termed.ledger.lease_of("ada", "")
+    termed.ledger.mark_idle(
+        lease.id, now() - timedelta(minutes=30), now() + timedelta(minutes=9), now()
+    )
+    with running_service(termed) as service:
+        page = visit(service)
+        alert = page.get_by_role("alert").filter(has_text="do nothing while others wait")
+        expect(alert).to_contain_text(re.compile("in [89] minutes"))
+        picture(page, "idle")
+        page.get_by_role("button", name="I am using it").click()
+        expect(alert).to_have_count(0)
+        expect(page.get_by_role("status").filter(has_text="stay with this server")).to_be_visible()
+        assert termed.ledger.lease_of("ada", "").reclaim_at is None
+
+
+def test_notices_are_read_and_dismissed(world, visit):
+    world.ledger.notify("ada", "", NoticeKind.LEASE_RECLAIMED, {}, now())
+    with running_service(world) as service:
+        page = visit(service)
+        section = page.get_by_role("region", name="What happened")
+        expect(section).to_contain_text("did nothing while others waited")
+        picture(page, "notices")
+        page.get_by_role("button", name="Dismiss").focus()
+        page.keyboard.press("Enter")
+        expect(section).to_have_count(0)
+        assert world.ledger.notices("ada", "") == ()
+
+
+def test_whoever_waits_sees_their_place_and_may_stop_waiting(world, visit):
+    world.stop_server("ada", "")
+    world.ledger.begin_run(HubLetsWait.run, now())
+    for user in ("bob", "ada"):
+        world.ledger.enqueue(Request(user, "", 2), now(), waiter=HubLetsWait.run)
+    world.servers["ada", ""] = HubServer(False, False, "spawn", "")
+    world.run_server("kim", term=timedelta(hours=1))
+    with running_service(world, hub=HubLetsWait(world)) as service:
+        page = visit(service)
+        expect(page.get_by_text("Waiting in line")).to_be_visible()
+        expect(page.get_by_text("number 2 of 2")).to_be_visible()
+        picture(page, "waiting")
+        world.ledger.withdraw("bob", "")
+        expect(page.get_by_text("number 1 of 1")).to_be_visible(timeout=20_000)
+        page.get_by_role("button", name="Stop waiting…").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Stop waiting for a GPU?")
+        expect(dialog.get_by_role("button", name="Go on waiting")).to_be_focused()
+        dialog.get_by_role("button", name="Stop waiting").click()
+        expect(page.get_by_text("Stopped", exact=True)).to_be_visible()
+        expect(page.get_by_role("status").filter(has_text="does not wait any more")).to_be_visible()
+        assert world.ledger.queue() == ()
+
+
+# -- those who look after the devices
+
+
+def as_admin(service: RunningService) -> None:
+    service.visitor = service.tokens["admin-token"]
+
+
+def test_a_device_is_drained_and_given_back_by_keyboard(world, visit):
+    with running_service(world) as service:
+        as_admin(service)
+        page = visit(service, "devices")
+        same_page(page)
+        row = page.get_by_role("row").filter(has_text=UUIDS[0])
+        row.get_by_role("button", name="Drain").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Drain this device?")
+        expect(dialog).to_contain_text(UUIDS[0])
+        expect(dialog).to_contain_text("is told at once")
+        minutes = dialog.get_by_label("Minutes from now")
+        expect(minutes).to_be_focused()
+        picture(page, "drain")
+        minutes.fill("20000")
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(300)
+        assert all(record.accepts for record in world.ledger.devices()), "out of bounds"
+        minutes.fill("45")
+        dialog.get_by_label("Reason").fill("new fan")
+        page.keyboard.press("Enter")
+        expect(dialog).to_be_hidden()
+        expect(page.get_by_role("status").filter(has_text="is being drained")).to_be_visible()
+        expect(row).to_contain_text("new fan")
+        expect(row).to_contain_text(re.compile("ends in 4[45] minutes"))
+        # what had the focus is gone; the row has it still
+        expect(row.locator(":focus")).to_have_count(1)
+        picture(page, "drained")
+        row.get_by_role("button", name="Uncordon").click()
+        page.get_by_role("dialog").get_by_role("button", name="Uncordon").click()
+        expect(row.get_by_text("draining")).to_have_count(0)
+        expect(row).to_contain_text("without end")
+        assert all(record.accepts for record in world.ledger.devices())
+        still_there(page)
+
+
+def test_a_refusal_of_maintenance_stays_in_its_dialog(world, visit, monkeypatch):
+    with running_service(world) as service:
+        as_admin(service)
+        page = visit(service, "devices")
+        page.get_by_role("button", name="Cordon").first.click()
+        dialog = page.get_by_role("dialog", name="Cordon this device?")
+        world.ledger.close()
+        monkeypatch.setattr(world.ledger, "cordon", _ledger_away)
+        dialog.get_by_role("button", name="Cordon", exact=True).click()
+        expect(dialog.get_by_role("alert")).to_contain_text("ledger does not answer")
+        dialog.get_by_role("button", name="Cancel").click()
+        expect(dialog).to_be_hidden()
+
+
+def _ledger_away(*_args: object, **_kwargs: object) -> None:
+    from hub_ext.errors import LedgerUnavailable
+
+    raise LedgerUnavailable("away")
+
+
+def test_the_devices_page_follows_what_happens_elsewhere(world, visit):
+    with running_service(world) as service:
+        as_admin(service)
+        page = visit(service, "devices")
+        same_page(page)
+        page.get_by_role("link", name="ada").focus()
+        ill = replace(
+            world.ledger.devices()[1].device, healthy=False, reason="XID 79: fallen off the bus"
+        )
+        world.ledger.record_inventory([world.ledger.devices()[0].device, ill], now())
+        expect(page.get_by_text("XID 79: fallen off the bus")).to_be_visible(timeout=20_000)
+        expect(page.get_by_role("link", name="ada")).to_be_focused()
+        picture(page, "quarantined")
+        still_there(page)
+
+
+def some_history(world: World) -> None:
+    for days, user in ((1, "lin"), (2, "max"), (2, "lin"), (3, "eve")):
+        began = now() - timedelta(days=days)
+        request = Request(user, "", 1, groups=("class-1",))
+        lease = world.ledger.acquire(request, lambda _seen: [UUIDS[1]], began)
+        world.ledger.end(lease.id, "stopped", began + timedelta(hours=days))
+
+
+def test_the_line_and_usage_are_shown(world, visit):
+    some_history(world)
+    world.ledger.begin_run("present", now())
+    world.ledger.enqueue(Request("bob", "", 2, groups=("class-1",)), now(), waiter="present")
+    world.ledger.enqueue(Request("zoe", "", 1, model="H100"), now(), waiter="present")
+    with running_service(world) as service:
+        as_admin(service)
+        page = visit(service)
+        page.get_by_role("link", name="Queue").click()
+        expect(page.get_by_role("row").filter(has_text="bob")).to_contain_text("2 GPUs")
+        expect(page.get_by_role("row").filter(has_text="zoe")).to_contain_text("unknown")
+        picture(page, "queue")
+        page.get_by_role("link", name="Usage").click()
+        expect(page.get_by_role("img", name=re.compile("Device-hours by day"))).to_be_visible()
+        expect(page.get_by_role("row").filter(has_text="lin")).to_contain_text("3")
+        picture(page, "usage")
+        page.get_by_role("combobox", name="By").select_option("group")
+        page.get_by_role("button", name="Show").click()
+        expect(page.get_by_role("row").filter(has_text="class-1")).to_contain_text("8")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="CSV").click()
+        assert "class-1" in Path(download.value.path()).read_text()
+
+
+@pytest.mark.parametrize("path", ["", "devices", "queue", "usage", "usage?by=device"])
+def test_every_page_fits_a_phone_in_chinese_and_in_the_dark(termed, visit, path):
+    some_history(termed)
+    termed.ledger.enqueue(Request("participant-with-a-long-name@example.org", "", 2), now())
+    termed.ledger.cordon(UUIDS[1], Cordon.CORDONED, "更换风扇", now(), actor="root")
+    with running_service(termed) as service:
+        as_admin(service)
+        if not path:
+            service.visitor = service.tokens["ada-token"]
+        page = visit(
+            service,
+            path,
+            viewport={"width": 360, "height": 740},
+            locale="zh-CN",
+            color_scheme="dark",
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        picture(page, f"phone-{re.sub('[^a-z]', '', path) or 'lease'}")
+        english = re.compile(r"\b(the|Device-hours|Cordon|ends|Extend|waits)\b")
+        expect(page.locator("main")).not_to_contain_text(english)

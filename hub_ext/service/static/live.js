@@ -60,7 +60,8 @@ function exchange(part, fresh) {
   if (!focused) return;
   const again =
     (focused.id && document.getElementById(focused.id)) ||
-    (row && document.getElementById(row)?.querySelector("button, a")) ||
+    (row && part.querySelector(`[id="${row}"] button`)) ||
+    (row && part.querySelector(`[id="${row}"] a`)) ||
     part.querySelector("h2, [tabindex]");
   if (again?.tagName === "H2") again.tabIndex = -1;
   again?.focus({ preventScroll: true });

@@ -53,7 +53,7 @@ def test_every_text_is_in_every_catalogue(language):
 
 @pytest.mark.parametrize("language", list(i18n.LANGUAGES))
 def test_translations_keep_placeholders_and_markup(language):
-    pattern = re.compile(r"%\(\w+\)[sdf.0-9]*|\{\w*\}|</?code>")
+    pattern = re.compile(r"%\(\w+\)[.0-9]*[sdf]|\{\w*\}|</?(?:code|strong)>")
     for message in catalogue(language):
         if not message.id:
             continue
