@@ -6,6 +6,7 @@ What JupyterHub learns is `web_app.last_activity()`; the culler goes by how old 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jupyterhub_idle_culler import cull_idle
+from tornado import web
+from tornado.httpclient import AsyncHTTPClient
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
 
 from server_ext import activity
 from server_ext.ddp.handlers import manager_of
@@ -71,6 +77,68 @@ async def becomes_idle(lab: Any) -> None:
     last = noted[activity.NAME]
     await asyncio.sleep(0.5)
     assert noted[activity.NAME] == last
+
+
+class HubForTheCuller:
+    """JupyterHub's API as the idle culler uses it, with one server that reports its activity."""
+
+    def __init__(self, lab: Any) -> None:
+        self.culled = False
+        hub = self
+
+        class Handler(web.RequestHandler):
+            def get(self, path: str) -> None:
+                if not path.startswith("users"):
+                    self.finish({"version": "6.1.1"})
+                    return
+                active = lab.app.web_app.last_activity().isoformat()
+                server = {
+                    "name": "",
+                    "ready": True,
+                    "pending": None,
+                    "url": "/user/ada/",
+                    "started": lab.app.web_app.settings["started"].isoformat(),
+                    "last_activity": active,
+                }
+                user = {"name": "ada", "admin": False, "servers": {"": server}}
+                user["last_activity"] = active
+                self.finish({"items": [user], "_pagination": {"next": None}})
+
+            def delete(self, path: str) -> None:
+                assert path == "users/ada/server"
+                hub.culled = True
+                self.set_status(204)
+
+        self.app = web.Application([(r"/hub/api/(.*)", Handler)])
+
+    async def culls(self, seconds: float) -> bool:
+        """Whether jupyterhub-idle-culler stops a server that was idle for so many seconds."""
+        self.culled = False
+        server = HTTPServer(self.app)
+        sockets = bind_sockets(0, "127.0.0.1")
+        server.add_sockets(sockets)
+        url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/hub/api"
+        try:
+            await cull_idle(url, "token", seconds, logging.getLogger("culler"))
+        finally:
+            AsyncHTTPClient.configure(None)
+            server.stop()
+            await server.close_all_connections()
+        return self.culled
+
+
+async def test_the_idle_culler_spares_a_run_that_nobody_watches(lab: Any) -> None:
+    body = {"script": "train.py", "arguments": ["seconds=60"], "processes": 1}
+    run = await lab.json("gpucamp/ddp/runs", method="POST", body=body)
+    asked = datetime.now(UTC)
+    hub = HubForTheCuller(lab)
+    await until(lambda: datetime.now(UTC) - asked > timedelta(seconds=6))
+    assert not await hub.culls(5)
+    manager = manager_of(lab.app.web_app.settings, lab.app.root_dir)
+    await manager.stop(run["id"])
+    await manager.wait(run["id"])
+    await until(lambda: idle_for(lab) > timedelta(seconds=5))
+    assert await hub.culls(5)
 
 
 async def test_a_server_that_does_nothing_is_idle(lab: Any) -> None:
