@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, delete, not_, select
 
 from ..models import FINAL_STEPS
 from ..usage import DAY, day_start
-from . import facts
+from . import accounting, facts
 from .tables import audit_entry, lease, lease_device, operation
 
 AT_ONCE = 500  # leases per transaction: others wait for the write lock
@@ -37,7 +37,8 @@ def prune_leases(connection: Connection, before: datetime) -> int:
 
 
 def prune_rest(connection: Connection, before: datetime) -> None:
-    """Delete audit lines of no lease, and operations, that are older."""
+    """Delete audit lines of no lease, and operations, that are older, and use that has faded."""
+    accounting.forget_faded(connection, before, facts.policy(connection))
     connection.execute(
         delete(audit_entry).where(audit_entry.c.at < before, audit_entry.c.lease_id == "")
     )

@@ -51,6 +51,10 @@ def _refuse(old: Connection, new: Connection, source: str, target: str) -> None:
 
 
 def _copy(old: Connection, new: Connection) -> dict[str, int]:
+    for connection in (old, new):
+        if connection.dialect.name == "postgresql":
+            # one of them stands still while the other is at work
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     counts = {}
     new.execute(fact.delete())  # its lock is there already; ours comes along
     for table in metadata.sorted_tables:

@@ -109,11 +109,11 @@ def parse(url: str) -> URL:
     try:
         parsed = make_url(url)
         name = parsed.get_backend_name()
-    except (ArgumentError, ValueError) as error:
+    except (ArgumentError, ValueError):
         raise ValueError(
             "The ledger's URL is not one: write sqlite:////FOLDER/ledger.sqlite, or "
             "postgresql+psycopg://USER:PASSWORD@HOST/DATABASE."
-        ) from error
+        ) from None
     if name == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
             raise ValueError(

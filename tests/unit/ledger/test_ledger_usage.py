@@ -241,6 +241,16 @@ def test_pruning_takes_what_ended_before_and_keeps_usage(pool, now, monkeypatch)
     assert pool.snapshot(now + HOUR).leases == (live,)
 
 
+def test_pruning_forgets_use_that_has_faded(pool, now):
+    pool.end(grant(pool, "ann", ["GPU-0"], now).id, "stopped", now + HOUR)
+    pool.end(grant(pool, "bob", ["GPU-0"], now).id, "stopped", now + 60 * HOUR)
+    pool.prune(now + 61 * HOUR)
+    seen = pool.snapshot(now + 61 * HOUR).usage
+    assert set(seen) == {"ann", "bob"}, "an hour counts 4 seconds after nine half-lives"
+    pool.prune(now + 80 * HOUR)
+    assert set(pool.snapshot(now + 80 * HOUR).usage) == {"bob"}
+
+
 def test_pruning_keeps_the_day_on_which_an_event_began(pool, now):
     """Usage has whole days only; what counts of that day is told by its leases."""
     pool.set_policy(Policy(event_start=now + 2 * HOUR))
