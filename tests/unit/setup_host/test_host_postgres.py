@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from setup_host import apt, postgres
+from setup_host.errors import SetupError
 
 
 def make(folder: Path, *programs: str) -> Path:
@@ -31,14 +34,56 @@ def test_elsewhere_it_is_in_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert postgres.bin_folder([tmp_path / "none"]) == real
 
 
-@pytest.mark.parametrize("present", [True, False])
-def test_the_package_is_installed_only_where_it_is_missing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present: bool
-) -> None:
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A Debian without PostgreSQL, and what apt was asked for with which setting in force."""
+    conf = tmp_path / "createcluster.conf"
+    conf.write_text("#create_main_cluster = true\n", encoding="ascii")
+    asked: list[tuple[tuple[str, ...], bool]] = []
+
+    def install(_settings: object, _progress: object, packages: Sequence[str]) -> None:
+        asked.append((tuple(packages), "\ncreate_main_cluster = false\n" in conf.read_text()))
+
     monkeypatch.setenv("PATH", str(tmp_path))
-    folders = (make(tmp_path / "17" / "bin", "initdb", "postgres").parents[1],) if present else ()
-    monkeypatch.setattr(postgres.bin_folder, "__defaults__", (folders,))
-    installed: list[object] = []
-    monkeypatch.setattr(apt, "install", lambda _s, _p, packages: installed.append(packages))
+    monkeypatch.setattr(postgres.bin_folder, "__defaults__", ((tmp_path / "lib",),))
+    monkeypatch.setattr(postgres, "_CLUSTER_SETTINGS", conf)
+    monkeypatch.setattr(apt, "may_install", lambda: True)
+    monkeypatch.setattr(apt, "install", install)
+    return SimpleNamespace(conf=conf, asked=asked, lib=tmp_path / "lib")
+
+
+def ensure() -> None:
     postgres.ensure(None, None)  # type: ignore[arg-type]
-    assert installed == ([] if present else [("postgresql",)])
+
+
+def test_the_package_is_installed_without_a_cluster_of_its_own(host: SimpleNamespace) -> None:
+    ensure()
+    assert host.asked == [(("postgresql-common",), False), (("postgresql",), True)]
+    assert host.conf.read_text() == "#create_main_cluster = true\n", "as it was"
+
+
+def test_what_is_there_is_not_installed(host: SimpleNamespace) -> None:
+    make(host.lib / "17" / "bin", "initdb", "postgres")
+    ensure()
+    assert host.asked == []
+
+
+def test_a_failure_leaves_the_hosts_settings_as_they_were(
+    host: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_settings: object, _progress: object, packages: Sequence[str]) -> None:
+        if tuple(packages) == postgres.PACKAGES:
+            raise SetupError("apt-get could not install", "look")
+
+    monkeypatch.setattr(apt, "install", fail)
+    with pytest.raises(SetupError):
+        ensure()
+    assert host.conf.read_text() == "#create_main_cluster = true\n"
+
+
+def test_who_may_not_install_is_told_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres, "bin_folder", lambda: None)
+    monkeypatch.setattr(apt, "may_install", lambda: False)
+    with pytest.raises(SetupError) as caught:
+        ensure()
+    assert "apt-get install postgresql`" in caught.value.remedy
