@@ -1,0 +1,71 @@
+"""Work that comes in pieces lets others in between."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from hub_ext.turnstile import Turnstile, in_turn
+
+PIECES = 20
+PIECE = 0.03  # seconds of the loop that each start takes at once
+
+
+async def longest_wait(turnstile: Turnstile | None) -> float:
+    """How long somebody else waits for the loop while all start at once, in seconds."""
+    waits: list[float] = []
+
+    async def start() -> None:
+        if turnstile is not None:
+            await turnstile.enter()
+        time.sleep(PIECE)  # noqa: ASYNC251  (the loop is to be kept busy)
+
+    async def other() -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.001)
+            waits.append(time.monotonic() - began)
+
+    asking = asyncio.create_task(other())
+    await asyncio.sleep(0.01)
+    await asyncio.gather(*(start() for _ in range(PIECES)))
+    await asyncio.sleep(0.01)
+    asking.cancel()
+    return max(waits)
+
+
+async def test_others_are_served_between_two_starts() -> None:
+    together = await longest_wait(None)
+    in_turn = await longest_wait(Turnstile())
+    assert together >= PIECES * PIECE
+    assert in_turn < together / 2
+
+
+async def test_each_comes_in_and_in_order() -> None:
+    turnstile = Turnstile()
+    came: list[int] = []
+
+    async def start(number: int) -> None:
+        await turnstile.enter()
+        came.append(number)
+
+    await asyncio.gather(*(start(number) for number in range(10)))
+    assert came == list(range(10))
+
+
+async def test_one_who_leaves_lets_the_next_in() -> None:
+    turnstile = Turnstile()
+    starts = [asyncio.create_task(turnstile.enter()) for _ in range(3)]
+    await asyncio.sleep(0)
+    starts[0].cancel()
+    starts[1].cancel()
+    await asyncio.wait_for(starts[2], 10)
+
+
+async def test_scopes_pass_through_it_unchanged() -> None:
+    async def later(_spawner: object) -> list[str]:
+        return ["later"]
+
+    assert await in_turn(["self"])(None) == ["self"]
+    assert await in_turn(lambda spawner: [spawner])("ada") == ["ada"]
+    assert await in_turn(later)(None) == ["later"]
