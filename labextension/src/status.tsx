@@ -139,6 +139,7 @@ class StatusItem extends ReactWidget {
       this.language
     );
     const popup = showPopup({ body, anchor: this, align: 'right' });
+    popup.addClass('gpucamp-StatusPopup');
     const button = this.node.querySelector('button');
     // Whoever goes elsewhere, by mouse or keyboard, is done with it.
     body.node.addEventListener('focusout', event => {

@@ -89,7 +89,7 @@ describe('words', () => {
   });
 
   test('the clock on the wall has a date only on another day, in any language', () => {
-    expect(wallClock(START + MINUTE, START, 'en')).toMatch(/^\d\d:\d\d( [AP]M)?$/);
+    expect(wallClock(START + MINUTE, START, 'en')).toMatch(/^\d?\d:\d\d( [AP]M)?$/);
     expect(wallClock(START + 30 * 60 * MINUTE, START, 'en')).toMatch(/May/);
     expect(wallClock(START + 30 * 60 * MINUTE, START, 'zh_CN')).toMatch(/5月/);
     expect(wallClock(START, START, 'no such language')).toMatch(/\d\d/);

@@ -41,8 +41,8 @@ export function timeLeftText(ms: number, trans: TranslationBundle): string {
 export function wallClock(time: number, now: number, language: string): string {
   const sameDay = new Date(time).toDateString() === new Date(now).toDateString();
   const style: Intl.DateTimeFormatOptions = sameDay
-    ? { hour: '2-digit', minute: '2-digit' }
-    : { weekday: 'short', day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit' };
+    ? { hour: 'numeric', minute: '2-digit' }
+    : { weekday: 'short', day: 'numeric', month: 'short', hour: 'numeric', minute: '2-digit' };
   try {
     return new Intl.DateTimeFormat(language.replace('_', '-'), style).format(time);
   } catch {
