@@ -15,11 +15,12 @@ that must be served first, has neither deadline nor history.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import repeat
 
-from .models import DeviceRecord, Lease, Snapshot
+from .models import Lease, Snapshot
 from .queue_order import ROUNDING, devices_of, slots_of
 from .stock import Lot
 
@@ -154,22 +155,27 @@ class Forecast:
             if self._ends is None:
                 now, typical = self._now, self._typical
                 self._ends = {lease.id: expected_end(lease, now, typical) for lease in self._leases}
-            heap = self._heaps[id(lot)] = []
-            for record in lot.records:
-                self._heap_of[record.device.uuid] = heap
-                heap += self._openings(record, self._ends)
+            ends, granted = self._ends, self._granted
+            uuids = [record.device.uuid for record in lot.records]
+            heap = [
+                (*ends.get(name, _UNKNOWN), uuid)
+                for uuid, record in zip(uuids, lot.records, strict=True)
+                for name in record.lease_ids
+            ]
+            heap += [(*until, uuid) for uuid in uuids if uuid in granted for until in granted[uuid]]
+            if self._also_free:
+                heap += self._free(lot)
             heapq.heapify(heap)
+            self._heaps[id(lot)] = heap
+            self._heap_of.update(dict.fromkeys(uuids, heap))
         return heap
 
-    def _openings(self, record: DeviceRecord, ends: Mapping[str, Moment]) -> list[_Opening]:
-        uuid = record.device.uuid
-        granted = self._granted.get(uuid, [])
-        openings = [(*ends.get(each, _UNKNOWN), uuid) for each in record.lease_ids]
-        openings += [(*until, uuid) for until in granted]
-        if self._also_free:
+    def _free(self, lot: Lot) -> Iterator[_Opening]:
+        for record in lot.records:
+            uuid = record.device.uuid
             slots = record.device.slots if record.device.shared else 1
-            openings += [(self._now, "", uuid)] * (slots - len(openings))
-        return openings
+            taken = len(record.lease_ids) + len(self._granted.get(uuid, ()))
+            yield from repeat((self._now, "", uuid), slots - taken)
 
 
 def _first(heap: list[_Opening]) -> _Opening:

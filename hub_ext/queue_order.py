@@ -18,12 +18,12 @@ that changes.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, repeat, starmap
-from operator import add, attrgetter, call, itemgetter, mul, sub
+from operator import add, attrgetter, call, mul, sub
 
 from .models import Lease, QueueEntry, Request, Snapshot
 from .placement import suits
@@ -41,8 +41,7 @@ _USER, _PRIORITY = attrgetter("user"), attrgetter("priority")
 _ENQUEUED_AT = attrgetter("enqueued_at")
 _ALIKE = attrgetter("gpus", "model", "min_memory_bytes", "share", "groups")
 _Alike = tuple[int, str, int, bool, tuple[str, ...]]
-_JOIN, _COST = itemgetter(0), itemgetter(1)
-_Joiner = tuple[Callable[[int], None], float]  # adds one to its shape; what it is going to use
+_Join = Callable[[int], None]  # adds one to its shape
 
 
 @dataclass(slots=True)
@@ -82,9 +81,9 @@ def order_of(snapshot: Snapshot, lots: list[Lot]) -> Order:
     entries = _waiting(snapshot)
     requests = list(map(_REQUEST, entries))
     shapes = _Shapes(lots, snapshot.policy)
-    joiners = list(map(shapes.__getitem__, map(_ALIKE, requests)))
-    deque(map(call, map(_JOIN, joiners), range(len(entries))), maxlen=0)
-    uses = _uses(list(map(_USER, requests)), joiners, _use_of_late(snapshot))
+    joins = map(shapes.__getitem__, map(_ALIKE, requests))
+    deque(map(call, joins, range(len(entries))), maxlen=0)
+    uses = _uses(requests, shapes, _use_of_late(snapshot))
     steps = chain.from_iterable(starmap(repeat, _aging(entries, snapshot.now, snapshot.policy)))
     levels = map(add, map(_PRIORITY, requests), steps)
     ranks = list(map(sub, uses, map(mul, levels, repeat(_LEVEL))))
@@ -118,15 +117,17 @@ def _aging(
     yield 0, len(entries) - done
 
 
-def _uses(users: list[str], joiners: list[_Joiner], used: dict[str, float]) -> list[float]:
+def _uses(requests: list[Request], shapes: _Shapes, used: Mapping[str, float]) -> list[float]:
     """What the user of each has had, or waits for already; device-seconds."""
-    if len(set(users)) == len(users):
-        return list(map(used.get, users, repeat(0.0)))
-    uses = []
-    for user, cost in zip(users, map(_COST, joiners), strict=True):
-        use = used.get(user, 0.0)
-        uses.append(use)
-        used[user] = use + cost
+    users = list(map(_USER, requests))
+    uses = list(map(used.get, users, repeat(0.0)))
+    if len(set(users)) < len(users):
+        several = {user for user, times in Counter(users).items() if times > 1}
+        before = dict.fromkeys(several, 0.0)
+        for number in [number for number, user in enumerate(users) if user in several]:
+            user = users[number]
+            uses[number] += before[user]
+            before[user] += shapes.expected[_ALIKE(requests[number])]
     return uses
 
 
@@ -175,12 +176,16 @@ def devices_of(lease: Lease, slots: Mapping[str, int]) -> float:
     return sum(1 / slots.get(uuid, 1) for uuid in lease.device_uuids)
 
 
-class _Shapes(dict[_Alike, _Joiner]):
-    """By what a request asks for: how to add one to its shape, and what it is expected to use."""
+class _Shapes(dict[_Alike, _Join]):
+    """By what a request asks for: how to add one to its shape.
+
+    `expected` is what it is expected to use, in device-seconds.
+    """
 
     def __init__(self, lots: list[Lot], policy: Policy) -> None:
         super().__init__()
         self.all: list[Shape] = []
+        self.expected: dict[_Alike, float] = {}
         self._lots = lots
         self._policy = policy
         self._limits = {
@@ -191,14 +196,11 @@ class _Shapes(dict[_Alike, _Joiner]):
         self._shapes: dict[tuple[object, ...], Shape] = {}
         self._suiting: dict[tuple[object, ...], tuple[int, ...]] = {}
 
-    def __missing__(self, alike: _Alike) -> _Joiner:
+    def __missing__(self, alike: _Alike) -> _Join:
         shape = self._shape(*alike)
-        if shape is None:  # it asks for no device
-            found: _Joiner = (_ignore, 0.0)
-        else:
-            expected = 0.0 if shape.passed else shape.cost * EXPECTED.total_seconds()
-            found = (shape.members.append, expected)
-        self[alike] = found
+        counts = 0.0 if shape is None or shape.passed else shape.cost
+        self.expected[alike] = counts * EXPECTED.total_seconds()
+        self[alike] = found = _ignore if shape is None else shape.members.append
         return found
 
     def _shape(

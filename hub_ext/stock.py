@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 from .models import Cordon, Device, DeviceRecord, DeviceState
 from .policy import Policy
-from .topology import Links, Rating, cells, links_among, rate
+from .topology import Pattern, Rating, cells, pattern_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,8 @@ class Lot(ABC):
 @dataclass(slots=True)
 class _Cell:
     members: list[Device]
+    left: tuple[int, ...]  # places of those that are still there
+    pattern: Pattern | None = None  # made when it is needed
     version: int = 0  # what is remembered of an earlier one no longer holds
 
 
@@ -100,7 +102,6 @@ class WholeLot(Lot):
     def __init__(self, device: Device, *, for_all: bool) -> None:
         super().__init__(device, for_all=for_all)
         self._cells: list[_Cell] | None = None
-        self._links: Links = {}
         # by number of devices: the best set of each cell that has as many, as far as still valid
         self._best: dict[int, list[tuple[Rating, str, int, int]]] = {}
         self._largest: list[tuple[int, str, int, int]] = []
@@ -120,25 +121,23 @@ class WholeLot(Lot):
     def take(self, count: int) -> tuple[str, ...]:
         taken: list[str] = []
         while len(taken) < count:
-            missing = count - len(taken)
-            best = self._best_cell(missing)
+            best = self._best_cell(count - len(taken))
             if best is not None:
-                number, places = best[3], best[0][4]
+                taken += self._take_of(best[3], best[0][4])
             else:
                 number = self._largest_cell()
-                places = tuple(range(len(self._all_cells()[number].members)))
-            taken += self._take_of(number, places)
+                taken += self._take_of(number, self._all_cells()[number].left)
         return tuple(sorted(taken))
 
     def take_these(self, uuids: Iterable[str]) -> None:
         gone = set(uuids)
         for number, cell in enumerate(self._all_cells()):
-            places = tuple(i for i, each in enumerate(cell.members) if each.uuid in gone)
+            places = tuple(place for place in cell.left if cell.members[place].uuid in gone)
             if places:
                 self._take_of(number, places)
 
     def left(self) -> list[Spot]:
-        members = (each for cell in self._all_cells() for each in cell.members)
+        members = [cell.members[place] for cell in self._all_cells() for place in cell.left]
         return [Spot(each) for each in sorted(members, key=_uuid)]
 
     def take_all(self) -> list[Spot]:
@@ -149,8 +148,7 @@ class WholeLot(Lot):
     def _all_cells(self) -> list[_Cell]:
         if self._cells is None:
             devices = sorted([spot.device for spot in self.spots], key=_uuid)
-            self._links = links_among(devices)
-            self._cells = [_Cell(members) for members in cells(devices, self._links)]
+            self._cells = [_Cell(members, tuple(range(len(members)))) for members in cells(devices)]
             self._largest = [
                 (-len(cell.members), cell.members[0].uuid, 0, number)
                 for number, cell in enumerate(self._cells)
@@ -165,7 +163,7 @@ class WholeLot(Lot):
             heap = [
                 self._rated(number, count)
                 for number, cell in enumerate(all_cells)
-                if len(cell.members) >= count
+                if len(cell.left) >= count
             ]
             heapq.heapify(heap)
             self._best[count] = heap
@@ -181,23 +179,23 @@ class WholeLot(Lot):
 
     def _rated(self, number: int, count: int) -> tuple[Rating, str, int, int]:
         cell = self._all_cells()[number]
-        rating = rate(cell.members, self._links, count)
+        if cell.pattern is None:
+            cell.pattern = pattern_of(cell.members)
+        rating = cell.pattern.best(cell.left, count)
         return (rating, cell.members[rating[4][0]].uuid, cell.version, number)
 
     def _take_of(self, number: int, places: Sequence[int]) -> list[str]:
         cell = self._all_cells()[number]
-        taken = [cell.members[place].uuid for place in places]
-        for place in sorted(places, reverse=True):
-            del cell.members[place]
+        cell.left = tuple([place for place in cell.left if place not in places])
         cell.version += 1
-        self.room -= len(taken)
-        if size := len(cell.members):
-            first = cell.members[0].uuid
+        self.room -= len(places)
+        if size := len(cell.left):
+            first = cell.members[cell.left[0]].uuid
             heapq.heappush(self._largest, (-size, first, cell.version, number))
             for count, heap in self._best.items():
                 if count <= size:
                     heapq.heappush(heap, self._rated(number, count))
-        return taken
+        return [cell.members[place].uuid for place in places]
 
 
 class SlotLot(Lot):

@@ -8,9 +8,9 @@ A set of devices is the better,
 4. the fewer links to other free devices it breaks, so that well-linked sets stay whole for those
    who ask for several devices; for a single device this alone decides.
 
-Devices that are linked, directly or through others, form a cell. `best_set` compares all sets of a
-cell where there are at most MOST_SUBSETS of them (any set of an 8-GPU node, any pair of 16), and
-beyond that the set that grows from each device by always adding the best linked one. Up to WHOLE
+Devices that are linked, directly or through others, form a cell. `Pattern.best` compares all sets
+of a cell where there are at most MOST_SUBSETS of them (any set of an 8-GPU node, any pair of 16),
+and beyond that those that grow from each device by always adding the best linked one. Up to WHOLE
 devices are one cell, linked or not, so among so few the best set of all is found. Components of
 more than MOST_MEMBERS devices, which no host has, are cut at their weakest links.
 """
@@ -26,30 +26,20 @@ from .models import Device
 WHOLE = 8
 MOST_MEMBERS = 16
 MOST_SUBSETS = 500
+MOST_KNOWN = 10_000  # sets that a pattern remembers
 
 Links = Mapping[str, Mapping[str, int]]
-# how good a set is (smaller is better), and the places of its members: see best_set
+# how good a set is (smaller is better): minus its worst pair and its total, its NUMA nodes, the
+# links that it breaks; then the places of its members
 Rating = tuple[int, int, int, int, tuple[int, ...]]
 
 
-def links_among(devices: Sequence[Device]) -> Links:
-    """How each of these devices is linked to others of them; both ways, the better report."""
-    here = {each.uuid for each in devices}
-    links: dict[str, dict[str, int]] = {}
-    for each in devices:
-        for other, score in each.links:
-            if score > 0 and other in here and other != each.uuid:
-                for one, two in ((each.uuid, other), (other, each.uuid)):
-                    known = links.setdefault(one, {})
-                    known[two] = max(score, known.get(two, 0))
-    return links
-
-
-def cells(devices: Sequence[Device], links: Links) -> list[list[Device]]:
+def cells(devices: Sequence[Device]) -> list[list[Device]]:
     """The devices in parts; sets with good links lie within one. In the order given."""
     if len(devices) <= WHOLE:
         return [list(devices)] if devices else []
     by_uuid = {each.uuid: each for each in devices}
+    links = {each.uuid: dict(each.links) for each in devices}
     parts: list[list[str]] = []
     for part in _components([*by_uuid], links, 1):
         parts += _cut(part, links)
@@ -59,18 +49,18 @@ def cells(devices: Sequence[Device], links: Links) -> list[list[Device]]:
 
 def _components(uuids: Sequence[str], links: Links, least: int) -> list[list[str]]:
     """Parts that hang together by links of at least this score, each in order of distance."""
-    left = dict.fromkeys(uuids)
+    left = set(uuids)
     found = []
     for first in uuids:
         if first not in left:
             continue
-        del left[first]
+        left.remove(first)
         part = [first]
         for uuid in part:  # grows meanwhile
-            for other, score in links.get(uuid, {}).items():
-                if score >= least and other in left:
-                    del left[other]
-                    part.append(other)
+            if left and (near := links[uuid].keys() & left):
+                near = {other for other in near if links[uuid][other] >= least}
+                left -= near
+                part += sorted(near)
         found.append(part)
     return found
 
@@ -87,79 +77,94 @@ def _cut(part: list[str], links: Links) -> list[list[str]]:
     return [part[at : at + MOST_MEMBERS] for at in range(0, len(part), MOST_MEMBERS)]
 
 
-def rate(members: Sequence[Device], links: Links, count: int) -> Rating:
-    """The best set of `count` of these devices, at least one and at most all."""
+def pattern_of(members: Sequence[Device]) -> Pattern:
+    """How these devices are linked to each other: both ways alike, by the better report."""
     if len(members) == 1:
-        return (0, 0, 1, 0, (0,))
-    rows = [links.get(each.uuid, {}) for each in members]
+        return _pattern(((0,),), (None,))
+    rows = [dict(each.links) for each in members]
     uuids = [each.uuid for each in members]
-    scores = tuple(tuple([row.get(uuid, 0) for uuid in uuids]) for row in rows)
-    return best_set(scores, tuple([each.numa_node for each in members]), count)
+    scores = [[row.get(uuid, 0) for uuid in uuids] for row in rows]
+    for one, row in enumerate(scores):
+        row[one] = 0
+        for two in range(one):
+            row[two] = scores[two][one] = max(row[two], scores[two][one])
+    return _pattern(tuple(map(tuple, scores)), tuple([each.numa_node for each in members]))
 
 
-@lru_cache(maxsize=4096)
-def best_set(
-    scores: tuple[tuple[int, ...], ...], nodes: tuple[int | None, ...], count: int
-) -> Rating:
-    """(-worst pair, -total, NUMA nodes, links broken, places) of the best set of `count` members.
-
-    `scores[i][j]` is how well i and j are linked (symmetric, 0 for i = j). Of equally good sets it
-    is the first. Hosts have many nodes of the same build, so most questions were asked before.
-    """
-    size = len(scores)
-    if comb(size, count) <= MOST_SUBSETS:
-        return _compare_all(scores, nodes, count)
-    return min(_rating(scores, nodes, _grow(scores, seed, count)) for seed in range(size))
+@lru_cache(maxsize=1024)
+def _pattern(scores: tuple[tuple[int, ...], ...], nodes: tuple[int | None, ...]) -> Pattern:
+    """Hosts have many nodes of the same build: what was worked out for one holds for all."""
+    return Pattern(scores, nodes)
 
 
-def _rating(
-    scores: Sequence[Sequence[int]], nodes: Sequence[int | None], places: tuple[int, ...]
-) -> Rating:
-    pairs = [scores[i][j] for at, i in enumerate(places) for j in places[:at]]
-    total = sum(pairs)
-    broken = sum(sum(scores[i]) for i in places) - 2 * total
-    return (-min(pairs, default=0), -total, len({nodes[i] for i in places}), broken, places)
+class Pattern:
+    """The links within a cell. `scores[i][j]` is how well i and j are linked (0 for i = j)."""
 
+    def __init__(self, scores: Sequence[Sequence[int]], nodes: Sequence[int | None]) -> None:
+        self._scores = scores
+        self._nodes = nodes
+        self._known: dict[tuple[tuple[int, ...], int], Rating] = {}
 
-def _compare_all(
-    scores: Sequence[Sequence[int]], nodes: Sequence[int | None], count: int
-) -> Rating:
-    size = len(scores)
-    best: list[Rating] = []
-    least = 0  # no set with a worse pair than this can be the best one any more
+    def best(self, places: tuple[int, ...], count: int) -> Rating:
+        """The best set of `count` of the members at these places, the first of equally good ones.
 
-    def grow(places: tuple[int, ...], worst: int | None) -> None:
-        nonlocal least
-        missing = count - len(places)
-        if not missing:
-            rating = _rating(scores, nodes, places)
-            if not best or rating < best[0]:
-                best[:] = [rating]
-                least = -rating[0]
-            return
-        start = places[-1] + 1 if places else 0
-        for place in range(start, size - missing + 1):
-            links = [scores[place][other] for other in places]
-            if worst is not None:
-                links.append(worst)
-            lowest = min(links, default=None)
-            if lowest is None or lowest >= least:
-                grow((*places, place), lowest)
+        At least one and at most all.
+        """
+        rating = self._known.get((places, count))
+        if rating is None:
+            if comb(len(places), count) <= MOST_SUBSETS:
+                rating = self._compare_all(places, count)
+            else:
+                grown = (self._grow(places, seed, count) for seed in places)
+                rating = min(self._rate(chosen, places) for chosen in grown)
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[places, count] = rating
+        return rating
 
-    grow((), None)
-    return best[0]
+    def _rate(self, chosen: tuple[int, ...], places: Sequence[int]) -> Rating:
+        scores = self._scores
+        pairs = [scores[one][two] for at, one in enumerate(chosen) for two in chosen[:at]]
+        total = sum(pairs)
+        broken = sum(scores[one][two] for one in chosen for two in places) - 2 * total
+        nodes = len({self._nodes[one] for one in chosen})
+        return (-min(pairs, default=0), -total, nodes, broken, chosen)
 
+    def _compare_all(self, places: Sequence[int], count: int) -> Rating:
+        best: list[Rating] = []
+        least = 0  # no set with a worse pair than this can be the best one any more
 
-def _grow(scores: Sequence[Sequence[int]], seed: int, count: int) -> tuple[int, ...]:
-    chosen = [seed]
+        def grow(chosen: tuple[int, ...], start: int, worst: int | None) -> None:
+            nonlocal least
+            missing = count - len(chosen)
+            if not missing:
+                rating = self._rate(chosen, places)
+                if not best or rating < best[0]:
+                    best[:] = [rating]
+                    least = -rating[0]
+                return
+            for at in range(start, len(places) - missing + 1):
+                links = [self._scores[places[at]][other] for other in chosen]
+                if worst is not None:
+                    links.append(worst)
+                lowest = min(links, default=None)
+                if lowest is None or lowest >= least:
+                    grow((*chosen, places[at]), at + 1, lowest)
 
-    def gain(place: int) -> tuple[int, int, int, int]:
-        links = [scores[place][other] for other in chosen]
-        return (min(links), sum(links), -sum(scores[place]), -place)
+        grow((), 0, None)
+        return best[0]
 
-    left = [place for place in range(len(scores)) if place != seed]
-    while len(chosen) < count:
-        added = max(left, key=gain)
-        chosen.append(added)
-        left.remove(added)
-    return tuple(sorted(chosen))
+    def _grow(self, places: Sequence[int], seed: int, count: int) -> tuple[int, ...]:
+        chosen = [seed]
+
+        def gain(place: int) -> tuple[int, int, int, int]:
+            links = [self._scores[place][other] for other in chosen]
+            broken = sum(self._scores[place][other] for other in places)
+            return (min(links), sum(links), -broken, -place)
+
+        left = [place for place in places if place != seed]
+        while len(chosen) < count:
+            added = max(left, key=gain)
+            chosen.append(added)
+            left.remove(added)
+        return tuple(sorted(chosen))

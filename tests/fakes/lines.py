@@ -95,10 +95,10 @@ def linked(uuids: Sequence[str], links: Mapping[tuple[int, int], int], **more: A
     return found
 
 
-def node(name: str, size: int = 8, score: int = Link.NVLINK, **more: Any) -> list[Device]:
+def node(host: str, size: int = 8, score: int = Link.NVLINK, **more: Any) -> list[Device]:
     """A host's devices, each linked to each."""
     pairs = [(one, two) for one in range(size) for two in range(one)]
-    uuids = [f"{name}-{number}" for number in range(size)]
+    uuids = [f"{host}-{number}" for number in range(size)]
     return linked(uuids, dict.fromkeys(pairs, int(score)), **more)
 
 
@@ -112,10 +112,10 @@ def crowd(devices: int, waiting: int, free: float, seed: int = 0) -> Snapshot:
     kinds = (("A100-80GB", 80), ("H100-80GB", 80), ("A100-40GB", 40), ("L40S", 48))
     records: list[DeviceRecord] = []
     leases: list[Lease] = []
-    for host in range(devices // 8):
-        name, gib = kinds[host % 4]
+    for number in range(devices // 8):
+        name, gib = kinds[number % 4]
         score = Link.HOST_BRIDGE if name == "L40S" else Link.NVLINK + 11
-        for item in node(f"GPU-{host:04x}", score=score, name=name, gib=gib):
+        for item in node(f"GPU-{number:04x}", score=score, name=name, gib=gib):
             held: tuple[str, ...] = ()
             if choose.random() >= free:
                 held = (f"lease-{len(leases)}",)

@@ -55,14 +55,15 @@ def sites(draw: st.DrawFn) -> Snapshot:
         records.append(record(item, *names, state=state))
 
     queue = []
-    for number in range(draw(st.integers(0, 8))):
+    hours = sorted(draw(st.lists(st.sampled_from([0, 0, 1, 2, 8, 11]), max_size=8)), reverse=True)
+    for number, waited in enumerate(hours):
         share = draw(st.integers(0, 3)) == 0
         queue.append(
             entry(
                 number,
                 draw(st.integers(0, 3)),
                 user=f"u{draw(st.integers(0, 9))}",
-                waited=(8 - number) * draw(st.sampled_from([0, 1])) * HOUR,
+                waited=waited * HOUR,
                 term=draw(st.one_of(HOURS.map(lambda hours: hours * HOUR), st.none())),
                 model=draw(st.sampled_from(["", "", "a100", "h100"])),
                 share=share,
@@ -113,15 +114,10 @@ def in_order(seen: Snapshot) -> list[QueueEntry]:
     for each in seen.leases:
         young = max(0.0, 3600 - (seen.now - each.granted_at).total_seconds())
         used[each.user] += young * len(each.device_uuids) / (2 if each.shared else 1)
-    keys = {}
-    oldest = timedelta(0)
-    for each in reversed(sorted(waiting, key=lambda e: e.sequence)):
-        # whoever came earlier has waited at least as long
-        oldest = max(oldest, seen.now - each.enqueued_at)
-        keys[each.sequence] = min(each.request.priority + oldest // HOUR, 11)
     order = []
     for each in sorted(waiting, key=lambda e: e.sequence):
-        level, user = keys[each.sequence], each.request.user
+        user, waited = each.request.user, seen.now - each.enqueued_at
+        level = min(each.request.priority + waited // HOUR, 11)
         order.append((-level, used[user] if level < 11 else 0.0, each.sequence, each))
         if can_ever(each.request, seen):
             used[user] += 3600 * cost(each.request, seen)

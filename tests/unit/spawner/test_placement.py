@@ -23,7 +23,7 @@ from hub_ext.placement import (
 )
 from hub_ext.policy import Policy, Pool
 from hub_ext.stock import lots_of, take
-from hub_ext.topology import cells, links_among
+from hub_ext.topology import cells
 
 POOLS = Policy(
     pools=(
@@ -329,15 +329,14 @@ def test_everything_can_be_taken_once(counts: list[int], hosts: int) -> None:
 def test_sixteen_devices_on_one_switch() -> None:
     devices = node("x", 16, numa_node=0)
     assert len(chosen(records(*devices), ask(8))) == 8
-    links = links_among(devices)
-    assert [len(cell) for cell in cells(devices, links)] == [16]
+    assert [len(cell) for cell in cells(devices)] == [16]
 
 
 def test_a_long_chain_is_cut_at_its_weakest_links() -> None:
     uuids = [f"d{n:03}" for n in range(60)]
     links = {(n + 1, n): 40 if n % 10 == 9 else 112 for n in range(59)}
     devices = linked(uuids, links)
-    found = cells(devices, links_among(devices))
+    found = cells(devices)
     assert [len(cell) for cell in found] == [10] * 6
     assert chosen(records(*devices), ask(2))[1] in dict(devices[0].links)
 
