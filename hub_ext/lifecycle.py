@@ -36,7 +36,7 @@ from .errors import (
 )
 from .fair_queue import Place, grant
 from .hub_side import HubSide
-from .models import Lease, LeaseState, Request
+from .models import Lease, LeaseState, QueueEntry, Request
 from .queue_keeper import is_reset
 
 LOOK_EVERY = 1.0  # seconds between looks at the ledger while waiting (leases end elsewhere, too)
@@ -103,12 +103,13 @@ class Lifecycle:
 
         `tell` gets the place in the line, its length and how many devices are set aside for the
         request, at each change. `user_options` are what it takes to ask for the same again, should
-        the hub end meanwhile. Raises QueueTimeout after `limit` seconds.
+        the hub end meanwhile. Raises QueueTimeout `limit` seconds after the place was taken.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit
         if request.gpus:
-            await self._join(request, user_options or {})
+            since = await self._join(request, user_options or {})
+            deadline -= max(0.0, (_now() - since).total_seconds())
         told: object = None
         while True:
             seen = await self.side.line.look()
@@ -133,18 +134,19 @@ class Lifecycle:
                 raise QueueTimeout(f"No GPU became free within {limit:g} seconds.")
             await self.side.line.change(min(LOOK_EVERY, max(deadline - loop.time(), 0.01)))
 
-    async def _join(self, request: Request, user_options: Mapping[str, object]) -> None:
-        """Stand in the queue; a place that this server has there already is kept."""
+    async def _join(self, request: Request, user_options: Mapping[str, object]) -> datetime:
+        """Stand in the queue, in a place kept for this server if there is one; since when."""
         self._in_line = True
         self.side.waiting.add(self._key)
 
-        def enqueue() -> None:
-            self.side.ledger.enqueue(
+        def enqueue() -> QueueEntry:
+            return self.side.ledger.enqueue(
                 request, _now(), waiter=self.side.run, user_options=user_options
             )
 
-        await self._ledger(enqueue)
+        entry: QueueEntry = await self._ledger(enqueue)
         self.side.line.ring()
+        return entry.enqueued_at
 
     def _leave(self) -> None:
         """Nobody of this process stands in the queue for this server any more."""

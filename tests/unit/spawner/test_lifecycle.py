@@ -231,6 +231,17 @@ async def test_the_limit_of_waiting(place: Place) -> None:
     assert place.ledger.queue() == ()
 
 
+async def test_the_limit_counts_from_when_the_place_was_taken(place: Place) -> None:
+    """Nobody is started by surprise the morning after a hub was stopped."""
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    place.ledger.enqueue(Request("ada", "", 1), now() - timedelta(hours=9), waiter="yesterday")
+    life = place.life()
+    with pytest.raises(QueueTimeout):
+        await life.acquire(Request("ada", "", 1), limit=3600, tell=lambda *_: None)
+    await life.tear_down("timeout")
+    assert place.ledger.queue() == ()
+
+
 @pytest.mark.parametrize("call", ["create", "start"])
 async def test_a_lost_reply_makes_no_second_container(place: Place, call: str) -> None:
     place.engine.lose_reply_of = call
