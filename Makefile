@@ -43,6 +43,9 @@ test: ## set up what the tests need, run every level (LEVELS="unit engine": only
 test-fast: ## the levels that need neither Docker nor a browser
 	@$(SETUP) test-fast
 
+soak: ## a million steps of the state machine of leases, on all cores (hours)
+	@$(SETUP) soak
+
 test-setup: ## what the tests need, without running them
 	@$(SETUP) test-setup
 
@@ -79,5 +82,5 @@ image: ## build the image
 lock: ## resolve the Python requirements anew
 	@$(SETUP) lock
 
-.PHONY: help run stop stop-engine status accounts clean test test-fast test-setup perf storm \
+.PHONY: help run stop stop-engine status accounts clean test test-fast soak test-setup perf storm \
 	compare-faults lint format venv front-end translations wheel image lock

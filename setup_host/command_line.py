@@ -113,6 +113,7 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
         lambda c, p, a: testing.set_up_only(c, p),
     ),
     "test": ("every test", lambda c, p, a: testing.test(c, p, a.levels.split())),
+    "soak": ("a million steps of the leases", lambda c, p, a: testing.soak(c, p)),
     "perf": ("measure the start of a server", lambda c, p, a: testing.measure(c, p, "perf")),
     "storm": ("fifty starts at once", lambda c, p, a: testing.measure(c, p, "storm")),
     "compare-faults": (
@@ -122,7 +123,7 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
 }
 # these only look, or lock for their set-up alone
 _WITHOUT_LOCK = (
-    *("settings", "status", "lint", "format", "test-fast", "test-setup", "test"),
+    *("settings", "status", "lint", "format", "test-fast", "test-setup", "test", "soak"),
     *testing.MEASUREMENTS,
 )
 

@@ -92,7 +92,8 @@ LINT = Level(
 FRONT_END = Level("front end", (("jlpm", "lint:check"), ("jlpm", "test")), 600, "labextension")
 # many of them wait for processes: more at once than there are cores
 UNIT = Level("unit", (_pytest("unit", 60, "-n", "3"),), 900)
-STATEFUL = Level("stateful", (_pytest("stateful", 120),), 900)
+STATEFUL = Level("stateful", (_pytest("stateful", 120, "-n", "2"),), 1500)
+SOAK = Level("soak", (("python", "tests/stateful/soak.py"),), 24 * 3600)
 SERVER = Level("server", (_pytest("server", 120, "-n", "2"),), 900)
 ENGINE = Level("engine", (_pytest("engine", 300),), 2700)
 # each file has hubs of its own; they wait for processes more than they compute
@@ -121,6 +122,12 @@ def test(settings: Settings, progress: Progress, names: list[str]) -> int:
         return _run(for_tests(settings), progress, levels, {})
     with _everything(settings, progress) as variables:
         return _run(for_tests(settings), progress, levels, variables)
+
+
+def soak(settings: Settings, progress: Progress) -> int:
+    """A million steps of the state machine of leases; the exit status."""
+    _set_up_fast(settings, progress)
+    return _run(for_tests(settings), progress, (SOAK,), {})
 
 
 def set_up_only(settings: Settings, progress: Progress) -> None:

@@ -85,7 +85,7 @@ WEIGHTS = {
     "one_call_ends": 8,
     "one_call_fails": 3,
     "time_passes": 5,
-    "time_passes_and_all_go_on": 8,
+    "time_passes_and_all_go_on": 14,
     "the_hub_polls": 3,
     "the_service_reconciles": 8,
     "the_service_looks_at_terms": 4,
@@ -109,6 +109,7 @@ MOODS = {
     "deadly": {"the_hub_is_killed": 8, "the_hub_starts": 12, "the_service_is_killed": 4},
     "slow": {"time_passes": 20, "one_call_ends": 20, "all_go_on": 3, "the_service_reconciles": 16},
     "flaky": {"one_call_fails": 14, "a_container_dies": 5, "the_engine_restarts": 3},
+    "silent": {"the_engine_goes_away": 8, "time_passes_and_all_go_on": 20},
     "resetting": {"someone_resets": 16, "the_service_is_killed": 4, "the_service_starts": 6},
     "ill": {"a_device_changes": 8, "an_admin_speaks": 5, "the_policy_changes": 3},
     "waiting": {"someone_starts": 25, "time_passes_and_all_go_on": 30, "someone_stops": 8},
@@ -238,7 +239,7 @@ class LeaseMachine(RuleBasedStateMachine):
 
     def what_is_down_comes_back(self, a: int, b: int) -> None:
         """Instead of a step that cannot be taken now."""
-        if self.world.engine.away:
+        if self.world.engine.away and b % 4 == 0:
             self.world.engine.away = False
         elif self.world.hub is None:
             self.world.start_hub()
@@ -269,7 +270,14 @@ class LeaseMachine(RuleBasedStateMachine):
         return True
 
     def time_passes_and_all_go_on(self, a: int, b: int) -> bool:
+        """With what both processes do every few seconds, as far as they are alive."""
         self.time_passes(a, b)
+        if b % 2:
+            self.the_hub_polls()
+        for service in filter(None, [self.world.service]):
+            service.look()
+            if b % 4 == 0:
+                service.look_at_terms()
         self.world.settle(60)
         return True
 
