@@ -52,6 +52,9 @@ test-setup: ## what the tests need, without running them
 perf: ## measure the start of a server beside stock DockerSpawner
 	@$(SETUP) perf
 
+perf-queue: ## how long the queue takes to decide, up to 4,000 devices and 10,000 who wait
+	@$(SETUP) perf-queue
+
 storm: ## fifty participants press Start at once: is every grant right, how fast is the hub
 	@$(SETUP) storm
 
@@ -82,5 +85,5 @@ image: ## build the image
 lock: ## resolve the Python requirements anew
 	@$(SETUP) lock
 
-.PHONY: help run stop stop-engine status accounts clean test test-fast soak test-setup perf storm \
-	compare-faults lint format venv front-end translations wheel image lock
+.PHONY: help run stop stop-engine status accounts clean test test-fast soak test-setup perf \
+	perf-queue storm compare-faults lint format venv front-end translations wheel image lock

@@ -115,6 +115,7 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
     "test": ("every test", lambda c, p, a: testing.test(c, p, a.levels.split())),
     "soak": ("a million steps of the leases", lambda c, p, a: testing.soak(c, p)),
     "perf": ("measure the start of a server", lambda c, p, a: testing.measure(c, p, "perf")),
+    "perf-queue": ("measure the queue", lambda c, p, a: testing.measure_queue(c, p)),
     "storm": ("fifty starts at once", lambda c, p, a: testing.measure(c, p, "storm")),
     "compare-faults": (
         "faults beside stock DockerSpawner",
@@ -124,7 +125,7 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
 # these only look, or lock for their set-up alone
 _WITHOUT_LOCK = (
     *("settings", "status", "lint", "format", "test-fast", "test-setup", "test", "soak"),
-    *testing.MEASUREMENTS,
+    *("perf-queue", *testing.MEASUREMENTS),
 )
 
 

@@ -144,6 +144,13 @@ def measure(settings: Settings, progress: Progress, name: str) -> int:
         return _run(for_tests(settings), progress, (level,), variables)
 
 
+def measure_queue(settings: Settings, progress: Progress) -> int:
+    """Measure the queue's decision, which needs no Engine; the exit status."""
+    _set_up_fast(settings, progress)
+    level = Level("perf-queue", (("python", "tests/perf/queue_time.py"),), 3600)
+    return _run(for_tests(settings), progress, (level,), {})
+
+
 def lint(settings: Settings, progress: Progress) -> int:
     """Style and types; the exit status."""
     _set_up_fast(settings, progress)
