@@ -16,7 +16,7 @@ from ..models import DeviceRecord, Lease, Link, QueueEntry, Snapshot
 from .lease_views import Json, iso, place_view
 
 if TYPE_CHECKING:
-    from .app import Service
+    from .parts import Service
 
 TIES = 100  # leases that end in one transaction
 

@@ -11,17 +11,14 @@ leave such resets for the next one. So there are never two services at work on o
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -30,8 +27,6 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.httpserver import HTTPServer
 from tornado.log import LogFormatter
 from tornado.netutil import bind_sockets
-from tornado.web import Application as WebApplication
-from tornado.web import StaticFileHandler
 from traitlets import Bool, Float, Integer, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
@@ -41,60 +36,20 @@ from ..errors import LedgerUnavailable
 from ..inventory import DeviceWatch, discover, out_of_use
 from ..ledger import Ledger
 from ..volumes import PREFIX
-from . import api, page_base, pages
 from .containers import HubContainers
+from .cookie_secret import cookie_secret
 from .hub_api import HubClient
 from .loops import every
 from .monitor import Monitor
+from .parts import Service, make_web_application
 from .reset import Limits, ResetWorkflow
 from .revival import Revival
 from .terms_loop import TermsLoop
 
-HERE = Path(__file__).parent
 MAX_BODY_BYTES = 64 * 1024
 LOOK_SECONDS = 1.0  # between two looks at the port, and at the hub that started this
 PORT_ATTEMPTS = 10
 PRUNE_SECONDS = 24 * 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """The parts that handlers work with."""
-
-    ledger: Ledger
-    hub: HubClient
-    resets: ResetWorkflow
-    monitor: Monitor
-    terms: TermsLoop
-    revival: Revival
-    prefix: str  # of this service, "/services/gpucamp/"
-    hub_prefix: str  # "/hub/"
-    image: str  # what new servers get
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-
-    @property
-    def hub_base_url(self) -> str:
-        """The base URL of the whole JupyterHub, "/"."""
-        return self.hub_prefix.removesuffix("hub/")
-
-
-def make_web_application(service: Service, hub_auth: HubOAuth, **settings: Any) -> WebApplication:
-    """The table of handlers below the service's prefix."""
-    routes = [(service.prefix + pattern, handler) for pattern, handler in api.ROUTES]
-    static = (
-        service.prefix + r"static/(.*)",
-        StaticFileHandler,
-        {"path": str(HERE / "static")},
-    )
-    callback = (service.prefix + r"oauth_callback", pages.CallbackHandler)
-    page_routes = [(service.prefix + pattern, handler) for pattern, handler in pages.ROUTES]
-    return WebApplication(
-        [*routes, static, callback, *page_routes],
-        service=service,
-        hub_auth=hub_auth,
-        templates=page_base.make_templates(),
-        **settings,
-    )
 
 
 class GpucampService(Application):
@@ -311,8 +266,9 @@ class GpucampService(Application):
         hub_auth = HubOAuth(parent=self, cache_max_age=self.auth_cache_seconds)
         engine_client = EngineClient(threads=4)
         service = self._make_service(ledger, hub_auth, engine_client, hub_id)
+        secret = await asyncio.to_thread(cookie_secret, self.cookie_secret_file)
         server = HTTPServer(
-            make_web_application(service, hub_auth, cookie_secret=self._cookie_secret()),
+            make_web_application(service, hub_auth, cookie_secret=secret),
             xheaders=True,
             max_body_size=MAX_BODY_BYTES,
         )
@@ -426,24 +382,6 @@ class GpucampService(Application):
             hub_prefix=hub_auth.hub_host + hub_auth.hub_prefix,
             image=self.image,
         )
-
-    def _cookie_secret(self) -> bytes:
-        if not self.cookie_secret_file:
-            return secrets.token_bytes(32)
-        path = Path(self.cookie_secret_file)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            kept = path.read_bytes()
-            if len(kept) >= 32:
-                return hashlib.sha256(kept).digest()
-            # cut short by a full disk: anyone could guess it
-            path.unlink()
-            return self._cookie_secret()
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(32))
-        return self._cookie_secret()
 
 
 def _state_folder() -> Path:

@@ -27,7 +27,7 @@ from ..errors import HubUnavailable, NotFound
 from ..i18n import _
 
 if TYPE_CHECKING:
-    from .app import Service
+    from .parts import Service
 
 Verb = Callable[..., Awaitable[None]]
 

@@ -32,7 +32,7 @@ from .extension import extension_of
 from .wording import notice_text
 
 if TYPE_CHECKING:
-    from .app import Service
+    from .parts import Service
 
 Json = dict[str, Any]
 

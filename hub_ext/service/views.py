@@ -18,7 +18,7 @@ from .lease_views import Json, lease_facts, term_views
 from .wording import failure_message, failure_text, split_error, step_text
 
 if TYPE_CHECKING:
-    from .app import Service
+    from .parts import Service
 
 
 def server_url(base_url: str, user: str, server: str) -> str:

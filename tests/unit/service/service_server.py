@@ -23,9 +23,9 @@ from tornado.web import HTTPError, RequestHandler
 
 from hub_ext import scopes
 from hub_ext.errors import GpucampError, NotFound
-from hub_ext.service.app import Service, make_web_application
 from hub_ext.service.hub_api import HubClient
 from hub_ext.service.monitor import Monitor
+from hub_ext.service.parts import Service, make_web_application
 from hub_ext.service.reset import Limits, ResetWorkflow
 from hub_ext.service.revival import Revival
 from hub_ext.service.terms_loop import TermsLoop

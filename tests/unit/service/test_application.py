@@ -17,6 +17,7 @@ from service_server import running_service
 
 from hub_ext.models import OperationKind, OperationStep
 from hub_ext.service.app import GpucampService
+from hub_ext.service.cookie_secret import cookie_secret
 
 
 def free_port() -> int:
@@ -242,7 +243,6 @@ def test_a_wrong_address_is_refused_at_once(url):
 def test_a_cookie_secret_that_was_cut_short_is_replaced(tmp_path):
     file = tmp_path / "secret"
     file.write_bytes(b"abc")
-    app = GpucampService(cookie_secret_file=str(file))
-    first = app._cookie_secret()
+    first = cookie_secret(str(file))
     assert len(file.read_bytes()) == 32
-    assert GpucampService(cookie_secret_file=str(file))._cookie_secret() == first
+    assert cookie_secret(str(file)) == first

@@ -1,0 +1,67 @@
+"""The parts of the running service that handlers work with, and the table of all handlers.
+
+Guarantees: every address below the service's prefix is in this one table; what is not is a page
+that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.services.auth import HubOAuth
+from tornado.web import Application as WebApplication
+from tornado.web import StaticFileHandler
+
+from ..ledger import Ledger
+from . import api, page_base, pages
+from .hub_api import HubClient
+from .monitor import Monitor
+from .reset import ResetWorkflow
+from .revival import Revival
+from .terms_loop import TermsLoop
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts that handlers work with."""
+
+    ledger: Ledger
+    hub: HubClient
+    resets: ResetWorkflow
+    monitor: Monitor
+    terms: TermsLoop
+    revival: Revival
+    prefix: str  # of this service, "/services/gpucamp/"
+    hub_prefix: str  # "/hub/"
+    image: str  # what new servers get
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @property
+    def hub_base_url(self) -> str:
+        """The base URL of the whole JupyterHub, "/"."""
+        return self.hub_prefix.removesuffix("hub/")
+
+
+def make_web_application(service: Service, hub_auth: HubOAuth, **settings: Any) -> WebApplication:
+    """The table of handlers below the service's prefix."""
+    routes = [(service.prefix + pattern, handler) for pattern, handler in api.ROUTES]
+    static = (
+        service.prefix + r"static/(.*)",
+        StaticFileHandler,
+        {"path": str(HERE / "static")},
+    )
+    callback = (service.prefix + r"oauth_callback", pages.CallbackHandler)
+    page_routes = [(service.prefix + pattern, handler) for pattern, handler in pages.ROUTES]
+    return WebApplication(
+        [*routes, static, callback, *page_routes],
+        service=service,
+        hub_auth=hub_auth,
+        templates=page_base.make_templates(),
+        **settings,
+    )
