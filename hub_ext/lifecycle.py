@@ -164,7 +164,8 @@ class Lifecycle:
         """Create and start the container; what the Engine says of it then.
 
         `make_request` gets whether resource limits may be raised (ulimits), which some Engines
-        cannot do. Raises EngineUnavailable, EngineRefused, ImageMissing.
+        cannot do. Raises EngineUnavailable, EngineRefused, ImageMissing, and Conflict if the lease
+        has ended meanwhile: then nothing was started.
         """
         raised = not self.side.ulimits_refused
         try:
@@ -184,6 +185,11 @@ class Lifecycle:
         self._may_exist = self.create_sent = True
         self.container_id = ""  # until the reply: a cancelled create is found by name
         self.container_id = await self._do(self._create(request))
+        if self.lease is not None:
+            # its lease may have ended while this process or the Engine stood still
+            await self._ledger(
+                self.side.ledger.name_container, self.lease.id, self.container_id, _now()
+            )
         try:
             await self._do(self.side.engine.start(self.container_id))
         except EngineUnavailable:  # its reply may be lost; to start twice does no harm

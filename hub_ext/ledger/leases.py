@@ -154,6 +154,15 @@ def mark_running(
     )
 
 
+def name_container(
+    connection: Connection, lease_id: str, container_id: str, now: datetime, actor: str
+) -> None:
+    """The container is made, and about to start. Raises Conflict, NotFound."""
+    if unended(connection, lease_id).container_id != container_id:
+        detail = f"container {container_id}"
+        change(connection, lease_id, now, actor, "create", detail, container_id=container_id)
+
+
 def hold(connection: Connection, lease_id: str, until: datetime, now: datetime, actor: str) -> None:
     """Keep the devices for the same server while its container is replaced.
 
@@ -182,9 +191,17 @@ def mark_gone(connection: Connection, lease_id: str, now: datetime, actor: str) 
         change(connection, lease_id, now, actor, "container gone", "", gone_at=now)
 
 
-def end(connection: Connection, lease_id: str, reason: str, now: datetime, actor: str) -> None:
+def end(
+    connection: Connection,
+    lease_id: str,
+    reason: str,
+    now: datetime,
+    actor: str,
+    if_container: str | None = None,
+) -> None:
     """Free the devices, and count their use. Idempotent. Raises NotFound."""
-    if one(connection, lease_id).state is LeaseState.ENDED:
+    found = one(connection, lease_id)
+    if found.state is LeaseState.ENDED or if_container not in (None, found.container_id):
         return
     accounting.write(connection, lease_id, now, facts.policy(connection))
     connection.execute(delete(slot).where(slot.c.lease_id == lease_id))

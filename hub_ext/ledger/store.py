@@ -176,6 +176,15 @@ class Ledger(DeviceStore, EnvironmentStore):
         with self._database.write() as connection:
             leases.mark_running(connection, lease_id, container_id, now, self._actor)
 
+    def name_container(self, lease_id: str, container_id: str, now: datetime) -> None:
+        """The lease's container is made; call it before the container starts.
+
+        From now on nobody ends the lease who has not seen this container (see `end`). Raises
+        NotFound, and Conflict if the lease has ended: then the container must not start.
+        """
+        with self._database.write() as connection:
+            leases.name_container(connection, lease_id, container_id, now, self._actor)
+
     def hold(self, lease_id: str, until: datetime, now: datetime) -> None:
         """Keep the devices for the same server until `until`, while its container is replaced.
 
@@ -193,13 +202,16 @@ class Ledger(DeviceStore, EnvironmentStore):
         with self._database.write() as connection:
             leases.mark_gone(connection, lease_id, now, self._actor)
 
-    def end(self, lease_id: str, reason: str, now: datetime) -> None:
+    def end(
+        self, lease_id: str, reason: str, now: datetime, *, if_container: str | None = None
+    ) -> None:
         """Free the devices; only after proof that the container is gone. Idempotent.
 
-        Raises NotFound.
+        With `if_container` only if the lease still names that one ("": none): the proof does not
+        hold for a container that was made since. Raises NotFound.
         """
         with self._database.write() as connection:
-            leases.end(connection, lease_id, reason, now, self._actor)
+            leases.end(connection, lease_id, reason, now, self._actor, if_container)
 
     def extend(self, lease_id: str, until: datetime, now: datetime, *, by_user: bool) -> None:
         """Give a lease a later end; `by_user` counts it as an extension of theirs.

@@ -195,7 +195,9 @@ class Monitor:
         _log.warning("reconciling: %s", action)
         match action:
             case EndLease(lease_id, reason):
-                await asyncio.to_thread(self._ledger.end, lease_id, reason, now)
+                await asyncio.to_thread(
+                    self._ledger.end, lease_id, reason, now, if_container=state[1]
+                )
             case MarkGone(lease_id):
                 await asyncio.to_thread(self._ledger.mark_gone, lease_id, now)
             case RemoveContainer(container_id):

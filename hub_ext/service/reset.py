@@ -337,7 +337,11 @@ class ResetWorkflow:
                 )
             elif not containers:
                 reason = f"the {operation.kind.value} failed"
-                await self._persist(lambda: self._ledger.end(lease.id, reason, self._now()))
+                await self._persist(
+                    lambda: self._ledger.end(
+                        lease.id, reason, self._now(), if_container=lease.container_id
+                    )
+                )
 
     # -- bookkeeping
 
