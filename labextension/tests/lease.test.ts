@@ -569,6 +569,9 @@ describe('notices', () => {
     await vi.advanceTimersByTimeAsync(10);
     expect(asked).toEqual([5]);
     expect(tab.messages).toEqual(['Notice 8']);
+    tab.click('Got it');
+    await vi.advanceTimersByTimeAsync(10);
+    expect(asked).toEqual([5, 8]);
     tab.model.dispose();
   });
 

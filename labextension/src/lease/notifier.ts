@@ -145,14 +145,17 @@ export class Notifier {
         continue;
       }
       this._told.add(notice.id);
-      const actions =
-        notice.text.length > LONGEST
+      const actions = [
+        // The cross of a notification only hides it: it stays in JupyterLab's list, unread.
+        action(trans.__('Got it'), () => undefined),
+        ...(notice.text.length > LONGEST
           ? [
               action(trans.__('Read all'), () => this.options.showText(notice.text), {
                 stays: true
               })
             ]
-          : [];
+          : [])
+      ];
       const type = notice.kind === 'device_back' ? 'success' : 'warning';
       this._notices.set(this._emit(notice.text, type, actions), notice.id);
     }
