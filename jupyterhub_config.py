@@ -103,6 +103,7 @@ c.JupyterHub.services = [
         "oauth_no_confirm": True,
         "oauth_client_allowed_scopes": list(scopes.OAUTH_CLIENT_ALLOWED_SCOPES),
         "display": False,  # the navigation bar has a link of its own
+        "timeout": 300,  # seconds; JupyterHub gives up its own start if a service is not up by then
         "environment": {
             **{
                 name: value

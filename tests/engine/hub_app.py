@@ -104,6 +104,8 @@ class HubApp:
     engine: docker.DockerClient | None = None
     ledger_folder: Path | None = None
     service: bool = False
+    template: str = CONFIG
+    environment: dict[str, str] = field(default_factory=dict)
     token: str = field(default_factory=lambda: secrets.token_hex(16))
     process: subprocess.Popen[bytes] | None = None
 
@@ -122,7 +124,7 @@ class HubApp:
         """Start the hub and wait until it answers."""
         own = self.folder / "jupyterhub_config.py"
         values = {**vars(self), "repository": REPOSITORY}
-        own.write_text((SERVED if self.service else CONFIG).format(**values) + self.extra)
+        own.write_text((SERVED if self.service else self.template).format(**values) + self.extra)
         config = REPOSITORY / "jupyterhub_config.py" if self.service else own
         environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY)}
         if self.service:
@@ -130,6 +132,7 @@ class HubApp:
             (self.folder / "hub").mkdir(exist_ok=True)
         if self.docker_host:
             environ["DOCKER_HOST"] = self.docker_host
+        environ |= self.environment
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: ASYNC220
                 [sys.executable, "-m", "jupyterhub", "-f", str(config)],

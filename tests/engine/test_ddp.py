@@ -32,7 +32,7 @@ class Lab:
 
     def __init__(self, engine: docker.DockerClient, image: str, hub: HubOfOne) -> None:
         self.port = free_port()
-        self._token = hub.token
+        self.hub_token = hub.token
         self._name = f"gpucamp-test-ddp-{secrets.token_hex(5)}"
         self._engine = engine
         self.container: Container = engine.containers.create(
@@ -83,7 +83,7 @@ class Lab:
             method,
             f"/user/{USER}/{path}",
             body=None if body is None else json.dumps(body),
-            headers={"Authorization": f"token {self._token}"},
+            headers={"Authorization": f"token {self.hub_token}"},
         )
         answer = connection.getresponse()
         text = answer.read().decode()
@@ -212,6 +212,7 @@ def test_the_single_gpu_examples(lab: Lab) -> None:
 FAILURES = ["killed", "module-missing", "unused-parameters", "peer-left"]
 
 
+@pytest.mark.fault(19)
 @pytest.mark.parametrize("name", FAILURES)
 def test_failures_are_explained(lab: Lab, name: str) -> None:
     text, run = lab.log(lab.launch(f"failures/{name}.py"))
@@ -228,6 +229,7 @@ def test_what_ends_well_gets_no_diagnosis(lab: Lab, path: Path) -> None:
     assert (run["state"], run["diagnosis"], run["exit_code"]) == ("succeeded", None, 0), text
 
 
+@pytest.mark.fault(19)
 def test_stop_leaves_no_rank_however_stubborn(lab: Lab) -> None:
     run = lab.launch("stubborn.py")
     lab.until_ranks(run, 2)
@@ -239,6 +241,7 @@ def test_stop_leaves_no_rank_however_stubborn(lab: Lab) -> None:
     assert lab.processes_of("stubborn.py") == ""
 
 
+@pytest.mark.fault(19)
 def test_ranks_of_a_killed_torchrun_are_ended(lab: Lab) -> None:
     run = lab.launch("stubborn.py")
     lab.until_ranks(run, 2)
@@ -303,3 +306,53 @@ def test_a_run_whose_container_ended_is_remembered(lab: Lab) -> None:
     assert found["diagnosis"]["code"] == "server-ended"
     text, _ = lab.log(run)
     assert "ready" in text
+
+
+@pytest.mark.fault(18)
+def test_the_log_is_the_owners_alone(lab: Lab) -> None:
+    run = lab.launch("stubborn.py")
+    lab.until_ranks(run, 2)
+    path = f"/user/{USER}/gpucamp/ddp/runs/{run['id']}/log"
+    for headers in ({}, {"Authorization": "token of-somebody-else"}):
+        connection = http.client.HTTPConnection("127.0.0.1", lab.port, timeout=60)
+        connection.request("GET", path, headers=headers)
+        answer = connection.getresponse()
+        assert answer.status in (302, 403), answer.status
+        assert b"ready" not in answer.read()
+        connection.close()
+    lab.ask("POST", f"gpucamp/ddp/runs/{run['id']}/stop")
+    lab.log(run)
+
+
+ENDLESS = """
+import os
+if os.environ["RANK"] == "0":
+    for _ in range(1024):
+        os.write(1, b"x" * 2**20)  # one line of 1 GiB
+"""
+
+
+@pytest.mark.fault(18)
+@pytest.mark.timeout(600)  # a gigabyte passes through torchrun, line by line
+def test_an_endless_line_and_a_reader_who_does_not_read_cost_no_memory(lab: Lab) -> None:
+    lab.sh(f"cat > endless.py <<'END'\n{ENDLESS}\nEND")
+    memory = "grep VmRSS /proc/$(pgrep -f -o serve.py)/status"
+    before = int(lab.sh(memory)[1].split()[1])
+    run = lab.launch("endless.py")
+    reader = http.client.HTTPConnection("127.0.0.1", lab.port, timeout=120)
+    path = f"/user/{USER}/gpucamp/ddp/runs/{run['id']}/log"
+    reader.request("GET", path, headers={"Authorization": f"token {lab.hub_token}"})
+    answer = reader.getresponse()
+    assert answer.status == 200
+    assert len(answer.read(2**20)) == 2**20  # and no more for now
+    deadline = time.monotonic() + 500
+    while lab.ask("GET", f"gpucamp/ddp/runs/{run['id']}")[1]["state"] in ALIVE:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    size = int(lab.sh(f"stat -c %s .gpucamp/runs/{run['id']}/run.log")[1])
+    assert size >= 2**30
+    after = int(lab.sh(memory)[1].split()[1])
+    assert after - before < 128 * 1024, (before, after)  # KiB
+    assert len(answer.read(2**22)) == 2**22  # it goes on where it was left
+    reader.close()
+    assert lab.sh(f"rm -r .gpucamp/runs/{run['id']}")[0] == 0

@@ -425,6 +425,7 @@ def look(
     return card.examine(settings)
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
@@ -466,6 +467,7 @@ def test_a_card_that_ails(card: Patient) -> None:
     assert examined.codes == {"GC121", "GC133"}, examined
 
 
+@pytest.mark.fault(20)
 def test_cuda_that_hangs_is_told_in_time(card: Patient) -> None:
     examined = look(card, FAKE_CUDA_SLEEP="600")
     assert "GC137" in examined.codes, examined

@@ -101,11 +101,12 @@ async def storm(
     *,
     heavy: list[str],
     stay: float = 1.0,
+    idle: float = 5.0,
 ) -> Figures:
     """Let all press Start at once. `heavy` of them have used a device before.
 
     `check` compares ledger and Engine, and raises AssertionError. `stay` is how many seconds each
-    keeps the server.
+    keeps the server, `idle` for how many the hub's speed is measured before.
     """
     tokens = {name: await _token(hub, name) for name in participants}
     for name in heavy:
@@ -113,8 +114,8 @@ async def storm(
     await asyncio.sleep(1 if heavy else 0)
     for name in heavy:
         await hub.stop_server(name)
-    with Probe(hub.url) as idle:
-        await asyncio.sleep(5)
+    with Probe(hub.url) as resting:
+        await asyncio.sleep(idle)
     watch = _Watch(hub, check)
     watching = asyncio.create_task(watch.run())
     first = len(_trail(hub))
@@ -126,7 +127,7 @@ async def storm(
     await watching
     trail = _trail(hub)[first:]
     return Figures(
-        idle=idle.latency(),
+        idle=resting.latency(),
         during=during.latency(),
         seconds=seconds,
         served=[event.user for event in trail if event.action == "grant"],
@@ -237,6 +238,10 @@ class Probe:
         self._folder = tempfile.TemporaryDirectory()
         self._file = Path(self._folder.name) / "answers"
         self._process = subprocess.Popen([sys.executable, PROBE, self._url, str(self._file)])
+        deadline = time.monotonic() + 120
+        while not self._file.exists() or not self._file.read_text():
+            assert time.monotonic() < deadline, "the hub's health cannot be asked"
+            time.sleep(0.05)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable
 
 import docker
@@ -12,30 +10,11 @@ import pytest
 from engine_fault_proxy import EngineFaultProxy
 from hub_app import HubApp, until
 from resets import reset
+from world import containers, failure_of, no_lease
 
 from hub_ext.models import LeaseState
 
 pytestmark = pytest.mark.timeout(300)
-
-
-async def no_lease(hub: HubApp, seconds: float = 20) -> None:
-    async def free() -> bool:
-        return hub.ledger().leases() == ()
-
-    await until(free, seconds, lambda: f"{hub.ledger().leases()}\n{hub.log()[-3000:]}")
-
-
-async def failure_of(hub: HubApp, user: str, options: object) -> str:
-    """Ask for a server that cannot start; what the participant is told."""
-    status, body = await hub.request_server(user, options)
-    if status < 300:  # it goes on, or its clean-up does
-        body = await hub.failure(user)
-    return str(body["message"])
-
-
-def containers(hub: HubApp, engine: docker.DockerClient) -> list[str]:
-    found = engine.containers.list(all=True, filters={"name": hub.prefix})
-    return [container.name for container in found]
 
 
 async def test_engine_away_at_a_start(
@@ -51,6 +30,7 @@ async def test_engine_away_at_a_start(
     await hub.start_server("ada", 1)  # it is back
 
 
+@pytest.mark.fault(1)
 async def test_inspect_errors_do_not_stop_a_server(
     faulty_hub: HubApp, faults: EngineFaultProxy, engine: docker.DockerClient
 ) -> None:
@@ -63,15 +43,18 @@ async def test_inspect_errors_do_not_stop_a_server(
         return fault.seen >= 4
 
     await until(asked, 30)
+    await asyncio.sleep(6)
     model = await hub.server("ada")
     assert model is not None and model["ready"]
     assert [lease.state for lease in hub.ledger().leases()] == [LeaseState.RUNNING]
+    assert engine.containers.get(hub.container("ada")).status == "running"
     faults.heal()
     await hub.stop_server("ada")
     await no_lease(hub)
     assert containers(hub, engine) == []
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize("step", ["create", "start"])
 async def test_a_lost_reply(
     faulty_hub: HubApp,
@@ -89,6 +72,7 @@ async def test_a_lost_reply(
     assert engine.containers.get(hub.container("ada")).labels["gpucamp.lease"] == lease.id
 
 
+@pytest.mark.fault(2)
 async def test_engine_goes_away_after_the_create(
     faulty_hub: HubApp, faults: EngineFaultProxy, engine: docker.DockerClient
 ) -> None:
@@ -151,6 +135,7 @@ async def test_the_engine_refuses_the_device(
     assert containers(hub, engine) == []
 
 
+@pytest.mark.fault(7)
 async def test_leftover_running_container_of_the_same_name(
     hub: HubApp, engine: docker.DockerClient, image: str
 ) -> None:
@@ -179,6 +164,7 @@ async def test_a_running_container_of_another_hub_is_not_touched(
     assert hub.all_leases() == before
 
 
+@pytest.mark.fault(6)
 async def test_container_removed_by_hand_frees_its_devices(
     faulty_hub: HubApp, engine: docker.DockerClient
 ) -> None:
@@ -212,99 +198,6 @@ async def test_servers_survive_a_stopped_hub(hub: HubApp, engine: docker.DockerC
     await hub.start()
     await hub.wait_ready("ada")
     assert len(hub.ledger().leases()) == 1
-
-
-@pytest.mark.parametrize("moment", ["queued", "created", "started"])
-async def test_hub_killed_in_the_middle_of_a_start(
-    faulty_hub: HubApp,
-    faults: EngineFaultProxy,
-    engine: docker.DockerClient,
-    moment: str,
-) -> None:
-    """After the restart the server is there, or there is nothing; never something in between."""
-    hub = faulty_hub
-    if moment == "queued":
-        await hub.start_server("bob", 2)
-        assert (await hub.request_server("ada", {"gpus": 1}))[0] == 202
-        assert len(hub.ledger().queue()) == 1
-    else:
-        where = {"created": r"^POST .*/start", "started": r"^GET .*/containers/[0-9a-f]{64}/json"}
-        stuck = faults.fail(where[moment], "silent")
-        await hub.request_server("ada", {"gpus": 1})
-
-        async def reached() -> bool:
-            return stuck.seen >= 1
-
-        await until(reached, 30)
-    hub.kill()
-    faults.heal()
-    await hub.start()
-
-    async def decided() -> bool:
-        model = await hub.server("ada")
-        return model is None or bool(model["ready"])
-
-    await until(decided, 60, hub.log)
-    model = await hub.server("ada")
-    leases = {lease.user: lease for lease in hub.ledger().leases()}
-    names = containers(hub, engine)
-    assert hub.ledger().queue() == ()
-    if model is not None:
-        assert leases["ada"].state is LeaseState.RUNNING
-        assert hub.container("ada") in names
-        assert (await hub.through_proxy("ada"))[0] == 200
-    else:
-        assert "ada" not in leases
-        assert hub.container("ada") not in names
-    if moment == "queued":
-        assert list(leases) == ["bob"]
-
-
-async def test_a_second_hub_on_the_ledger_is_refused(
-    make_hub: Callable[..., HubApp], hub: HubApp
-) -> None:
-    await hub.start_server("ada", 0)  # the first start claims it
-    other = make_hub(
-        extra=f'c.GPUDockerSpawner.ledger_url = "sqlite:///{hub.folder}/ledger.sqlite"'
-    )
-    await other.start()
-    status, body = await other.request_server("bob", {"gpus": 1})
-    assert status == 503, body
-    assert [lease.user for lease in hub.ledger().leases()] == ["ada"]
-    # with jupyterhub_config.py it does not even start
-    config = (
-        "from hub_ext.defaults import refuse_second_hub\n"
-        f'refuse_second_hub("sqlite:///{hub.folder}/ledger.sqlite")\n'
-    )
-    (other.folder / "second.py").write_text(config)
-    second = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "jupyterhub", "-f", str(other.folder / "second.py")],
-        cwd=other.folder,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert second.returncode != 0
-    assert "gpucamp does not start" in second.stderr
-
-
-async def test_the_ledger_is_lost(
-    make_hub: Callable[..., HubApp], engine: docker.DockerClient
-) -> None:
-    """Running servers stay, and nothing is leased on a guess."""
-    hub = make_hub()
-    await hub.start()
-    await hub.start_server("ada", 1)
-    hub.stop()
-    for file in hub.folder.glob("ledger.sqlite*"):
-        file.unlink()
-    (hub.folder / "ledger.sqlite").write_bytes(b"not a database, " * 512)
-    await hub.start()
-    assert "cannot be reserved" in await failure_of(hub, "bob", {"gpus": 1})
-    model = await hub.server("ada")
-    assert model is not None and model["ready"]
-    assert containers(hub, engine) == [hub.container("ada")]
 
 
 async def test_work_and_environment_survive_a_stop(
@@ -359,3 +252,65 @@ async def test_a_held_lease_waits_for_its_server(hub: HubApp, engine: docker.Doc
     assert names["/home/jovyan"] == f"{hub.prefix}-env-ada-2"
     await hub.stop_server("ada")
     await hub.wait_ready("bob")
+
+
+BAD_START = """
+c.GPUDockerSpawner.ulimits = {}
+ends = {"hungry": "tail /dev/zero", "killed": "sleep 600", "ends": "exit 7"}
+def bad_start(spawner):
+    user = spawner.user.name
+    if user == "nobody":
+        spawner.image = "sha256:" + 64 * "0"
+    else:
+        spawner.cmd = ["sh", "-c", f"echo last words; {ends[user]}"]
+    if user == "hungry":
+        spawner.mem_limit = "64M"
+c.Spawner.pre_spawn_hook = bad_start
+"""
+
+
+async def test_how_a_container_ended_reaches_the_participant(
+    make_hub: Callable[..., HubApp], engine: docker.DockerClient
+) -> None:
+    """Out of memory, killed, ended by itself, no image: with its last words."""
+    hub = make_hub(extra=BAD_START)
+    await hub.start()
+    for user, *expected in (
+        ("hungry", "out of memory", "last words"),
+        ("killed", "exit code 137", "last words"),
+        ("ends", "exit code 7", "last words"),
+        ("nobody", "image", "missing"),
+    ):
+        failing = asyncio.create_task(failure_of(hub, user, {"gpus": 1}))
+        if user == "killed":
+
+            async def runs() -> bool:
+                return hub.container("killed") in containers(hub, engine, all=False)
+
+            await until(runs, 60, hub.log)
+            engine.containers.get(hub.container(user)).kill()
+        message = await failing
+        for words in expected:
+            assert words in message, (user, message)
+    await no_lease(hub)
+    assert containers(hub, engine) == []
+
+
+async def test_one_slow_call_delays_nobody_else(
+    faulty_hub: HubApp, faults: EngineFaultProxy, engine: docker.DockerClient
+) -> None:
+    """Stock DockerSpawner has one thread for all users."""
+    hub = faulty_hub
+    slow = faults.fail(r"^POST .*/containers/create", "silent", times=1)
+    assert (await hub.request_server("ada", {"gpus": 1}))[0] == 202
+
+    async def stuck() -> bool:
+        return slow.seen == 1
+
+    await until(stuck, 30)
+    await hub.start_server("bob", 1)
+    await hub.stop_server("bob")
+    model = await hub.server("ada")
+    assert model is not None and model["pending"] == "spawn"
+    faults.heal()  # cuts the call, which had no effect
+    await hub.wait_ready("ada")

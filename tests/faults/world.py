@@ -25,6 +25,23 @@ def containers(hub: HubApp, engine: docker.DockerClient, *, all: bool = True) ->
     return [each["Names"][0].lstrip("/") for each in found]
 
 
+async def no_lease(hub: HubApp, seconds: float = 60) -> None:
+    """Wait until nothing is leased."""
+
+    async def free() -> bool:
+        return hub.ledger().leases() == ()
+
+    await until(free, seconds, lambda: f"{hub.ledger().leases()}\n{hub.log()[-3000:]}")
+
+
+async def failure_of(hub: HubApp, user: str, options: object) -> str:
+    """Ask for a server that cannot start; what the participant is told."""
+    status, body = await hub.request_server(user, options)
+    if status < 300:  # it goes on, or its clean-up does
+        body = await hub.failure(user)
+    return str(body["message"])
+
+
 def check(hub: HubApp, engine: docker.DockerClient) -> None:
     """One holder per device at most, in ledger and Engine; no container without a lease."""
     now = datetime.now(UTC)
