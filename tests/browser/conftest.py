@@ -32,6 +32,7 @@ ARGUMENTS = (
 )
 OWN_CONFIG = """
 c.GPUDockerSpawner.device_injection = "device_request"
+c.GpuPolicy.lease_hours = 0.5
 """
 
 

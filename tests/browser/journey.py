@@ -82,6 +82,27 @@ class Participant:
             "simulated", timeout=60 * SECOND
         )
 
+    # -- the lease
+
+    def hear_of_the_end(self) -> None:
+        """JupyterLab counts down and warns; hide the warning."""
+        expect(self.page.get_by_test_id("gpucamp-status")).to_contain_text("min left")
+        warning = self.page.locator(".Toastify__toast", has_text="Your GPU lease ends in")
+        expect(warning.get_by_role("button", name="What happens then?")).to_be_visible()
+        self.picture("lease-warning")
+        warning.get_by_title("Hide notification").click()
+        expect(warning).to_have_count(0)
+
+    def extend_lease(self) -> None:
+        """Extend it in the status bar's popup."""
+        self.page.get_by_test_id("gpucamp-status").click()
+        extend = self.page.get_by_test_id("gpucamp-lease-extend")
+        expect(extend).to_have_attribute("aria-disabled", "false", timeout=90 * SECOND)
+        extend.click()
+        expect(self.page.get_by_test_id("gpucamp-lease-end")).to_contain_text("extended 1 time")
+        self.picture("lease-extended")
+        self.page.keyboard.press("Escape")
+
     # -- inside the container
 
     @property
