@@ -126,7 +126,12 @@ class HubApp:
         values = {**vars(self), "repository": REPOSITORY}
         own.write_text((SERVED if self.service else self.template).format(**values) + self.extra)
         config = REPOSITORY / "jupyterhub_config.py" if self.service else own
-        environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(REPOSITORY)}
+        environ = {
+            **os.environ,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(REPOSITORY),
+            "GPUCAMP_INVENTORY": "practice",  # asks no driver, which a busy host answers too late
+        }
         if self.service:
             environ |= self._settings()
             (self.folder / "hub").mkdir(exist_ok=True)
