@@ -66,7 +66,7 @@ def test_an_undone_generation_is_kept_until_two_others_were_left(ledger, now):
 
 
 @settings(
-    max_examples=settings.default.max_examples // 2,
+    max_examples=settings.default.max_examples // 8,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=st.lists(st.sampled_from(["reset", "undo", "clean"]), max_size=14))

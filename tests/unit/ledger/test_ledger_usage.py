@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from hub_ext.ledger import history, snapshots
 from hub_ext.models import Device, Request
 from hub_ext.policy import Policy, Pool
 from hub_ext.usage import decayed_use
@@ -131,7 +132,7 @@ STEPS = st.lists(
 
 
 @settings(
-    max_examples=settings.default.max_examples // 4,
+    max_examples=settings.default.max_examples // 8,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(steps=STEPS, since_seconds=st.integers(0, 300_000))
@@ -189,7 +190,8 @@ def test_usage_adds_up_to_the_device_seconds_of_the_leases(ledger, steps, since_
 # -- history
 
 
-def test_the_typical_lease_is_the_median_of_the_latest(pool, now):
+def test_the_typical_lease_is_the_median_of_the_latest(pool, now, monkeypatch):
+    monkeypatch.setattr(snapshots, "_TYPICAL_OF", 6)
     for number in range(4):
         lease = grant(pool, "ann", ["GPU-0"], now)
         pool.end(lease.id, "stopped", now + (number + 1) * MINUTE)
@@ -198,7 +200,7 @@ def test_the_typical_lease_is_the_median_of_the_latest(pool, now):
     assert pool.snapshot(now).typical_lease is None, "four with devices are too few"
     pool.end(grant(pool, "ann", ["GPU-0"], now).id, "stopped", now + HOUR)
     assert pool.snapshot(now).typical_lease == 3 * MINUTE
-    for _ in range(50):
+    for _ in range(6):
         pool.end(grant(pool, "ann", ["GPU-0"], now).id, "stopped", now + 2 * HOUR)
     assert pool.snapshot(now).typical_lease == 2 * HOUR
 
@@ -220,8 +222,6 @@ def test_ended_leases_come_in_pages_latest_first(pool, now):
 
 
 def test_pruning_takes_what_ended_before_and_keeps_usage(pool, now, monkeypatch):
-    from hub_ext.ledger import history
-
     monkeypatch.setattr(history, "AT_ONCE", 2)
     old = [grant(pool, "ann", ["GPU-0"], now)]
     pool.end(old[0].id, "stopped", now + MINUTE)
