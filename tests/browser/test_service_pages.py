@@ -322,6 +322,7 @@ def test_whoever_waits_sees_their_place_and_may_stop_waiting(world, visit):
         page = visit(service)
         expect(page.get_by_text("Waiting in line")).to_be_visible()
         expect(page.get_by_text("number 2 of 2")).to_be_visible()
+        expect(page.locator("dd").nth(1)).to_contain_text(re.compile(r"unknown|^\s*at .*\d"))
         picture(page, "waiting")
         world.ledger.withdraw("bob", "")
         expect(page.get_by_text("number 1 of 1")).to_be_visible(timeout=20_000)
