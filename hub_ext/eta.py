@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
 
-from .models import Lease, Snapshot
+from .models import Snapshot
 from .queue_order import ROUNDING, devices_of, slots_of
 from .stock import Lot
 
@@ -59,25 +59,10 @@ def known(moment: Moment) -> Eta:
     return Eta(at, basis) if at < NEVER else Eta()
 
 
-def expected_end(lease: Lease, now: datetime, typical: timedelta | None) -> Moment:
-    """When a lease is expected to end: NEVER if nothing is known."""
-    return _earlier(lease.granted_at, lease.expires_at, now, typical)
-
-
-def expected_length(
-    start: Moment, term: timedelta | None, now: datetime, typical: timedelta | None
-) -> Moment:
-    """When a lease is expected to end that begins at `start`."""
-    at, basis = start
-    if at >= NEVER:
-        return start
-    end = _earlier(at, None if term is None else at + term, now, typical)
-    return (end[0], "history" if basis == "history" and end[0] < NEVER else end[1])
-
-
-def _earlier(
+def expected_end(
     start: datetime, deadline: datetime | None, now: datetime, typical: timedelta | None
 ) -> Moment:
+    """When a lease is expected to end: NEVER if nothing is known."""
     if typical is not None:
         usual = start + typical
         if usual > now and (deadline is None or usual < deadline):
@@ -105,8 +90,12 @@ class Forecast:
         self._heap_of: dict[str, list[_Opening]] = {}
 
     def end_of(self, start: Moment, term: timedelta | None) -> Moment:
-        """When a lease of this term is expected to end."""
-        return expected_length(start, term, self._now, self._typical)
+        """When a lease of this term is expected to end that begins at `start`."""
+        at, basis = start
+        if at >= NEVER:
+            return start
+        end = expected_end(at, None if term is None else at + term, self._now, self._typical)
+        return (end[0], "history") if basis == "history" and end[0] < NEVER else end
 
     def grant(self, uuids: Iterable[str], term: timedelta | None) -> None:
         """Devices that were free are leased now."""
@@ -154,7 +143,10 @@ class Forecast:
         if heap is None:
             if self._ends is None:
                 now, typical = self._now, self._typical
-                self._ends = {lease.id: expected_end(lease, now, typical) for lease in self._leases}
+                self._ends = {
+                    each.id: expected_end(each.granted_at, each.expires_at, now, typical)
+                    for each in self._leases
+                }
             ends, granted = self._ends, self._granted
             uuids = [record.device.uuid for record in lot.records]
             heap = [
@@ -192,7 +184,9 @@ class GroupRoom:
         if use:
             slots = slots_of(snapshot)
             for lease in snapshot.leases:
-                end = expected_end(lease, snapshot.now, snapshot.typical_lease)
+                end = expected_end(
+                    lease.granted_at, lease.expires_at, snapshot.now, snapshot.typical_lease
+                )
                 self.end(lease.groups, devices_of(lease, slots), end)
 
     def claim(self, groups: Iterable[str], cost: float, now: datetime) -> Moment:

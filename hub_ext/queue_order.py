@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain, repeat, starmap
-from operator import add, attrgetter, call, mul, sub
+from operator import add, attrgetter, call
 
 from .models import Lease, QueueEntry, Request, Snapshot
 from .placement import suits
@@ -36,9 +36,10 @@ ORPHAN_PATIENCE = timedelta(seconds=120)
 ROUNDING = 1e-6  # of sums of parts of devices
 
 _LEVEL = 1e12  # more than any use, and small enough that a float still tells parts of a second
+_BASES = [-level * _LEVEL for level in range(2 * TOP + 1)]  # by priority and steps gained
 _REQUEST, _SEQUENCE = attrgetter("request"), attrgetter("sequence")
 _USER, _PRIORITY = attrgetter("user"), attrgetter("priority")
-_ENQUEUED_AT = attrgetter("enqueued_at")
+_ENQUEUED_AT, _WAITER = attrgetter("enqueued_at"), attrgetter("waiter")
 _ALIKE = attrgetter("gpus", "model", "min_memory_bytes", "share", "groups")
 _Alike = tuple[int, str, int, bool, tuple[str, ...]]
 _Join = Callable[[int], None]  # adds one to its shape
@@ -86,7 +87,7 @@ def order_of(snapshot: Snapshot, lots: list[Lot]) -> Order:
     uses = _uses(requests, shapes, _use_of_late(snapshot))
     steps = chain.from_iterable(starmap(repeat, _aging(entries, snapshot.now, snapshot.policy)))
     levels = map(add, map(_PRIORITY, requests), steps)
-    ranks = list(map(sub, uses, map(mul, levels, repeat(_LEVEL))))
+    ranks = list(map(add, map(_BASES.__getitem__, levels), uses))
     if ranks and min(ranks) < (1 - TOP) * _LEVEL:
         ranks = [-TOP * _LEVEL if rank < (1 - TOP) * _LEVEL else rank for rank in ranks]
     return Order(lots, entries, ranks, shapes.all)
@@ -97,7 +98,8 @@ def _waiting(snapshot: Snapshot) -> list[QueueEntry]:
     waiting = list(snapshot.queue)
     if snapshot.now >= snapshot.run_since + ORPHAN_PATIENCE:
         run = snapshot.run
-        waiting = [entry for entry in waiting if entry.waiter == run]
+        if set(map(_WAITER, waiting)) != {run}:
+            waiting = [entry for entry in waiting if entry.waiter == run]
     waiting.sort(key=_SEQUENCE)
     return waiting
 
