@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any
 
+from sqlalchemy.orm import object_session
+
 PATIENCE = 0.1  # seconds
 LOOK = 0.005  # seconds between two looks at the loop
 
@@ -48,6 +50,11 @@ def in_turn(scopes: object) -> Callable[[Any], Awaitable[Any]]:
     """
 
     async def scopes_in_turn(spawner: Any) -> Any:
+        # the end of another request rolls back what is not committed: here the new server's row
+        row = getattr(spawner, "orm_spawner", None)
+        session = object_session(row) if row is not None else None
+        if session is not None:
+            session.commit()
         await _starts.enter()
         given = scopes(spawner) if callable(scopes) else scopes
         return await given if isawaitable(given) else given

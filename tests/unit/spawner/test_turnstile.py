@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from types import SimpleNamespace
+
+from jupyterhub import orm
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
 
 from hub_ext.turnstile import Turnstile, in_turn
 
@@ -69,3 +74,16 @@ async def test_scopes_pass_through_it_unchanged() -> None:
     assert await in_turn(["self"])(None) == ["self"]
     assert await in_turn(lambda spawner: [spawner])("ada") == ["ada"]
     assert await in_turn(later)(None) == ["later"]
+
+
+async def test_what_another_request_rolls_back_is_not_this_starts_server() -> None:
+    engine = create_engine("sqlite://")
+    orm.Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        row, server = orm.Spawner(name="", user=orm.User(name="ada")), orm.Server(base_url="/x/")
+        session.add_all([row, server])
+        session.commit()
+        row.server = server
+        await in_turn(["self"])(SimpleNamespace(orm_spawner=row))
+        session.rollback()
+        assert row.server is server
