@@ -50,6 +50,7 @@ class Revival:
         self._hub = hub
         self._now = now
         self._few = asyncio.Semaphore(AT_ONCE)
+        self._turn = asyncio.Lock()  # first come, first served: starts are asked for in order
         self._starting: dict[Key, asyncio.Task[None]] = {}
 
     async def round(self) -> None:
@@ -109,8 +110,9 @@ class Revival:
         user, server = _key(entry)
         async with self._few:
             try:
-                if not await self._still_wanted(entry):
-                    return
+                async with self._turn:
+                    if not await self._still_wanted(entry):
+                        return
                 _log.info(
                     "starting %s/%s again: the hub was restarted while it waited", *(_key(entry))
                 )
