@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -79,6 +80,7 @@ def _full(disk: Path) -> Iterator[None]:
 def _read_only(hub: HubApp, disk: Path) -> Iterator[None]:
     """As a disk becomes that fails: nothing can be written. (The hub is not to hold it open.)"""
     hub.stop()
+    gc.collect()  # nor is this test: its ledgers' connections
     _mount(disk, "-o", "remount,ro")
     try:
         yield
