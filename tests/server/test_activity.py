@@ -6,6 +6,7 @@ What JupyterHub learns is `web_app.last_activity()`; the culler goes by how old 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -173,8 +174,10 @@ async def test_a_run_of_a_terminal_does_so_too(lab: Any) -> None:
         await until(lambda: activity.NAME in noted)
         first = noted[activity.NAME]
         await until(lambda: noted[activity.NAME] > first)
+        assert command.returncode is None, "the run was to go on meanwhile"
     finally:
-        command.terminate()
+        with contextlib.suppress(ProcessLookupError):
+            command.terminate()
         await command.wait()
     await becomes_idle(lab)
 
