@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
@@ -68,6 +69,7 @@ def idle_culler(c: Config, minutes: float) -> None:
         {
             "name": CULLER,
             "command": [
+                *_ending_with_the_hub(),
                 *(sys.executable, "-m", "jupyterhub_idle_culler"),
                 *(f"--timeout={seconds}", f"--cull-every={max(60, seconds // 10)}"),
                 "--cull-users=false",
@@ -77,6 +79,12 @@ def idle_culler(c: Config, minutes: float) -> None:
     c.JupyterHub.load_roles.append(
         {"name": CULLER, "scopes": list(CULLER_SCOPES), "services": [CULLER]}
     )
+
+
+def _ending_with_the_hub() -> tuple[str, ...]:
+    """A hub that is killed must not leave its culler behind, with a token that is void soon."""
+    setpriv = shutil.which("setpriv")
+    return (setpriv, "--pdeathsig", "TERM") if setpriv else ()
 
 
 def refuse_second_hub(ledger_url: str) -> None:

@@ -37,6 +37,7 @@ from ..errors import Conflict, LedgerUnavailable
 from . import facts, postgres, remedies
 
 LOCK_SECONDS = 20.0
+CREATION_SECONDS = 5.0
 PATIENCE_SECONDS = 5.0  # for a PostgreSQL server that restarts
 OUTCOME_SECONDS = 15.0  # for one that was lost while it committed
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -196,7 +197,12 @@ class Database:
             return
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            try:
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                os.close(os.open(self._file, flags, 0o600))
+            except FileExistsError:
+                os.close(os.open(self._file, os.O_RDWR | os.O_CLOEXEC))
+                self._refuse_empty(self._file)
             if stat.S_IMODE(self._file.stat().st_mode) != 0o600:
                 self._file.chmod(0o600)
         except OSError as error:
@@ -204,6 +210,18 @@ class Database:
                 f"The ledger {self.place} cannot be opened: {error.strerror}. Its folder must "
                 "exist and be writable for the user that runs the hub."
             ) from error
+
+    def _refuse_empty(self, file: Path) -> None:
+        """To SQLite an empty file is a new database; to us it is one that lost its leases."""
+        deadline = time.monotonic() + CREATION_SECONDS
+        while file.stat().st_size == 0:  # another process may be making it
+            if time.monotonic() > deadline:
+                raise LedgerUnavailable(
+                    f"The ledger {self.place} is empty (0 bytes): it was cut off, or its making "
+                    "was interrupted. Restore it from a backup. To begin with an empty one, stop "
+                    "all servers of this hub, then delete the file."
+                )
+            time.sleep(0.05)
 
     @property
     def place(self) -> str:

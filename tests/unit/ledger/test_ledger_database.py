@@ -49,13 +49,10 @@ def test_only_the_owner_may_read_the_ledger(tmp_path, now):
     ledger.close()
 
 
-def test_a_ledger_that_others_could_read_is_closed_to_them(ledger_file):
-    ledger_file.touch(mode=0o644)
+def test_a_ledger_that_others_could_read_is_closed_to_them(ledger, ledger_file):
     ledger_file.chmod(0o644)
-    ledger = Ledger(f"sqlite:///{ledger_file}")
     ledger.migrate()
     assert stat.S_IMODE(ledger_file.stat().st_mode) == 0o600
-    ledger.close()
 
 
 def test_each_connection_is_durable_and_checks_foreign_keys(ledger):
@@ -106,6 +103,16 @@ def test_a_file_that_is_no_ledger_is_left_alone(ledger_file, open_ledger):
     before = ledger_file.read_bytes()
     fails(open_ledger(f"sqlite:///{ledger_file}").migrate, "not a database", "backup")
     assert ledger_file.read_bytes() == before
+
+
+def test_a_ledger_cut_to_nothing_is_not_taken_for_a_new_one(
+    ledger, ledger_file, open_ledger, monkeypatch
+):
+    monkeypatch.setattr(database, "CREATION_SECONDS", 0.2)
+    ledger.close()
+    ledger_file.write_bytes(b"")
+    fails(open_ledger(f"sqlite:///{ledger_file}").migrate, "empty (0 bytes)", "backup", "delete")
+    assert ledger_file.read_bytes() == b""
 
 
 def test_a_truncated_ledger_leases_nothing(ledger, ledger_file, make_devices, now, first_free):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -107,10 +109,38 @@ def test_the_culler_knows_its_options() -> None:
     c.JupyterHub.services, c.JupyterHub.load_roles = [], []
     idle_culler(c, minutes=240)
     command = c.JupyterHub.services[0]["command"]
-    assert command[1:3] == ["-m", "jupyterhub_idle_culler"]
+    start = command.index("jupyterhub_idle_culler")
+    assert command[start - 2 : start] == [sys.executable, "-m"]
     culler = IdleCuller()
-    culler.parse_command_line(command[3:])
+    culler.parse_command_line(command[start + 1 :])
     assert (culler.timeout, culler.cull_every, culler.cull_users) == (14400, 1440, False)
+
+
+def test_the_culler_ends_with_a_hub_that_is_killed(tmp_path: Path) -> None:
+    c = Config()
+    c.JupyterHub.services, c.JupyterHub.load_roles = [], []
+    idle_culler(c, minutes=240)
+    command = c.JupyterHub.services[0]["command"]
+    stand_in = [*command[: command.index(sys.executable)], "sleep", "60"]
+    hub = subprocess.Popen(
+        [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", *stand_in]
+    )
+
+    def children() -> list[str]:
+        return Path(f"/proc/{hub.pid}/task/{hub.pid}/children").read_text().split()
+
+    wait_for(lambda: children() and Path(f"/proc/{children()[0]}/comm").read_text() == "sleep\n")
+    (child,) = children()
+    hub.kill()
+    hub.wait()
+    wait_for(lambda: not Path(f"/proc/{child}").exists())
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.timeout(180)
