@@ -41,6 +41,8 @@ CHROMIUM = "/usr/bin/chromium"
 _COMPILER = ("gcc", "make", "libc6-dev", "libcjson-dev")
 # all that is in the light image, which stands in for the real one where only the outside counts
 _BUSYBOX = "busybox-static"
+# makes the bridge of the tests' own Engine
+_IP = "iproute2"
 # what `make NAME` measures
 MEASUREMENTS = {
     "perf": "tests/perf/spawn_time.py",
@@ -209,7 +211,7 @@ def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
         image = running.prepare(mine, progress, dev=True)
         _ensure_compiler(mine, progress)
         postgres.ensure(mine, progress)
-        _ensure_busybox(mine, progress)
+        _ensure_tools_of_faults(mine, progress)
         _ensure_browser(mine, progress)
         wheels = _fetch_breaking_wheels(mine, progress)
     return {
@@ -225,9 +227,11 @@ def _ensure_compiler(settings: Settings, progress: Progress) -> None:
         apt.install(settings, progress, _COMPILER)
 
 
-def _ensure_busybox(settings: Settings, progress: Progress) -> None:
+def _ensure_tools_of_faults(settings: Settings, progress: Progress) -> None:
     if shutil.which("busybox") is None:
         apt.install(settings, progress, [_BUSYBOX])
+    if shutil.which("ip") is None:
+        apt.install(settings, progress, [_IP])
 
 
 def _ensure_browser(settings: Settings, progress: Progress) -> None:

@@ -183,6 +183,8 @@ class Database:
         lock = _no_lock if self._file else _lock_for_migration
         try:
             with _migration_lock, self._alone(lock) as connection:
+                if self._file is not None:
+                    _require_whole(connection)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except CommandError as error:
@@ -261,6 +263,13 @@ def _lock_for_migration(connection: Connection) -> None:
 def _note_change(connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
     if statement.lstrip()[:6].upper() in ("INSERT", "UPDATE", "DELETE"):
         connection.info["gpucamp_changed"] = True
+
+
+def _require_whole(connection: Connection) -> None:
+    """A file that was cut works until a page is asked for that is gone; leases may be on it."""
+    found = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    if found != "ok":
+        raise sqlite3.DatabaseError(f"malformed: {found}")
 
 
 def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:

@@ -1,13 +1,15 @@
 """A Docker Engine of a test's own, that may be killed while others use the host's.
 
-Guarantees: own data, socket, process id file and containerd; no firewall rule of the host is
-touched (its networks are only reached from this host); `close` leaves no container, network,
+Guarantees: own data, socket, process id file, containerd and default bridge; no firewall rule of
+the host is touched (its networks are only reached from this host), nor the bridge of another
+Engine (without one of its own dockerd would remove docker0); `close` leaves no container, network,
 process, mount or file, also after a kill. Needs root, as any Engine does.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -34,6 +36,7 @@ class PrivateEngine:
         self.socket = self.folder / "docker.sock"
         self.address = f"unix://{self.socket}"
         self._options = ["--live-restore"] if live_restore else []
+        self._bridge = f"gcd{secrets.token_hex(4)}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def client(self) -> docker.DockerClient:
@@ -45,6 +48,11 @@ class PrivateEngine:
         program = shutil.which("dockerd")
         if program is None or os.geteuid() != 0:
             raise RuntimeError(f"No Engine can be started here; {REMEDY}.")
+        if not Path("/sys/class/net", self._bridge).exists():
+            _ip("link", "add", self._bridge, "type", "bridge")
+            # of the addresses that are for documentation: nobody has them
+            _ip("addr", "add", f"192.0.2.{16 * secrets.randbelow(16) + 1}/28", "dev", self._bridge)
+            _ip("link", "set", self._bridge, "up")
         for left in ("docker.pid", "exec/containerd/containerd.pid"):
             (self.folder / left).unlink(missing_ok=True)
         with (self.folder / "dockerd.log").open("ab") as log:
@@ -55,7 +63,7 @@ class PrivateEngine:
                     f"--pidfile={self.folder}/docker.pid",
                     f"--exec-root={self.folder}/exec",
                     f"--data-root={self.folder}/data",
-                    *("--bridge=none", "--iptables=false", "--ip-masq=false"),
+                    *(f"--bridge={self._bridge}", "--iptables=false", "--ip-masq=false"),
                     *self._options,
                 ],
                 stdin=subprocess.DEVNULL,
@@ -92,6 +100,8 @@ class PrivateEngine:
                 self._process.wait(60)
             unmount_below(self.folder)
             shutil.rmtree(self.folder)
+            if Path("/sys/class/net", self._bridge).exists():
+                _ip("link", "del", self._bridge)
 
     def _answers(self) -> bool:
         try:
@@ -100,3 +110,7 @@ class PrivateEngine:
             return False
         client.close()
         return True
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)

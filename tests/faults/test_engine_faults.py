@@ -140,7 +140,9 @@ async def test_leftover_running_container_of_the_same_name(
     hub: HubApp, engine: docker.DockerClient, image: str
 ) -> None:
     """Stock DockerSpawner ends in a 500 here."""
-    engine.containers.run(image, ["sleep", "600"], name=hub.container("ada"), detach=True)
+    engine.containers.run(
+        image, ["sleep", "600"], name=hub.container("ada"), network=hub.network, detach=True
+    )
     await hub.start_server("ada", 1)
     await hub.stop_server("ada")
     await no_lease(hub)
@@ -154,6 +156,7 @@ async def test_a_running_container_of_another_hub_is_not_touched(
         ["sleep", "600"],
         name=hub.container("ada"),
         labels={"gpucamp.hub": "another"},
+        network=hub.network,
         detach=True,
     )
     before = hub.all_leases()

@@ -115,6 +115,20 @@ def test_a_ledger_cut_to_nothing_is_not_taken_for_a_new_one(
     assert ledger_file.read_bytes() == b""
 
 
+@pytest.mark.parametrize("pages", [1, 4])
+def test_a_ledger_that_lost_its_last_pages_is_refused(
+    ledger, ledger_file, make_devices, now, pages
+):
+    """SQLite would work with what is left, as long as nothing on the lost pages is asked for."""
+    ledger.record_inventory(make_devices(1), now)
+    ledger.close()
+    content = ledger_file.read_bytes()
+    ledger_file.write_bytes(content[: len(content) - pages * 4096])
+    damaged = Ledger(f"sqlite:///{ledger_file}")
+    fails(damaged.migrate, "malformed", "backup")
+    damaged.close()
+
+
 def test_a_truncated_ledger_leases_nothing(ledger, ledger_file, make_devices, now, first_free):
     ledger.record_inventory(make_devices(1), now)
     ledger.close()  # writes the WAL back
