@@ -93,10 +93,10 @@ LINT = Level(
 )
 FRONT_END = Level("front end", (("jlpm", "lint:check"), ("jlpm", "test")), 600, "labextension")
 # many of them wait for processes: more at once than there are cores
-UNIT = Level("unit", (_pytest("unit", 60, "-n", "3"),), 900)
-STATEFUL = Level("stateful", (_pytest("stateful", 120, "-n", "2"),), 1500)
+UNIT = Level("unit", (_pytest("unit", 180, "-n", "3"),), 2400)
+STATEFUL = Level("stateful", (_pytest("stateful", 300, "-n", "2"),), 2400)
 SOAK = Level("soak", (("python", "tests/stateful/soak.py"),), 24 * 3600)
-SERVER = Level("server", (_pytest("server", 120, "-n", "2"),), 900)
+SERVER = Level("server", (_pytest("server", 180, "-n", "2"),), 1200)
 ENGINE = Level("engine", (_pytest("engine", 300),), 2700)
 # each file has hubs of its own; they wait for processes more than they compute
 FAULTS = Level("faults", (_pytest("faults", 300, "-n", "3", "--dist", "loadfile"),), 1800)
