@@ -209,18 +209,18 @@ async def test_the_third_waits_in_line_and_goes_on(
 
 
 async def test_a_large_request_is_not_overtaken(hub: HubApp, engine: docker.DockerClient) -> None:
-    await hub.start_server("ada", 1)
-    assert (await hub.request_server("bob", {"gpus": 2}))[0] == 202
-    assert (await hub.request_server("cleo", {"gpus": 1}))[0] == 202
-    await asyncio.sleep(2)  # one device is free all the time, and kept for bob
-    model = await hub.server("cleo")
-    assert model is not None and model["pending"] == "spawn"
-    assert (await hub.request_server("dan", {"gpus": 0}))[0] in (201, 202)
-    await hub.wait_ready("dan")  # takes no device, so it does not wait
-    await hub.stop_server("ada")
-    await hub.wait_ready("bob")
-    await hub.stop_server("bob")
-    await hub.wait_ready("cleo")
+    """People whom no other test knows: whoever used less lately would go first."""
+    await hub.start_server("lia", 1)
+    assert (await hub.request_server("max", {"gpus": 2}))[0] == 202
+    assert (await hub.request_server("noa", {"gpus": 1}))[0] == 202
+    await asyncio.sleep(2)  # one device is free all the time, and kept for max
+    assert [lease.user for lease in hub.ledger().leases()] == ["lia"]
+    assert (await hub.request_server("oli", {"gpus": 0}))[0] in (201, 202)
+    await hub.wait_ready("oli")  # takes no device, so it does not wait
+    await hub.stop_server("lia")
+    await hub.wait_ready("max")
+    await hub.stop_server("max")
+    await hub.wait_ready("noa")
 
 
 @pytest.mark.parametrize("server", ["", "second"])
