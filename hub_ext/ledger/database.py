@@ -38,6 +38,7 @@ from . import facts, postgres, remedies
 
 LOCK_SECONDS = 20.0
 CREATION_SECONDS = 5.0
+PAGE_BYTES = 4096  # SQLite's default
 PATIENCE_SECONDS = 5.0  # for a PostgreSQL server that restarts
 OUTCOME_SECONDS = 15.0  # for one that was lost while it committed
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -214,13 +215,13 @@ class Database:
             ) from error
 
     def _refuse_empty(self, file: Path) -> None:
-        """To SQLite an empty file is a new database; to us it is one that lost its leases."""
+        """A file without a whole page is a new database to SQLite; to us it lost its leases."""
         deadline = time.monotonic() + CREATION_SECONDS
-        while file.stat().st_size == 0:  # another process may be making it
+        while (size := file.stat().st_size) < PAGE_BYTES:  # another process may be making it
             if time.monotonic() > deadline:
                 raise LedgerUnavailable(
-                    f"The ledger {self.place} is empty (0 bytes): it was cut off, or its making "
-                    "was interrupted. Restore it from a backup. To begin with an empty one, stop "
+                    f"The ledger {self.place} is empty ({size} bytes): it was cut off, or its "
+                    "making was interrupted. Restore it from a backup. To begin with an empty one, stop "
                     "all servers of this hub, then delete the file."
                 )
             time.sleep(0.05)

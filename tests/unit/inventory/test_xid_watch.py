@@ -149,8 +149,10 @@ def test_new_cards_are_watched_too(watch, practice_file):
     watcher.expect({"GPU-a", "GPU-b", "GPU-never"})
     until(lambda: gone(second), "it looks once for a card that the driver does not name")
     until(
-        lambda: getattr(watcher._process, "pid", second) != second
-        and watcher._told == {"GPU-a", "GPU-b"},
+        lambda: (
+            getattr(watcher._process, "pid", second) != second
+            and watcher._told == {"GPU-a", "GPU-b"}
+        ),
         "both are watched, by the next one",
     )
     third = watcher._process.pid

@@ -105,14 +105,17 @@ def test_a_file_that_is_no_ledger_is_left_alone(ledger_file, open_ledger):
     assert ledger_file.read_bytes() == before
 
 
+@pytest.mark.parametrize("size", [0, 2048])
 def test_a_ledger_cut_to_nothing_is_not_taken_for_a_new_one(
-    ledger, ledger_file, open_ledger, monkeypatch
+    ledger, ledger_file, open_ledger, monkeypatch, size
 ):
     monkeypatch.setattr(database, "CREATION_SECONDS", 0.2)
     ledger.close()
-    ledger_file.write_bytes(b"")
-    fails(open_ledger(f"sqlite:///{ledger_file}").migrate, "empty (0 bytes)", "backup", "delete")
-    assert ledger_file.read_bytes() == b""
+    left = ledger_file.read_bytes()[:size]
+    ledger_file.write_bytes(left)
+    again = open_ledger(f"sqlite:///{ledger_file}")
+    fails(again.migrate, f"empty ({size} bytes)", "backup", "delete")
+    assert ledger_file.read_bytes() == left
 
 
 @pytest.mark.parametrize("pages", [1, 4])
