@@ -221,8 +221,8 @@ class Database:
             if time.monotonic() > deadline:
                 raise LedgerUnavailable(
                     f"The ledger {self.place} is empty ({size} bytes): it was cut off, or its "
-                    "making was interrupted. Restore it from a backup. To begin with an empty one, stop "
-                    "all servers of this hub, then delete the file."
+                    "making was interrupted. Restore it from a backup. To begin with an empty "
+                    "one, stop all servers of this hub, then delete the file."
                 )
             time.sleep(0.05)
 
