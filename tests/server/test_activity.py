@@ -6,7 +6,6 @@ What JupyterHub learns is `web_app.last_activity()`; the culler goes by how old 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import sys
@@ -66,7 +65,7 @@ def idle_for(lab: Any) -> timedelta:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(90):
         while not condition():  # noqa: ASYNC110 - what changes it is in other tasks and processes
             await asyncio.sleep(0.05)
 
@@ -157,28 +156,6 @@ async def test_a_run_of_jupyterlab_holds_off_the_culler_until_it_ends(lab: Any) 
     await lab.json(f"gpucamp/ddp/runs/{run['id']}/stop", method="POST", body={})
     manager = manager_of(lab.app.web_app.settings, lab.app.root_dir)
     await manager.wait(run["id"])
-    await becomes_idle(lab)
-
-
-async def test_a_run_of_a_terminal_does_so_too(lab: Any) -> None:
-    """`gpucamp-ddp`: another process, of which this server knows only the record."""
-    command = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", COMMAND, "--processes", "1", "train.py", "seconds=60"),
-        cwd=lab.root,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    noted = lab.app.web_app.settings["last_activity_times"]
-    try:
-        await until(lambda: activity.NAME in noted)
-        first = noted[activity.NAME]
-        await until(lambda: noted[activity.NAME] > first)
-        assert command.returncode is None, "the run was to go on meanwhile"
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            command.terminate()
-        await command.wait()
     await becomes_idle(lab)
 
 
