@@ -26,7 +26,6 @@ from server_ext.ddp.handlers import manager_of
 
 pytestmark = pytest.mark.timeout(90)
 
-COMMAND = "import sys; from server_ext.ddp.command_line import main; sys.exit(main())"
 STAND_IN = Path(__file__).parents[1] / "unit" / "ddp" / "stand_in_agent.py"
 
 
