@@ -1,8 +1,9 @@
 """What the admin allows: pools, sharing, terms, quotas, the queue's order. Pure.
 
 What this module guarantees: a Policy is consistent whatever it was made from (policy_settings.py
-refuses the rest before the hub starts); it goes to JSON and back unchanged, which is how it reaches
-the ledger and, by it, the service; what holds for a user depends on their groups only.
+refuses the rest before the hub starts); it goes to JSON and back unchanged (json_values.py does
+it), which is how it reaches the ledger and, by it, the service; what holds for a user depends on
+their groups only.
 
 Where several groups of a user set the same limit, the most generous one holds; where none does, the
 default.
@@ -10,10 +11,10 @@ default.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any
 
 ALL_DEVICES = "*"
 
@@ -45,8 +46,8 @@ class Pool:
 class Rule:
     """Limits of one user.
 
-    None: not limited. In a group's rule: not said, so the default holds; there math.inf lifts a
-    limit. `Policy.rule_for` gives no math.inf.
+    None: not limited. In a group's rule: not said, so the default holds, unless the field's name is
+    among `lifted`. `Policy.rule_for` lifts nothing.
     """
 
     priority: int | None = None  # 0 to 10; higher goes first in the queue
@@ -55,6 +56,7 @@ class Rule:
     max_servers: int | None = None  # at once
     device_hours_per_day: float | None = None  # of a UTC day
     device_hours: float | None = None  # since Policy.event_start
+    lifted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,54 +109,12 @@ class Policy:
     def rule_for(self, groups: Collection[str]) -> Rule:
         """What holds for a user of these groups."""
         said = [rule for name, rule in self.rules.items() if name in groups]
-        chosen = {}
+        lifted = frozenset[str]().union(*(rule.lifted for rule in said))
+        chosen: dict[str, Any] = {}
         for each in fields(Rule):
+            if each.name == "lifted":
+                continue
             values = [v for rule in said if (v := getattr(rule, each.name)) is not None]
             most = max(values) if values else getattr(self.default, each.name)
-            chosen[each.name] = None if most == math.inf else most
+            chosen[each.name] = None if each.name in lifted else most
         return Rule(**chosen)
-
-
-def to_json(policy: Policy) -> dict[str, object]:
-    """JSON-ready values; times in seconds and ISO 8601."""
-    value = asdict(policy)
-    for each in fields(Policy):
-        value[each.name] = _plain(value[each.name])
-    return value
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, timedelta):
-        return value.total_seconds()
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return value
-
-
-def from_json(value: Mapping[str, object]) -> Policy:
-    """The inverse of to_json. Raises KeyError, TypeError, ValueError on anything else."""
-    v: dict[str, object] = dict(value)
-    pools = [dict(pool) for pool in v["pools"]]  # type: ignore[attr-defined]
-    v["pools"] = tuple(
-        Pool(**pool | {"devices": tuple(pool["devices"]), "groups": tuple(pool["groups"])})
-        for pool in pools
-    )
-    v["default"] = Rule(**v["default"])  # type: ignore[arg-type]
-    v["rules"] = {k: Rule(**r) for k, r in v["rules"].items()}  # type: ignore[attr-defined]
-    limits = v["group_limits"].items()  # type: ignore[attr-defined]
-    v["group_limits"] = {name: GroupLimits(**each) for name, each in limits}
-    start = v["event_start"]
-    v["event_start"] = datetime.fromisoformat(str(start)) if start is not None else None
-    for name in ("half_life", "aging", "extension", "idle_answer"):
-        v[name] = timedelta(seconds=float(str(v[name])))
-    idle = v["idle_after"]
-    v["idle_after"] = timedelta(seconds=float(str(idle))) if idle is not None else None
-    v["warnings"] = tuple(
-        timedelta(seconds=seconds)
-        for seconds in v["warnings"]  # type: ignore[attr-defined]
-    )
-    return Policy(**v)  # type: ignore[arg-type]

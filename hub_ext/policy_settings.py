@@ -19,7 +19,8 @@ from traitlets.config.loader import DeferredConfig
 from .config_lines import line_of
 from .models import Device
 from .policy import Policy
-from .policy_checks import Problem, closest, read_policy, said
+from .policy_checks import read_policy
+from .setting_readers import Problem, closest, said
 
 SECTION = "GpuPolicy"
 SPAWNER = "GPUDockerSpawner"

@@ -174,20 +174,13 @@ def may_extend(
     hours = policy.rule_for(lease.groups).lease_hours
     refusal = ExtendRefusal.FULL
     if hours is not None:
-        until = min(until, _later(now, hours))
+        until = min(until, now + timedelta(hours=hours))
     left = remaining_time(policy, lease.user, lease.groups, used or QuotaUse(), 0, now)
     if left is not None and now + left < until:
         until, refusal = now + left, ExtendRefusal.QUOTA
     if until < lease.expires_at + CLOSE or until <= now:
         return None, refusal
     return until, ""
-
-
-def _later(now: datetime, hours: float) -> datetime:
-    try:
-        return now + timedelta(hours=hours)
-    except OverflowError:  # math.inf lifts the limit
-        return _NEVER
 
 
 def _notice(policy: Policy) -> timedelta:

@@ -11,8 +11,9 @@ from functools import lru_cache
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from ..json_values import from_json, to_json
 from ..models import EPOCH
-from ..policy import Policy, from_json, to_json
+from ..policy import Policy
 from . import audit
 from .tables import fact
 
@@ -99,7 +100,7 @@ def _policy(found: Mapping[str, str]) -> Policy:
 
 @lru_cache(maxsize=4)
 def _parse_policy(text: str) -> Policy:
-    return from_json(json.loads(text))
+    return from_json(Policy, json.loads(text))
 
 
 def _run(found: Mapping[str, str]) -> Run:

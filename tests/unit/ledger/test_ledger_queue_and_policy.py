@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import timedelta
 
 import pytest
@@ -88,7 +87,7 @@ def test_a_policy_is_the_same_for_all_who_read_the_ledger(ledger, ledger_url, op
     assert ledger.policy() == ledger.snapshot(now).policy == Policy()
     policy = Policy(
         pools=(Pool("a", ("GPU-1",), slots=4, groups=("students",)),),
-        rules={"staff": Rule(priority=10, max_devices=math.inf)},
+        rules={"staff": Rule(priority=10, lifted=frozenset({"max_devices"}))},
         group_limits={"students": GroupLimits(max_devices=3)},
         event_start=now,
         idle_after=MINUTE,

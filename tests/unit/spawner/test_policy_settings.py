@@ -15,8 +15,9 @@ from traitlets.config import Config
 from traitlets.config.loader import KVArgParseConfigLoader, PyFileConfigLoader
 
 from hub_ext.config_lines import line_of
+from hub_ext.json_values import from_json, to_json
 from hub_ext.models import Device
-from hub_ext.policy import GroupLimits, Policy, Pool, Rule, from_json, to_json
+from hub_ext.policy import GroupLimits, Policy, Pool, Rule
 from hub_ext.policy_settings import GpuPolicy, policy_from, refusal
 
 GIB = 1024**3
@@ -76,7 +77,7 @@ def test_everything_at_once() -> None:
     assert policy == Policy(
         pools=(Pool("class", (A,), 4, ("class-a",)), Pool("rest", ("*",))),
         default=Rule(1, None, 2, 1, 10.0, None),
-        rules={"instructors": Rule(priority=5, lease_hours=math.inf)},
+        rules={"instructors": Rule(priority=5, lifted=frozenset({"lease_hours"}))},
         group_limits={"class-a": GroupLimits(max_devices=4, device_hours_per_day=1.5)},
         event_start=datetime(2026, 11, 24, 8, tzinfo=UTC),
         half_life=timedelta(hours=1),
@@ -88,7 +89,7 @@ def test_everything_at_once() -> None:
         idle_answer=timedelta(seconds=90),
         idle_utilization_percent=0,
     )
-    assert from_json(json.loads(json.dumps(to_json(policy)))) == policy
+    assert from_json(Policy, json.loads(json.dumps(to_json(policy)))) == policy
     assert policy.rule_for(["instructors"]).lease_hours is None
     assert policy.rule_for(["class-a"]) == policy.default
 
@@ -181,6 +182,7 @@ def test_the_start_of_an_event(value: object, moment: datetime | None) -> None:
         ({"warning_minutes": [5, -5]}, "warning_minutes.1", "-5 is no number"),
         ({"auto_extend": 1}, "auto_extend", "True or False"),
         ({"event_start": "2026-11-24 09:00"}, "event_start", "time zone"),
+        ({"event_start": "0001-01-01T00:00+09:00"}, "event_start", "2026-11-24"),
         ({"event_start": "soon"}, "event_start", "2026-11-24"),
         ({"idle_minutes": 0}, "idle_minutes", "None: idle devices are not taken back"),
         ({"idle_utilization_percent": 101}, "idle_utilization_percent", "from 0 to 100"),
@@ -305,7 +307,7 @@ def test_whatever_is_written_is_a_policy_or_refused(traits: dict[str, Any]) -> N
     assert bool(wrong) == ("To mend it" in text)
     if wrong:
         return
-    assert from_json(json.loads(json.dumps(to_json(policy)))) == policy
+    assert from_json(Policy, json.loads(json.dumps(to_json(policy)))) == policy
     uuids = [uuid for pool in policy.pools for uuid in pool.devices]
     assert len(uuids) == len(set(uuids))
     assert all(pool.slots >= 1 for pool in policy.pools)

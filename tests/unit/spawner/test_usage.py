@@ -144,7 +144,7 @@ def left(policy_: Policy, use: QuotaUse, devices: float = 1, groups=()) -> timed
 
 def test_without_a_limit_there_is_no_end():
     assert left(Policy(), used(today=1e9, devices=8)) is None
-    assert left(policy(device_hours=math.inf), used(event=1e9)) is None
+    assert left(policy(device_hours=None), used(event=1e9)) is None
 
 
 def test_more_devices_use_up_a_quota_sooner():
