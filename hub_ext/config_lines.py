@@ -86,7 +86,10 @@ def _target(node: ast.expr) -> Path | None:
             parts.append(node.attr)
             node = node.value
         elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
-            parts.append(node.slice.value)  # type: ignore[arg-type]
+            key = node.slice.value
+            if not isinstance(key, str | int):
+                return None
+            parts.append(key)
             node = node.value
         elif isinstance(node, ast.Name):
             return tuple(reversed(parts)) if node.id == "c" else None

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeGuard
 
 from ..health import XidEvent
 from ..models import Device
@@ -122,10 +123,10 @@ def _valid(name: str, value: object) -> bool:
         case "xids":
             return isinstance(value, list) and all(_is_number(each) for each in value)
         case "utilization_percent":
-            return value is None or (_is_number(value) and value <= 100)  # type: ignore[operator]
+            return value is None or (_is_number(value) and value <= 100)
         case _:
             return value is None or _is_number(value)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < 2**31

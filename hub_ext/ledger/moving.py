@@ -76,7 +76,7 @@ def _go_on_counting(new: Connection) -> None:
         if column is not None:
             new.execute(
                 text(
-                    f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column.name}'), "  # noqa: S608
+                    f"SELECT setval(pg_get_serial_sequence('{table.name}', '{column.name}'), "  # noqa: S608 - ours
                     f"greatest((SELECT max({column.name}) FROM {table.name}), 1))"
                 )
             )

@@ -1,14 +1,13 @@
 """The service's pages in a real Chromium, with a hub that is slow, failing or away.
 
-The service and its ledger are real; hub and Engine are those of tests/unit/service, which can be
-made to fail on time. The whole chain with a real hub and Engine is in test_journey.py.
+The service and its ledger are real; hub and Engine are those of tests/fakes/service_world.py, which
+can be made to fail on time. The whole chain with a real hub and Engine is in test_journey.py.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -16,11 +15,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "service"))
-
-from service_server import RunningService, running_service  # noqa: E402
-from service_world import (  # noqa: E402
+from service_server import RunningService, running_service
+from service_world import (
     UUIDS,
     FakeHub,
     HubFailsToStart,
@@ -30,9 +26,9 @@ from service_world import (  # noqa: E402
     now,
 )
 
-from hub_ext.models import Cordon, NoticeKind, Request  # noqa: E402
-from hub_ext.policy import Policy, Rule  # noqa: E402
-from hub_ext.service.hub_api import HubServer  # noqa: E402
+from hub_ext.models import Cordon, NoticeKind, Request
+from hub_ext.policy import Policy, Rule
+from hub_ext.service.hub_api import HubServer
 
 PICTURES = Path(__file__).resolve().parents[2] / "artifacts" / "browser"
 

@@ -139,7 +139,7 @@ class HubApp:
             environ["DOCKER_HOST"] = self.docker_host
         environ |= self.environment
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: ASYNC220
+            self.process = subprocess.Popen(  # noqa: ASYNC220 - nobody waits beside it
                 [sys.executable, "-m", "jupyterhub", "-f", str(config)],
                 cwd=self.folder,
                 env=environ,

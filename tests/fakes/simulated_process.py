@@ -126,7 +126,7 @@ class Process(asyncio.SelectorEventLoop):
         while True:
             self.call_soon(self.stop)
             self.run_forever()
-            if not self._ready:  # type: ignore[attr-defined]
+            if not self._ready:  # type: ignore[attr-defined]  # of asyncio's own loop
                 return
 
     def kill(self, *, committed: bool = False) -> None:
@@ -142,9 +142,9 @@ class Process(asyncio.SelectorEventLoop):
                 call.late.append(functools.partial(call.run, Outcome.OK))
         self.calls.clear()
         for task in asyncio.all_tasks(self):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # of asyncio.Task
             with contextlib.suppress(BaseException):
-                task.get_coro().close()  # type: ignore[union-attr]
+                task.get_coro().close()  # type: ignore[union-attr]  # it is no generator
         self.close()
 
 

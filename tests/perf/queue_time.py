@@ -24,10 +24,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "fakes")]
 
-from lines import crowd  # noqa: E402 - found by the line above
+from lines import crowd
 
-from hub_ext.fair_queue import decide, grant, line_up  # noqa: E402
-from hub_ext.models import Snapshot  # noqa: E402
+from hub_ext.fair_queue import decide, grant, line_up
+from hub_ext.models import Snapshot
 
 SIZES = ((250, 625), (500, 1250), (1000, 2500), (2000, 5000), (4000, 10_000))
 SITES = (("all leased", 0.0), ("a few free", 0.005), ("all free", 1.0))

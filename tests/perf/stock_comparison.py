@@ -21,13 +21,13 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / name) for name in ("fakes", "engine", "faults")] + [str(TESTS.parent)]
 
-import aiohttp  # noqa: E402
-import docker  # noqa: E402
-from engine_fault_proxy import EngineFaultProxy  # noqa: E402
-from hub_app import CONFIG, HubApp, until  # noqa: E402
-from light_image import ensure_light_image  # noqa: E402
+import aiohttp
+import docker
+from engine_fault_proxy import EngineFaultProxy
+from hub_app import CONFIG, HubApp, until
+from light_image import ensure_light_image
 
-from setup_host.engine_api import DEFAULT_SOCKET  # noqa: E402
+from setup_host.engine_api import DEFAULT_SOCKET
 
 INSPECT = r"^GET .*/containers/[^/]+/json"
 CREATE = r"^POST .*/containers/create"

@@ -16,13 +16,17 @@ from pathlib import Path
 TESTS = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTS / name) for name in ("fakes", "engine", "faults")] + [str(TESTS.parent)]
 
-import docker  # noqa: E402
-from hub_app import HubApp  # noqa: E402
-from light_image import ensure_light_image  # noqa: E402
-from storming import Figures, Latency, storm  # noqa: E402
-from world import check, one_holder_ever  # noqa: E402
+import docker
+from hub_app import HubApp
+from light_image import ensure_light_image
+from storming import Figures, Latency, storm
+from world import check, one_holder_ever
 
 AIM = 0.2  # seconds
+EXTRA = """
+c.JupyterHub.authenticator_class = "hub_ext.sign_in.SignIn"  # as jupyterhub_config.py has it
+c.GPUDockerSpawner.ulimits = {}
+"""
 
 
 def table(figures: Figures) -> str:
@@ -64,7 +68,7 @@ async def measure(arguments: argparse.Namespace, folder: Path) -> Figures:
         prefix=f"gcstorm{os.getpid()}",
         devices=arguments.devices,
         service=True,
-        extra="c.GPUDockerSpawner.ulimits = {}\n" + arguments.config,
+        extra=EXTRA + arguments.config,
     )
     try:
         await hub.start()

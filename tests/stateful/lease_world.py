@@ -173,10 +173,11 @@ class Hub:
         run = f"run{next(world.runs)}"
         world.ledger.begin_run(run, world.now)
         self.keeper = QueueKeeper(world.ledger, run)
+        engine = FakeEngineClient(self.process, world.engine, world.ledger.hub_id())
         self.side = HubSide(
             world.ledger,
             None,  # type: ignore[arg-type]  # the claim is tested on its own
-            FakeEngineClient(self.process, world.engine, world.ledger.hub_id()),  # type: ignore[arg-type]
+            engine,  # type: ignore[arg-type]  # it has what the parts under test call
             run=run,
             waiting=self.keeper.waiting,
         )

@@ -41,7 +41,7 @@ def one_round(seed: int, shrink: bool = False) -> tuple[int, Counter[str], str]:
         made(self)
         last[:] = [self]
 
-    LeaseMachine.__init__ = make  # type: ignore[method-assign]
+    LeaseMachine.__init__ = make  # type: ignore[method-assign]  # to get hold of the last one
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     failure = ""
     try:
@@ -53,7 +53,7 @@ def one_round(seed: int, shrink: bool = False) -> tuple[int, Counter[str], str]:
         steps = "\n".join(f"    {each}" for each in last[-1].told)
         failure = f"in mood {last[-1].mood}:\n{steps}\n{traceback.format_exc()}"
     finally:
-        LeaseMachine.__init__ = made  # type: ignore[method-assign]
+        LeaseMachine.__init__ = made  # type: ignore[method-assign]  # as it was
     return LeaseMachine.executed.total(), LeaseMachine.happened.copy(), failure
 
 

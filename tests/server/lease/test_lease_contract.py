@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from service_server import RunningService, running_service
+from service_world import World, make_ledger
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "service"))
-
-from service_server import RunningService, running_service  # noqa: E402
-from service_world import World, make_ledger  # noqa: E402
-
-from hub_ext.models import NoticeKind  # noqa: E402
-from server_ext.lease import readings  # noqa: E402
-from server_ext.lease.view import NOTHING  # noqa: E402
+from hub_ext.models import NoticeKind
+from server_ext.lease import readings
+from server_ext.lease.view import NOTHING
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -123,7 +123,7 @@ async def test_an_old_answer_does_not_undo_an_extension(lab: Any, service: Lease
         service.delay = 0.0
         return original(request)
 
-    service.answer = answer  # type: ignore[method-assign]
+    service.answer = answer  # type: ignore[method-assign]  # for this test only
     looking = asyncio.create_task(lab.json("gpucamp/lease"))
     async with asyncio.timeout(5):
         while not service.asked:  # noqa: ASYNC110 - the service is in this loop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import ModuleType
 
 from server_ext.ddp import diagnosis, handlers, launch_plan, preflight
 from server_ext.ddp.signatures import SIGNALS, SIGNATURES
@@ -23,8 +24,8 @@ def first_cells(text: str) -> set[str]:
     return {word for row in rows for word in re.findall(r"`([^`]+)`", row.split(" | ")[0])}
 
 
-def codes_in(module: object) -> set[str]:
-    source = Path(str(module.__file__)).read_text(encoding="utf-8")  # type: ignore[attr-defined]
+def codes_in(module: ModuleType) -> set[str]:
+    source = Path(str(module.__file__)).read_text(encoding="utf-8")
     return set(re.findall(r'(?:Advice|Diagnosis)\(\s*"([a-z-]+)"', source))
 
 

@@ -42,7 +42,7 @@ def practice_file(tmp_path: Path) -> Callable[..., Path]:
         partial.rename(path)
         return path
 
-    write.path = path  # type: ignore[attr-defined]
+    write.path = path  # type: ignore[attr-defined]  # for tests that only name it
     return write
 
 

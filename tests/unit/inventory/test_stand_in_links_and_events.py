@@ -34,7 +34,7 @@ LINKS = (
         "nvlinks": [[far(card, link) for link in range(4)] for card in cards],
         "states": [error_of(n.nvmlDeviceGetNvLinkState, card, 3) for card in cards],
     })
-"""  # noqa: E501
+"""  # noqa: E501 - a program
 )
 
 
@@ -129,7 +129,7 @@ WATCH = (
     seen += [wait(sets[0]), wait(sets[0]), wait(sets[1]), wait(sets[1]), wait(sets[1])]
     n.nvmlEventSetFree(sets[0])
     show(seen)
-"""  # noqa: E501
+"""  # noqa: E501 - a program
 )
 
 

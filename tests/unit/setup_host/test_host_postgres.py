@@ -53,7 +53,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def ensure() -> None:
-    postgres.ensure(None, None)  # type: ignore[arg-type]
+    postgres.ensure(None, None)  # type: ignore[arg-type]  # apt, replaced above, has no use for them
 
 
 def test_the_package_is_installed_without_a_cluster_of_its_own(host: SimpleNamespace) -> None:

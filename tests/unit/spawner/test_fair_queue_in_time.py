@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,11 +32,11 @@ class Site:
     usage: dict[str, float] = field(default_factory=dict)
     arrived: int = 0
 
-    def ask(self, gpus: int, **more: object) -> int:
+    def ask(self, gpus: int, **more: Any) -> int:
         """Somebody comes; their number."""
         number = self.arrived
         self.arrived += 1
-        found = entry(number, gpus, **more)  # type: ignore[arg-type]
+        found = entry(number, gpus, **more)
         self.queue.append(replace(found, enqueued_at=self.now))
         return number
 

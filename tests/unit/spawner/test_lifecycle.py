@@ -151,12 +151,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     ledger.migrate()
     ledger.record_inventory(practice_devices(2), now())
     engine = FakeEngine()
-    return Place(HubSide(ledger, HubClaim(ledger), engine), engine)  # type: ignore[arg-type]
+    return Place(HubSide(ledger, HubClaim(ledger), engine), engine)  # type: ignore[arg-type]  # has all it calls
 
 
 async def soon(condition: Any) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110
+        while not condition():  # noqa: ASYNC110 - other tasks change it, and set no event
             await asyncio.sleep(0.01)
 
 

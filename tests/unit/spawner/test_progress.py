@@ -68,7 +68,7 @@ async def test_another_topic_is_kept() -> None:
     assert await take(progress.follow(), 3) == ["pull 1", "place 1", "pull 2"]
 
 
-def place(gpus: int = 1, eta: Eta = Eta()) -> Place:  # noqa: B008
+def place(gpus: int = 1, eta: Eta = Eta()) -> Place:  # noqa: B008 - it is frozen
     return Place(QueueEntry(Request("ada", "", gpus), 1, NOW), 2, eta)
 
 

@@ -121,7 +121,7 @@ def record(device: Device, *leases: str) -> DeviceRecord:
 
 def asker(
     *devices: DeviceRecord,
-    policy: Policy = Policy(),  # noqa: B008
+    policy: Policy = Policy(),  # noqa: B008 - it is frozen
     groups: tuple[str, ...] = (),
     max_gpus: int = 8,
     use: QuotaUse | None = None,
