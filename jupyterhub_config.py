@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hub_ext import scopes
 from hub_ext.defaults import (
+    answer_promptly,
     check_before_start,
     fair_memory_limit,
     idle_culler,
@@ -124,6 +125,8 @@ refuse_second_hub(ledger_url)
 # Your own settings.
 if own_config.exists():
     load_subconfig(str(own_config))  # noqa: F821  (traitlets provides it)
+
+answer_promptly(c)
 
 # Refuses to start with settings of c.GpuPolicy that cannot be; it must stay last.
 check_before_start(c, [__file__, own_config])

@@ -17,7 +17,7 @@ from pathlib import Path
 from jupyterhub.app import JupyterHub
 from traitlets.config import Config
 
-from . import i18n
+from . import hub_database, i18n
 from .errors import InventoryUnavailable, LedgerInUse, LedgerUnavailable
 from .hub_side import claim_ledger
 from .inventory import scan
@@ -87,6 +87,17 @@ def _ending_with_the_hub() -> tuple[str, ...]:
     return (setpriv, "--pdeathsig", "TERM") if setpriv else ()
 
 
+def answer_promptly(c: Config) -> None:
+    """Let the hub answer others while many people start servers; see hub_database.py.
+
+    Call it when `c.JupyterHub.db_url` and `db_kwargs` are set, if they are.
+    """
+    if _hub_starts():
+        hub_database.share_the_interpreter()
+        hub = _with_command_line(c).JupyterHub
+        c.JupyterHub.db_kwargs = hub_database.kwargs_for(hub.get("db_url"), hub.get("db_kwargs"))
+
+
 def refuse_second_hub(ledger_url: str) -> None:
     """Claim the ledger for this hub, or exit with the reason.
 
@@ -108,10 +119,7 @@ def check_before_start(c: Config, files: Sequence[str | Path] = ()) -> None:
     """
     if not _hub_starts():
         return
-    config = Config()
-    for part in (c, JupyterHub.instance().cli_config):
-        for name, section in part.items():
-            config[name] = Config({**config.get(name, {}), **section})
+    config = _with_command_line(c)
     spawner = config[SPAWNER]
     refuse_second_hub(spawner.ledger_url)
     try:
@@ -121,6 +129,14 @@ def check_before_start(c: Config, files: Sequence[str | Path] = ()) -> None:
         )
     except LedgerUnavailable as error:
         raise SystemExit(f"gpucamp does not start. {error}") from error
+
+
+def _with_command_line(c: Config) -> Config:
+    config = Config()
+    for part in (c, JupyterHub.instance().cli_config):
+        for name, section in part.items():
+            config[name] = Config({**config.get(name, {}), **section})
+    return config
 
 
 def apply_policy(

@@ -24,6 +24,8 @@ from nativeauthenticator.handlers import ChangePasswordAdminHandler, ChangePassw
 from tornado import web
 from traitlets import default
 
+from . import turnstile
+
 # bcrypt refuses longer ones (with an exception) rather than ignoring their end
 LONGEST_PASSWORD_BYTES = 72
 
@@ -108,9 +110,13 @@ class SignIn(NativeAuthenticator):
         return is_usable_length(password) and bool(super().is_password_strong(password))
 
     def get_handlers(self, app: Any) -> list[tuple[str, type]]:
-        """Login and change of password; no sign-up, no page that authorises by a GET."""
+        """Login and change of password; no sign-up, no page that authorises by a GET.
+
+        Starts of servers go through the turnstile.
+        """
         return [
             (r"/login", LoginHandler),
             (r"/change-password", ChangePassword),
             (r"/change-password/([^/]+)", ChangePasswordAdminHandler),
+            *turnstile.HANDLERS,
         ]

@@ -35,7 +35,6 @@ from .models import Device, Lease, Request
 from .options import user_options_of
 from .progress import Progress
 from .readiness import ServerStopped, wait_until_ready
-from .turnstile import in_turn
 
 
 class GPUDockerSpawner(DockerSpawner):
@@ -170,8 +169,6 @@ class GPUDockerSpawner(DockerSpawner):
         super().__init__(*args, **kwargs)
         self.progress_log = Progress()
         self._asking = Asking(self)
-        scopes: object = self.server_token_scopes  # type: ignore[has-type]  # a trait
-        self.server_token_scopes = in_turn(scopes)
 
     # -- the order of a start
 

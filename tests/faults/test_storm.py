@@ -14,6 +14,12 @@ from world import check, one_holder_ever
 
 from hub_ext.models import QueueEntry, Request, Snapshot
 
+# sign-in as jupyterhub_config.py has it: the turnstile is in it
+EXTRA = """
+c.JupyterHub.authenticator_class = "hub_ext.sign_in.SignIn"
+c.GPUDockerSpawner.ulimits = {}
+"""
+
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -58,7 +64,7 @@ async def test_twenty_at_once_never_share_a_device(
 @pytest.mark.fault(8)
 async def test_a_small_storm(make_hub: Callable[..., HubApp], engine: docker.DockerClient) -> None:
     """`make storm` is the large one, which also tells how fast the hub is meanwhile."""
-    hub = make_hub(devices=3, service=True, extra="c.GPUDockerSpawner.ulimits = {}\n")
+    hub = make_hub(devices=3, service=True, extra=EXTRA)
     await hub.start()
     people = [f"user{number:02d}" for number in range(12)]
     figures = await storm(hub, lambda: check(hub, engine), people, heavy=people[:2], idle=0.5)
