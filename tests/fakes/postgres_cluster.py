@@ -7,6 +7,7 @@ It runs as an unprivileged user, because postgres refuses root, and dies with it
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import os
@@ -127,15 +128,17 @@ class PostgresCluster:
         """kill -9, the server and all its sessions at once."""
         process = self._process
         assert process is not None
+        process.send_signal(signal.SIGSTOP)  # so that it makes no more children
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         for pid in (process.pid, *map(int, children)):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a session that ended by itself
+                os.kill(pid, signal.SIGKILL)
         process.wait(30)
+        self._process = None
         deadline = time.monotonic() + 30
         while any(Path(f"/proc/{pid}").exists() for pid in children):
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        self._process = None
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:
