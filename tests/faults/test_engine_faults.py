@@ -10,7 +10,7 @@ import pytest
 from engine_fault_proxy import EngineFaultProxy
 from hub_app import HubApp, until
 from resets import reset
-from world import containers, failure_of, no_lease
+from world import containers, failure_of, no_lease, nothing_left
 
 from hub_ext.models import LeaseState
 
@@ -50,8 +50,7 @@ async def test_inspect_errors_do_not_stop_a_server(
     assert engine.containers.get(hub.container("ada")).status == "running"
     faults.heal()
     await hub.stop_server("ada")
-    await no_lease(hub)
-    assert containers(hub, engine) == []
+    await nothing_left(hub, engine)
 
 
 @pytest.mark.fault(2)
@@ -91,8 +90,7 @@ async def test_engine_goes_away_after_the_create(
     await asyncio.sleep(3)
     assert len(hub.ledger().leases()) == 1
     faults.heal()
-    await no_lease(hub)
-    assert containers(hub, engine) == []
+    await nothing_left(hub, engine)
 
 
 async def test_engine_away_at_a_stop(
@@ -104,8 +102,7 @@ async def test_engine_away_at_a_stop(
         await hub.stop_server("ada")
         assert len(hub.ledger().leases()) == 1  # the container runs on: nobody gets its devices
         assert engine.containers.get(hub.container("ada")).status == "running"
-    await no_lease(hub)
-    assert containers(hub, engine) == []
+    await nothing_left(hub, engine)
 
 
 async def test_restart_while_a_clean_up_is_pending(
@@ -131,8 +128,7 @@ async def test_the_engine_refuses_the_device(
     await hub.start()
     message = await failure_of(hub, "ada", {"gpus": 1})
     assert "could not be started" in message and "device" in message
-    await no_lease(hub)
-    assert containers(hub, engine) == []
+    await nothing_left(hub, engine)
 
 
 @pytest.mark.fault(7)
@@ -295,8 +291,7 @@ async def test_how_a_container_ended_reaches_the_participant(
         message = await failing
         for words in expected:
             assert words in message, (user, message)
-    await no_lease(hub)
-    assert containers(hub, engine) == []
+    await nothing_left(hub, engine)
 
 
 async def test_one_slow_call_delays_nobody_else(

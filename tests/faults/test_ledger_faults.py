@@ -24,6 +24,23 @@ from world import containers, failure_of
 pytestmark = pytest.mark.timeout(300)
 
 
+async def refuses_bob_and_keeps_ada(hub: HubApp, engine: docker.DockerClient) -> None:
+    """While the ledger is of no use: nothing is leased, and who has a server keeps it."""
+    message = await failure_of(hub, "bob", {"gpus": 1})
+    assert "cannot be reserved" in message, message
+    model = await hub.server("ada")
+    assert model is not None and model["ready"]
+    assert containers(hub, engine) == [hub.container("ada")]
+
+
+async def leases_to_bob_again(hub: HubApp) -> None:
+    """The ledger is well again: Bob gets the device that Ada has not."""
+    await hub.start_server("bob", 1)
+    devices = [lease.device_uuids for lease in hub.ledger().leases()]
+    assert len(set(devices)) == 2
+    await hub.stop_all()
+
+
 @pytest.mark.fault(11)
 @pytest.mark.parametrize("damage", ["overwritten", "cut in half"])
 async def test_a_damaged_ledger(
@@ -41,10 +58,7 @@ async def test_a_damaged_ledger(
         b"not a database, " * 512 if damage == "overwritten" else whole[: len(whole) // 2]
     )
     await hub.start()
-    assert "cannot be reserved" in await failure_of(hub, "bob", {"gpus": 1})
-    model = await hub.server("ada")
-    assert model is not None and model["ready"]
-    assert containers(hub, engine) == [hub.container("ada")]
+    await refuses_bob_and_keeps_ada(hub, engine)
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +119,8 @@ async def test_a_full_disk(
     hub = hub_on_small_disk
     await hub.start_server("ada", 1)
     with _full(small_disk):
-        message = await failure_of(hub, "bob", {"gpus": 1})
-        assert "cannot be reserved" in message, message
-        model = await hub.server("ada")
-        assert model is not None and model["ready"]
-        assert containers(hub, engine) == [hub.container("ada")]
-    await hub.start_server("bob", 1)
-    devices = [lease.device_uuids for lease in hub.ledger().leases()]
-    assert len(set(devices)) == 2
-    await hub.stop_all()
+        await refuses_bob_and_keeps_ada(hub, engine)
+    await leases_to_bob_again(hub)
 
 
 @pytest.mark.fault(11)
@@ -124,15 +131,8 @@ async def test_a_read_only_disk(
     await hub.start_server("ada", 1)
     with _read_only(hub, small_disk):
         await hub.start()
-        message = await failure_of(hub, "bob", {"gpus": 1})
-        assert "cannot be reserved" in message, message
-        model = await hub.server("ada")
-        assert model is not None and model["ready"]
-        assert containers(hub, engine) == [hub.container("ada")]
-    await hub.start_server("bob", 1)
-    devices = [lease.device_uuids for lease in hub.ledger().leases()]
-    assert len(set(devices)) == 2
-    await hub.stop_all()
+        await refuses_bob_and_keeps_ada(hub, engine)
+    await leases_to_bob_again(hub)
 
 
 @pytest.mark.fault(12)

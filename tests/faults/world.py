@@ -34,6 +34,12 @@ async def no_lease(hub: HubApp, seconds: float = 60) -> None:
     await until(free, seconds, lambda: f"{hub.ledger().leases()}\n{hub.log()[-3000:]}")
 
 
+async def nothing_left(hub: HubApp, engine: docker.DockerClient) -> None:
+    """Wait until nothing is leased; then there is no container either."""
+    await no_lease(hub)
+    assert containers(hub, engine) == []
+
+
 async def failure_of(hub: HubApp, user: str, options: object) -> str:
     """Ask for a server that cannot start; what the participant is told."""
     status, body = await hub.request_server(user, options)
