@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from hub_ext import sign_in
 from hub_ext.accounts import Account, write
 from hub_ext.sign_in import SignIn
+from hub_ext.turnstile import HANDLERS
 
 PASSWORD = "correct horse battery"
 
@@ -66,7 +67,7 @@ async def test_a_stranger_does_not_make_an_account(door: SignIn, session: Sessio
     assert await enter(door, "stranger", "a password of mine") is None
     assert UserInfo.find(session, "stranger") is None
     assert door.create_user("stranger", "a password of mine") is None
-    paths = [path for path, _ in door.get_handlers(None)]
+    paths = [path for path, handler in door.get_handlers(None) if (path, handler) not in HANDLERS]
     assert paths == ["/login", "/change-password", "/change-password/([^/]+)"]
 
 
