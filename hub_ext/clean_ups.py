@@ -1,7 +1,8 @@
 """Clean-ups that wait for an Engine which does not answer, written down for the next hub.
 
 What this module guarantees: once `add` has returned, a hub that is restarted knows which servers an
-earlier one could not clean up after. JupyterHub does not: for it they are stopped.
+earlier one could not clean up after, and so does the service, should no hub come to it. JupyterHub
+does not: for it they are stopped.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import threading
 from dataclasses import asdict, dataclass
 
+from .json_values import from_json
 from .ledger import Ledger
 from .models import Key
 
@@ -41,7 +43,7 @@ class CleanUps:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
-        self._known = self._read()
+        self._known = {each.key: each for each in written(ledger)}
 
     def all(self) -> tuple[CleanUp, ...]:
         """Those written down."""
@@ -63,11 +65,12 @@ class CleanUps:
         self._ledger.remember(MEMO, text if known else None)
         self._known = known
 
-    def _read(self) -> dict[Key, CleanUp]:
-        text = self._ledger.recall(MEMO)
-        try:
-            found = [CleanUp(**each) for each in json.loads(text or "[]")]
-        except (TypeError, ValueError) as error:
-            _log.error("What an earlier hub left to clean up cannot be read: %s", error)
-            found = []
-        return {each.key: each for each in found}
+
+def written(ledger: Ledger) -> tuple[CleanUp, ...]:
+    """Those that any hub has written down and not done yet. Raises LedgerUnavailable."""
+    text = ledger.recall(MEMO)
+    try:
+        return tuple([from_json(CleanUp, each) for each in json.loads(text or "[]")])
+    except (TypeError, ValueError) as error:
+        _log.error("What an earlier hub left to clean up cannot be read: %s", error)
+        return ()

@@ -312,7 +312,8 @@ class Lifecycle:
     async def _write_down(self, reason: str) -> None:
         try:
             lease = await asyncio.to_thread(self.side.ledger.lease_of, *self._key)
-            if lease is not None:
+            # a start that came meanwhile has done it, and may have taken up this very lease
+            if lease is not None and self._key in self.side.clean_ups:
                 left = CleanUp(self._user, self._server, self._name, lease.id, reason)
                 await self._ledger(self.side.written_clean_ups.add, left)
         except GpucampError as error:

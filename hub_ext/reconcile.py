@@ -8,8 +8,9 @@ Guarantees:
 - A granted lease may lack a container for a while (its spawner is between commit and create), a
   running one for a moment: each oddity must be seen at two looks that far apart.
 - A container of this hub is removed only if, at two such looks, no live lease stood behind it, or
-  it had stopped and nobody took care of it, or its lease had another one. Its lease ends at a later
-  look, when it is gone. One without our label, or of another hub, is not looked at.
+  it had stopped and nobody took care of it, or its lease had another one, or a hub had written down
+  that its server is stopped and has not come to it. Its lease ends at a later look, when it is
+  gone. One without our label, or of another hub, is not looked at.
 - Applying a plan twice changes nothing more than applying it once.
 """
 
@@ -62,7 +63,8 @@ class AdoptContainer:
 class RemoveContainer:
     """Nobody needs this container, so it must not keep its devices.
 
-    `lease_lives`: its lease has not ended, but the container has, or is not the lease's own.
+    `lease_lives`: its lease has not ended, but the container has, is not the lease's own, or is to
+    be removed.
     """
 
     container_id: str
@@ -83,6 +85,7 @@ class Patience:
     container_without_lease: timedelta = timedelta(seconds=60)
     container_stopped: timedelta = timedelta(seconds=120)  # the hub comes first: it keeps the log
     second_container: timedelta = timedelta(seconds=60)
+    to_be_removed: timedelta = timedelta(seconds=60)  # the hub, if it lives, tries every 3 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +110,15 @@ def plan(
     *,
     odd_since: Mapping[str, datetime],
     resetting: Collection[tuple[str, str]] = (),
+    to_be_removed: Collection[str] = (),
     patience: Patience | None = None,
 ) -> Plan:
     """Decide what to do about the differences between ledger and Engine.
 
     `leases` are those that have not ended, read before `containers` were listed. `containers` are
     all of this hub, stopped ones too, or None if the Engine did not answer. `odd_since` is that
-    of the last plan. `resetting` are the (user, server) with an unfinished reset or undo.
+    of the last plan. `resetting` are the (user, server) with an unfinished reset or undo;
+    `to_be_removed` the leases whose container a hub wants gone (clean_ups.py).
     """
     if containers is None:
         return Plan(odd_since=dict(odd_since))
@@ -126,7 +131,11 @@ def plan(
     found: list[_Oddity] = []
     for lease in live:
         if (lease.user, lease.server) not in resetting:
-            found += _oddities(lease, by_lease.get(lease.id, ()), now, limits)
+            its = by_lease.get(lease.id, ())
+            if its and lease.id in to_be_removed and lease.state is not LeaseState.HELD:
+                found += _left_by_a_hub(lease, its, limits)
+            else:
+                found += _oddities(lease, its, now, limits)
     found += _orphans(containers, {lease.id for lease in live}, limits)
     actions: list[Action] = []
     since: dict[str, datetime] = {}
@@ -177,6 +186,17 @@ def _oddities(
                 patience,
                 RemoveContainer(each.id, lease.id, lease_lives=True),
             )
+
+
+def _left_by_a_hub(
+    lease: Lease, containers: Sequence[ContainerFact], limits: Patience
+) -> Iterator[_Oddity]:
+    for each in containers:
+        yield _Oddity(
+            f"{lease.id} {lease.state.value}, to be removed {each.id}",
+            limits.to_be_removed,
+            RemoveContainer(each.id, lease.id, lease_lives=True),
+        )
 
 
 def _without_container(lease: Lease, name: str, limits: Patience) -> Iterator[_Oddity]:

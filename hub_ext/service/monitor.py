@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from ..clean_ups import written
 from ..errors import EngineRefused, EngineUnavailable, GpucampError, NotFound
 from ..ledger import Ledger
 from ..models import Device, DeviceChange, DeviceState, LeaseState
@@ -164,12 +165,14 @@ class Monitor:
             containers = None
             self.health.engine_error = str(error)
         resetting = await self._resetting()
+        left = await asyncio.to_thread(written, self._ledger)
         self._plan = plan(
             leases,
             containers,
             self._now(),
             odd_since=self._plan.odd_since,
             resetting=resetting,
+            to_be_removed={each.lease_id for each in left},
             patience=self._patience,
         )
         states = {lease.id: (lease.state, lease.container_id) for lease in leases}

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from service_world import EngineSilent, FakeEngine, World, check_invariants, first_free, now
 
+from hub_ext.clean_ups import CleanUp, CleanUps
 from hub_ext.errors import EngineUnavailable, InventoryUnavailable
 from hub_ext.models import Device, DeviceState, LeaseState, OperationKind, Request
 from hub_ext.reconcile import ContainerFact
@@ -159,6 +160,21 @@ async def test_a_reset_under_way_is_not_disturbed(world):
     world.containers.clear()
     await settle(monitor(world, now=clock), clock)
     assert world.ledger.lease_of("ada", "") is not None
+
+
+async def test_what_a_hub_left_to_clean_up_is_removed_though_no_hub_comes_to_it(world):
+    """No spawner is used after the restart; without this its lease would last for ever."""
+    clock = Clock()
+    world.run_server("bob")
+    lease = world.ledger.lease_of("bob", "")
+    CleanUps(world.ledger).add(CleanUp("bob", "", "gpucamp-bob", lease.id, "stopped"))
+    loops = monitor(world, now=clock)
+    await settle(loops, clock)
+    assert [c.user for c in world.containers] == ["ada"]
+    assert world.ledger.lease_of("bob", "").id == lease.id  # until the Engine says that it is gone
+    await settle(loops, clock)
+    assert world.ledger.lease_of("bob", "") is None
+    check_invariants(world)
 
 
 async def test_a_container_whose_lease_has_ended_is_removed(world):

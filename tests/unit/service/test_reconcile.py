@@ -159,6 +159,28 @@ def test_a_container_without_our_label_is_not_ours():
     assert settle([], [container("")]) == ()
 
 
+def test_what_a_hub_wrote_down_and_did_not_come_to_is_removed():
+    """Its Engine was away at the stop, then the hub ended; for JupyterHub the server is stopped."""
+    for state in (LeaseState.RUNNING, LeaseState.GRANTED):
+        left = replace(lease(state), container_id="c1")
+        first = plan([left], [container()], NOW, odd_since={}, to_be_removed={"l1"})
+        soon = NOW + timedelta(seconds=30)
+        again = plan([left], [container()], soon, odd_since=first.odd_since, to_be_removed={"l1"})
+        assert (first.actions, again.actions) == ((), ())
+        assert settle([left], [container()], to_be_removed={"l1"}) == (
+            RemoveContainer("c1", "l1", lease_lives=True),
+        )
+    assert settle([], [], to_be_removed={"l1"}) == ()
+    assert settle([lease()], [container()], to_be_removed={"l2"}) == ()
+
+
+def test_what_a_hub_wrote_down_waits_for_a_reset():
+    held = replace(lease(LeaseState.HELD), hold_until=NOW + 2 * LONG)
+    assert settle([held], [container()], to_be_removed={"l1"}) == ()
+    under_way = {("ada", "")}
+    assert settle([lease()], [container()], to_be_removed={"l1"}, resetting=under_way) == ()
+
+
 leases = st.lists(
     st.builds(
         Lease,
@@ -190,13 +212,24 @@ looks = st.lists(st.tuples(leases, containers, st.timedeltas(-LONG, LONG)), min_
 
 
 @settings(max_examples=2 * settings.default.max_examples)
-@given(looks, st.sets(st.sampled_from([("ada", ""), ("bob", "")])))
-def test_no_history_of_looks_ends_a_lease_that_must_stay(history, resetting):
+@given(
+    looks,
+    st.sets(st.sampled_from([("ada", ""), ("bob", "")])),
+    st.sets(st.sampled_from(["l1", "l2"])),
+)
+def test_no_history_of_looks_ends_a_lease_that_must_stay(history, resetting, to_be_removed):
     odd_since = {}
     now = NOW
     for seen_leases, seen_containers, passed in history:
         now += passed
-        result = plan(seen_leases, seen_containers, now, odd_since=odd_since, resetting=resetting)
+        result = plan(
+            seen_leases,
+            seen_containers,
+            now,
+            odd_since=odd_since,
+            resetting=resetting,
+            to_be_removed=to_be_removed,
+        )
         by_id = {lease.id: lease for lease in seen_leases}
         with_container = {c.lease_id for c in seen_containers or ()}
         running = {c.id: c.running for c in seen_containers or ()}
@@ -210,6 +243,7 @@ def test_no_history_of_looks_ends_a_lease_that_must_stay(history, resetting):
                 assert odd_since, "removed at first sight"
                 if not ended:
                     assert (owner.user, owner.server) not in resetting
+                if not ended and (owner.id not in to_be_removed or owner.state is LeaseState.HELD):
                     others = {
                         c.id
                         for c in seen_containers

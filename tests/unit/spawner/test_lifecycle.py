@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -489,6 +490,36 @@ async def test_a_clean_up_of_before_a_restart_does_not_hit_the_next_start(place:
     (container,) = after.engine.containers.values()
     assert container.running
     assert after.side.written_clean_ups.all() == ()
+
+
+async def test_a_clean_up_is_not_written_down_after_the_next_start_has_done_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reset's start takes up the same lease: a note of it would end the server that runs."""
+    await place.start(place.life())
+    (lease,) = place.ledger.leases()
+    place.ledger.hold(lease.id, now() + timedelta(minutes=1), now())
+    asked, go_on = threading.Event(), threading.Event()
+    real = place.ledger.lease_of
+
+    def slow(user: str, server: str) -> Any:
+        found = real(user, server)
+        if not asked.is_set():
+            asked.set()
+            go_on.wait(20)
+        return found
+
+    place.engine.away = True
+    monkeypatch.setattr(place.ledger, "lease_of", slow)
+    stopping = asyncio.ensure_future(place.life().tear_down("stopped for a reset"))
+    await asyncio.to_thread(asked.wait, 20)
+    place.engine.away = False
+    await place.start(place.life())
+    go_on.set()
+    await stopping
+    (again,) = place.ledger.leases()
+    assert (again.id, again.state) == (lease.id, LeaseState.RUNNING)
+    assert place.side.written_clean_ups.all() == ()
 
 
 async def test_a_clean_up_by_name_spares_a_container_of_another_lease(place: Place) -> None:
