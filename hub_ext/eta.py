@@ -15,16 +15,15 @@ that must be served first, has neither deadline nor history.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import repeat
 
-from .models import Snapshot
+from .lease_ends import NEVER, UNKNOWN, Moment, expected_end, in_order_of_end
+from .models import Lease, Snapshot
 from .queue_order import ROUNDING, devices_of, slots_of
 from .stock import Lot
-
-NEVER = datetime.max.replace(tzinfo=UTC)  # inside this module and its callers: unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +38,7 @@ class Eta:
     basis: str = ""
 
 
-Moment = tuple[datetime, str]  # and its basis
 _Opening = tuple[datetime, str, str]  # a device is free from then on; basis, UUID
-_UNKNOWN: Moment = (NEVER, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +56,6 @@ def known(moment: Moment) -> Eta:
     return Eta(at, basis) if at < NEVER else Eta()
 
 
-def expected_end(
-    start: datetime, deadline: datetime | None, now: datetime, typical: timedelta | None
-) -> Moment:
-    """When a lease is expected to end: NEVER if nothing is known."""
-    if typical is not None:
-        usual = start + typical
-        if usual > now and (deadline is None or usual < deadline):
-            return (usual, "history")
-    if deadline is None:
-        return _UNKNOWN
-    return (deadline if deadline > now else now, "deadline")
-
-
 class Forecast:
     """When each device (or slot) will be free, while requests lay claim to them one by one.
 
@@ -79,15 +63,18 @@ class Forecast:
     are granted or claimed.
     """
 
-    def __init__(self, snapshot: Snapshot, *, also_free: bool) -> None:
+    def __init__(self, snapshot: Snapshot, lots: Sequence[Lot], *, also_free: bool) -> None:
         self._now = snapshot.now
         self._typical = snapshot.typical_lease
-        self._leases = snapshot.leases
+        self._lots = lots
         self._also_free = also_free
-        self._ends: dict[str, Moment] | None = None
         self._granted: dict[str, list[Moment]] = {}
-        self._heaps: dict[int, list[_Opening]] = {}
-        self._heap_of: dict[str, list[_Opening]] = {}
+        # ends of leases go to the heap of their device's lot when they may be the next there
+        self._ends = in_order_of_end(snapshot)
+        self._next_end: tuple[Moment, Lease] | None = None
+        self._ended: set[tuple[str, str]] = set()  # leases, and their devices
+        self._heaps: dict[int, list[_Opening]] = {}  # by lot; none before the first claim
+        self._heap_of: dict[str, list[_Opening]] = {}  # by device
 
     def end_of(self, start: Moment, term: timedelta | None) -> Moment:
         """When a lease of this term is expected to end that begins at `start`."""
@@ -119,12 +106,14 @@ class Forecast:
         It needs `count`, all different, and `has` some of them already. It does not begin before
         `earliest`. There must be enough devices.
         """
-        heaps = [self._heap(lot) for lot in lots]
+        if not self._heaps:
+            self._fill_heaps()
+        heaps = [self._heaps[id(lot)] for lot in lots]
         chosen = dict.fromkeys(has)
         at = earliest or (self._now, "")
         again = []  # openings on a device that it has already: slots
         while len(chosen) < count:
-            heap = min((each for each in heaps if each), key=_first)
+            heap = self._next_of(heaps)
             opening = heapq.heappop(heap)
             if opening[2] in chosen:
                 again.append((heap, opening))
@@ -138,36 +127,48 @@ class Forecast:
             heapq.heappush(self._heap_of[uuid], (*end, uuid))
         return Claim(tuple(chosen), at, end)
 
-    def _heap(self, lot: Lot) -> list[_Opening]:
-        heap = self._heaps.get(id(lot))
-        if heap is None:
-            if self._ends is None:
-                now, typical = self._now, self._typical
-                self._ends = {
-                    each.id: expected_end(each.granted_at, each.expires_at, now, typical)
-                    for each in self._leases
-                }
-            ends, granted = self._ends, self._granted
+    def _fill_heaps(self) -> None:
+        """With all but the ends of leases."""
+        granted, now = self._granted, self._now
+        for lot in self._lots:
             uuids = [record.device.uuid for record in lot.records]
-            heap = [
-                (*ends.get(name, _UNKNOWN), uuid)
-                for uuid, record in zip(uuids, lot.records, strict=True)
-                for name in record.lease_ids
-            ]
-            heap += [(*until, uuid) for uuid in uuids if uuid in granted for until in granted[uuid]]
+            heap = [(*until, uuid) for uuid in granted.keys() & uuids for until in granted[uuid]]
             if self._also_free:
-                heap += self._free(lot)
+                for spot in lot.spots:
+                    uuid = spot.device.uuid
+                    slots = spot.device.slots if spot.device.shared else 1
+                    left = slots - spot.sharers - len(granted.get(uuid, ()))
+                    heap += repeat((now, "", uuid), left)
             heapq.heapify(heap)
             self._heaps[id(lot)] = heap
             self._heap_of.update(dict.fromkeys(uuids, heap))
-        return heap
+        self._advance()
 
-    def _free(self, lot: Lot) -> Iterator[_Opening]:
-        for record in lot.records:
-            uuid = record.device.uuid
-            slots = record.device.slots if record.device.shared else 1
-            taken = len(record.lease_ids) + len(self._granted.get(uuid, ()))
-            yield from repeat((self._now, "", uuid), slots - taken)
+    def _next_of(self, heaps: Sequence[list[_Opening]]) -> list[_Opening]:
+        """The one of these heaps that has the first opening."""
+        first = min(filter(None, heaps), key=_first, default=None)
+        while self._next_end is not None and (first is None or self._next_end[0] <= first[0][:2]):
+            until, lease = self._next_end
+            for uuid in lease.device_uuids:
+                if uuid in self._heap_of:
+                    self._ended.add((lease.id, uuid))
+                    heapq.heappush(self._heap_of[uuid], (*until, uuid))
+            self._advance()
+            first = min(filter(None, heaps), key=_first, default=None)
+        assert first is not None  # noqa: S101  (there are enough devices)
+        return first
+
+    def _advance(self) -> None:
+        """To the next lease's end; after the last, the others' ends are unknown."""
+        self._next_end = next(self._ends, None)
+        if self._next_end is not None:
+            return
+        for lot in self._lots:
+            for record in lot.records:
+                uuid = record.device.uuid
+                for name in record.lease_ids:
+                    if (name, uuid) not in self._ended:
+                        heapq.heappush(self._heaps[id(lot)], (*UNKNOWN, uuid))
 
 
 def _first(heap: list[_Opening]) -> _Opening:

@@ -29,14 +29,14 @@ it is served, the next one gets it.
 from __future__ import annotations
 
 import heapq
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from .eta import NEVER, Eta, Forecast, GroupRoom, Moment, known
+from .eta import Eta, Forecast, GroupRoom, known
+from .lease_ends import NEVER, Moment
 from .models import Key, QueueEntry, Request, Snapshot
-from .queue_order import ROUNDING, Order, Shape, group_use, is_orphan, order_of
+from .queue_order import ROUNDING, Order, Shape, Turns, group_use, is_orphan
 from .stock import Lot, Spot, lots_of, take
 
 FORESEEN = 200  # places in the line for which a time is worked out
@@ -108,7 +108,7 @@ def _decided(snapshot: Snapshot) -> tuple[Decision, Order | None]:
     if known_one is None:
         lots = lots_of(snapshot.devices, snapshot.policy)
         if any(lot.room for lot in lots):
-            order = order_of(snapshot, lots)
+            order = Order(snapshot, lots)
             known_one = (_Round(snapshot, order).decision(), order)
         else:
             known_one = (Decision({}, {}), None)
@@ -121,8 +121,7 @@ class _Line:
     """Those of one shape, while a round goes on."""
 
     shape: Shape
-    # whose turn is still to come, as far as they may get something, last first; None: not sorted
-    rest: list[int] | None = None
+    turns: Turns
     failed: bool = False  # one of them could not be served; so can no other, but by backfill
     reserved: bool = False
 
@@ -133,10 +132,10 @@ class _Round:
     def __init__(self, snapshot: Snapshot, order: Order) -> None:
         self._snapshot = snapshot
         self._now = snapshot.now
-        self._entries = order.entries
-        self._ranks = order.ranks
-        self._lines = [_Line(shape) for shape in order.shapes if shape.members and not shape.passed]
-        self._forecast = Forecast(snapshot, also_free=False)
+        self._lines = [
+            _Line(shape, order.turns(shape)) for shape in order.shapes if not shape.passed
+        ]
+        self._forecast = Forecast(snapshot, order.lots, also_free=False)
         self._limits = snapshot.policy.group_limits
         self._use = group_use(snapshot)
         self._full: set[str] = set()  # groups whose limit somebody waits for
@@ -148,62 +147,42 @@ class _Round:
         self._aside: dict[int, list[tuple[datetime, Spot]]] = {}
 
     def decision(self) -> Decision:
-        heads = []
-        for number, line in enumerate(self._lines):
-            if sum(lot.room for lot in line.shape.lots) < line.shape.gpus:
-                head = min(line.shape.members, key=self._ranks.__getitem__)  # no need to sort
-            else:
-                line.rest = self._last_first(line.shape.members)
-                head = line.rest.pop()
-            heads.append((self._ranks[head], head, number))
-        heapq.heapify(heads)
+        heads = [(turn, line) for line in self._lines if (turn := line.turns.pop()) is not None]
+        heapq.heapify(heads)  # no two turns are equal
         while heads:
-            _rank, head, number = heads[0]
-            line = self._lines[number]
-            self._serve(head, line)
-            if line.rest:
-                head = line.rest.pop()
-                heapq.heapreplace(heads, (self._ranks[head], head, number))
+            (*_rank, entry), line = heads[0]
+            may_go_on = self._serve(entry, line)
+            turn = line.turns.pop() if may_go_on else None
+            if turn is not None:
+                heapq.heapreplace(heads, (turn, line))
             else:
                 heapq.heappop(heads)
         return Decision(self._grants, self._reservations)
 
-    def _last_first(self, members: Sequence[int]) -> list[int]:
-        """Of equal rank those who came last first, so that `pop` takes them in order."""
-        return sorted(sorted(members, reverse=True), key=self._ranks.__getitem__, reverse=True)
-
-    def _serve(self, number: int, line: _Line) -> None:
-        """Grant it, or reserve; leave in the line who may still get something."""
-        shape, entry = line.shape, self._entries[number]
+    def _serve(self, entry: QueueEntry, line: _Line) -> bool:
+        """Grant it, or reserve; whether another one of the line may still get something."""
+        shape = line.shape
         if self._stopped_by_limit(shape):
-            line.rest = []
-            return
+            return False
         if not line.failed:
             taken = take(shape.lots, shape.gpus, smallest=shape.smallest)
             if taken is not None:
                 self._forecast.grant(taken, entry.request.term)
                 self._give(entry, shape, taken)
-                return
+                return True
             line.failed = True
         taken = self._backfill(entry, shape)
         if taken is not None:
             self._give(entry, shape, taken)
-            if not line.reserved and line.rest is None:  # the next one may have to reserve
-                line.rest = self._last_first(self._after(number, shape.members))
-            return
+            return True
         if not line.reserved:
             line.reserved = True
             self._reserve(entry, shape)
         until = self._latest_end(shape)
         if until is None:
-            line.rest = []
-            return
-        rest = self._after(number, shape.members) if line.rest is None else line.rest
-        line.rest = self._last_first([each for each in rest if self._is_over_by(until, each)])
-
-    def _after(self, number: int, members: Sequence[int]) -> list[int]:
-        ranks, here = self._ranks, (self._ranks[number], number)
-        return [each for each in members if (ranks[each], each) > here]
+            return False
+        line.turns.only(until - self._now)
+        return True
 
     def _stopped_by_limit(self, shape: Shape) -> bool:
         stopped = False
@@ -289,10 +268,6 @@ class _Round:
             return None
         return untils[shape.gpus - 1]
 
-    def _is_over_by(self, until: datetime, number: int) -> bool:
-        term = self._entries[number].request.term
-        return term is not None and self._now + term <= until
-
 
 def _line(snapshot: Snapshot) -> tuple[tuple[Place, ...], Mapping[Key, Place]]:
     known_one: tuple[tuple[Place, ...], dict[Key, Place]] | None = snapshot.derived.get("line")
@@ -306,25 +281,25 @@ def _line(snapshot: Snapshot) -> tuple[tuple[Place, ...], Mapping[Key, Place]]:
 def _places(snapshot: Snapshot) -> tuple[Place, ...]:
     decision, order = _decided(snapshot)
     if order is None:
-        order = order_of(snapshot, lots_of(snapshot.devices, snapshot.policy))
-    shape_of = {number: shape for shape in order.shapes for number in shape.members}
-    passed = [number for shape in order.shapes if shape.passed for number in shape.members]
-    ranks = order.ranks.copy()
-    for number in passed:
-        ranks[number] += math.inf  # with equal ranks the order is that of arrival, too
-    line = sorted(sorted(shape_of), key=ranks.__getitem__)
-    etas = _etas(snapshot, decision, [(order.entries[n], shape_of[n]) for n in line])
+        order = Order(snapshot, lots_of(snapshot.devices, snapshot.policy))
+    line = order.line()
+    etas = _etas(snapshot, order.lots, decision, line)
     return tuple(
-        Place(order.entries[number], position, etas.get(position, Eta()))
-        for position, number in enumerate(line, start=1)
+        [
+            Place(entry, position, etas.get(position, Eta()))
+            for position, (entry, _shape) in enumerate(line, start=1)
+        ]
     )
 
 
 def _etas(
-    snapshot: Snapshot, decision: Decision, line: Sequence[tuple[QueueEntry, Shape]]
+    snapshot: Snapshot,
+    lots: Sequence[Lot],
+    decision: Decision,
+    line: Sequence[tuple[QueueEntry, Shape]],
 ) -> dict[int, Eta]:
     """By position, as far as something can be said."""
-    forecast = Forecast(snapshot, also_free=True)
+    forecast = Forecast(snapshot, lots, also_free=True)
     room = GroupRoom(snapshot, group_use(snapshot))
     now: Moment = (snapshot.now, "")
     etas: dict[int, Eta] = {}

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 from typing import Any
 
 from .policy import Policy
@@ -146,9 +147,28 @@ class Request:
     term: timedelta | None = None  # how long the lease will last; None: without end
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """What the queue tells entries apart by, but for their user, age and term.
+
+    Equal entries mostly have the very same one, so that thousands are sorted by it quickly.
+    """
+
+    gpus: int
+    model: str
+    min_memory_bytes: int
+    share: bool
+    groups: tuple[str, ...]
+    priority: int
+    waiter: str
+
+
+_kind = lru_cache(maxsize=4096)(Kind)
+
+
 @dataclass(frozen=True, slots=True)
 class QueueEntry:
-    """A request that waits; `sequence` is its place in order of arrival.
+    """A request that waits; `sequence` is its place in order of arrival, no other has the same.
 
     `waiter` is the run of the hub that waits for it (see Snapshot.run). One of an earlier run has
     nobody who would take what it is granted until the service starts it again with `user_options`.
@@ -159,6 +179,20 @@ class QueueEntry:
     enqueued_at: datetime
     waiter: str = ""
     user_options: Mapping[str, object] = field(default_factory=dict)
+    kind: Kind = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        of = self.request
+        kind = _kind(
+            of.gpus,
+            of.model,
+            of.min_memory_bytes,
+            of.share,
+            of.groups,
+            of.priority,
+            self.waiter,
+        )
+        object.__setattr__(self, "kind", kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +222,11 @@ class Lease:
 class Snapshot:
     """All that a placement decision may look at, read in one transaction at `now`.
 
-    `usage` are device-seconds of each user, live leases included, where those of one half-life ago
-    count half. `typical_lease` is the median duration of the latest leases that ended (None: too
-    few to say). `run` names the hub process that waits for the entries of the queue. `derived` is
-    where pure functions keep what they made of it, for the next caller.
+    Devices and leases name each other. `usage` are device-seconds of each user, live leases
+    included, where those of one half-life ago count half. `typical_lease` is the median duration of
+    the latest leases that ended (None: too few to say). `run` names the hub process that waits for
+    the entries of the queue. `derived` is where pure functions keep what they made of it, for the
+    next caller. The next snapshot has the very objects of this one where nothing changed.
     """
 
     devices: tuple[DeviceRecord, ...]

@@ -23,10 +23,12 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
-from .models import Cordon, Device, DeviceRecord, DeviceState
+from .buckets import Sorter
+from .models import Device, DeviceRecord
 from .policy import Policy
 from .topology import Pattern, Rating, cells, pattern_of
 
@@ -45,7 +47,7 @@ class Lot(ABC):
     def __init__(self, device: Device, *, for_all: bool) -> None:
         self.device = device  # any of them: what they have in common counts
         self.for_all = for_all
-        self.records: list[DeviceRecord] = []
+        self.records: Sequence[DeviceRecord] = ()
         self.spots: list[Spot] = []  # as they were before anything was taken
         self.room = 0
 
@@ -242,25 +244,39 @@ class SlotLot(Lot):
 
 def lots_of(records: Iterable[DeviceRecord], policy: Policy) -> list[Lot]:
     """The lots of the devices in order (healthy, and not cordoned)."""
-    lots: dict[tuple[str, int, str, bool, bool], Lot] = {}
-    healthy, no_cordon = DeviceState.HEALTHY, Cordon.NONE
-    for record in records:
-        if record.state is not healthy or record.cordon is not no_cordon:
-            continue
-        device = record.device
-        kind = (device.name, device.memory_bytes, device.pool, device.shared, device.parent != "")
-        lot = lots.get(kind)
-        if lot is None:
-            pool = policy.pool(device.pool)
-            for_all = pool is None or not pool.groups
-            lot = (SlotLot if device.shared else WholeLot)(device, for_all=for_all)
-            lots[kind] = lot
-        lot.records.append(record)
-        if not record.lease_ids:
-            lot.add(Spot(device))
-        elif device.shared and len(record.lease_ids) < device.slots:
-            lot.add(Spot(device, len(record.lease_ids)))
-    return [lots[kind] for kind in sorted(lots)]
+    in_order, with_room = _devices.sort(tuple(records)).by
+    lots: list[Lot] = []
+    for kind, members in sorted(in_order.all.items()):
+        device = members[0].device
+        pool = policy.pool(device.pool)
+        lot = (SlotLot if device.shared else WholeLot)(
+            device, for_all=pool is None or not pool.groups
+        )
+        lot.records = members
+        for record in with_room.all.get(kind, ()):
+            lot.add(Spot(record.device, len(record.lease_ids)))
+        lots.append(lot)
+    return lots
+
+
+def _kind(record: DeviceRecord) -> Hashable | None:
+    """Of a device in order; None: it is not."""
+    if not record.accepts:
+        return None
+    device = record.device
+    return (device.name, device.memory_bytes, device.pool, device.shared, device.is_mig)
+
+
+def _kind_with_room(record: DeviceRecord) -> Hashable | None:
+    """Of a device in order that can take one more lease."""
+    if record.lease_ids and (
+        not record.device.shared or len(record.lease_ids) >= record.device.slots
+    ):
+        return None
+    return _kind(record)
+
+
+_devices = Sorter[DeviceRecord](attrgetter("device.uuid"), _kind, _kind_with_room)
 
 
 def take(lots: Sequence[Lot], count: int, *, smallest: bool = False) -> tuple[str, ...] | None:

@@ -139,5 +139,6 @@ def crowd(devices: int, waiting: int, free: float, seed: int = 0) -> Snapshot:
                 groups=("camp",),
             )
         )
+    leases.sort(key=lambda each: (each.granted_at, each.id))  # as the ledger gives them
     usage = {f"user-{number:05}": choose.random() * 1e5 for number in range(waiting)}
     return snapshot(records, queue, leases, usage=usage, typical_lease=3 * HOUR)

@@ -206,7 +206,9 @@ def test_who_gets_nothing_now_is_before_those_behind_in_what_is_expected() -> No
 def test_backfill_on_slots() -> None:
     items = [device(f"s{n}", shared=True, slots=2) for n in range(2)]
     records = [record(items[0], "x"), record(items[1], "y", "z")]
-    leases = [lease(name, left=HOUR) for name in "xyz"]
+    leases = [
+        lease(name, uuid, left=HOUR) for name, uuid in zip("xyz", ("s0", "s1", "s1"), strict=True)
+    ]
     queue = [entry(0, 2, share=True), entry(1, share=True), entry(2, share=True, term=HOUR)]
     decision = decide(snapshot(records, queue, leases))
     assert granted(decision) == {"u2": ("s0",)}
@@ -329,8 +331,10 @@ def test_a_large_request_waits_for_the_last_of_its_devices() -> None:
 def test_slots_of_different_devices() -> None:
     items = [device(f"s{n}", shared=True, slots=2) for n in range(2)]
     records = [record(items[0], "v", "w"), record(items[1], "x", "y")]
-    hours = {"v": 1, "w": 2, "x": 3, "y": 4}
-    leases = [lease(name, left=h * HOUR) for name, h in hours.items()]
+    leases = [
+        lease(name, uuid, left=hours * HOUR)
+        for name, uuid, hours in (("v", "s0", 1), ("w", "s0", 2), ("x", "s1", 3), ("y", "s1", 4))
+    ]
     queue = [entry(0, 2, share=True), entry(1, share=True)]
     assert etas(snapshot(records, queue, leases)) == [
         (3 * HOUR, "deadline"),
