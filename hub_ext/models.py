@@ -294,8 +294,9 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of the audit trail."""
+    """One line of the audit trail; a later one has a higher number."""
 
+    number: int
     at: datetime
     actor: str
     action: str

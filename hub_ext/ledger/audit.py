@@ -28,16 +28,22 @@ def write(
 
 
 def read(
-    connection: Connection, lease_id: str | None = None, limit: int | None = None
+    connection: Connection,
+    lease_id: str | None = None,
+    limit: int | None = None,
+    before: int | None = None,
 ) -> tuple[AuditEntry, ...]:
-    """The trail in order; of one lease, or all; at most the `limit` latest lines."""
+    """The trail in order; of one lease, or all; at most the `limit` latest lines (before one)."""
     query = select(audit_entry).order_by(audit_entry.c.id.desc())
     if lease_id is not None:
         query = query.where(audit_entry.c.lease_id == lease_id)
+    if before is not None:
+        query = query.where(audit_entry.c.id < before)
     if limit is not None:
         query = query.limit(limit)
     return tuple(
         AuditEntry(
+            number=row.id,
             at=row.at,
             actor=row.actor,
             action=row.action,

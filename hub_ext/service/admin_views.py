@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..fair_queue import decide, line_up
 from ..ledger import Ledger
-from ..models import DeviceRecord, Lease, Link, QueueEntry, Snapshot
+from ..models import AuditEntry, DeviceRecord, Lease, Link, QueueEntry, Snapshot
 from .lease_views import Json, iso, place_view
 
 if TYPE_CHECKING:
@@ -142,3 +142,15 @@ def ended_page(
             return page, page[-1].ended_at
         page.append(lease)
     return page, None
+
+
+def audit_view(entry: AuditEntry) -> Json:
+    """A line of the audit trail."""
+    return {
+        "number": entry.number,
+        "at": entry.at.isoformat(),
+        "actor": entry.actor,
+        "action": entry.action,
+        "lease": entry.lease_id,
+        "detail": entry.detail,
+    }

@@ -1,4 +1,4 @@
-"""REST for those who look after the devices: all devices, leases, the line, usage, maintenance.
+"""REST for those who look after the devices: devices, leases, the line, the trail, maintenance.
 
 Guarantees: needs the scope for all, without a filter; a list is limited, and says how to go on.
 """
@@ -13,7 +13,14 @@ from ..errors import BadRequest, NotFound
 from ..i18n import _
 from ..models import Cordon
 from ..scopes import DEVICES_MANAGE, DEVICES_READ, LEASES_READ
-from .admin_views import device_view, devices_view, ended_page, lease_view, queue_view
+from .admin_views import (
+    audit_view,
+    device_view,
+    devices_view,
+    ended_page,
+    lease_view,
+    queue_view,
+)
 from .api_base import MOST_ROWS, SOME_ROWS, ApiHandler, text, whole
 from .auth import requires
 from .lease_views import iso
@@ -21,6 +28,7 @@ from .report import DIMENSIONS, as_csv, summed
 
 MOST_MINUTES = 7 * 24 * 60  # of a drain
 LONGEST_REASON = 200
+HIGHEST_NUMBER = 10**11  # of a line of the audit trail
 DAYS = 7  # of a report whose beginning is not given
 
 _log = logging.getLogger(__name__)
@@ -125,6 +133,26 @@ class QueueHandler(ApiHandler):
         self.answer({"queue": await queue_view(self.service)})
 
 
+class AuditHandler(ApiHandler):
+    query = frozenset({"limit", "before", "lease"})
+
+    @requires(LEASES_READ)
+    async def get(self) -> None:
+        limit = self.whole_argument("limit", SOME_ROWS, 1, MOST_ROWS)
+        before = self.whole_argument("before", HIGHEST_NUMBER, 1, HIGHEST_NUMBER)
+        lease_id = self.get_query_argument("lease", None)
+        found = await asyncio.to_thread(
+            self.service.ledger.audit_trail, lease_id, limit=limit + 1, before=before
+        )
+        page = found[-limit:]
+        self.answer(
+            {
+                "audit": [audit_view(each) for each in reversed(page)],
+                "next": page[0].number if len(found) > limit else None,
+            }
+        )
+
+
 class UsageHandler(ApiHandler):
     query = frozenset({"since", "until", "by", "format"})
 
@@ -166,5 +194,6 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"api/devices/(?P<device_id>[^/]+)/uncordon", UncordonHandler),
     (r"api/leases", LeasesHandler),
     (r"api/queue", QueueHandler),
+    (r"api/audit", AuditHandler),
     (r"api/usage", UsageHandler),
 ]

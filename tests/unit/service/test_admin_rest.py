@@ -15,7 +15,7 @@ from hub_ext.models import Cordon, NoticeKind, Request
 from hub_ext.policy import Policy, Pool
 
 HOUR = timedelta(hours=1)
-READS = ["api/devices", "api/leases", "api/queue", "api/usage"]
+READS = ["api/devices", "api/leases", "api/queue", "api/audit", "api/usage"]
 CHANGES = {"cordon": {}, "drain": {"minutes": 60}, "uncordon": {}}
 
 
@@ -180,6 +180,40 @@ def test_a_query_out_of_bounds_is_refused(module_ask, query):
     answer = module_ask("GET", f"api/leases?{query}", "admin-token")
     assert answer.status_code == 400
     assert query.split("=")[0] in answer.json()["message"] or query == "after=1"
+
+
+def test_the_audit_trail_comes_in_pages_and_no_line_twice(world, ask):
+    end_some(world, 4)
+    expected = [
+        (line.number, line.action, line.lease_id) for line in reversed(world.ledger.audit_trail())
+    ]
+    assert len(expected) > 6
+    seen, before = [], None
+    while True:
+        query = {"limit": "3", **({"before": str(before)} if before else {})}
+        page = ask("GET", "api/audit", "admin-token", params=query).json()
+        assert 1 <= len(page["audit"]) <= 3
+        seen += [(line["number"], line["action"], line["lease"]) for line in page["audit"]]
+        before = page["next"]
+        if before is None:
+            break
+        world.ledger.begin_run(f"run {before}", now())  # what is new shifts no page
+    assert seen == expected
+
+
+def test_the_audit_trail_of_a_lease(world, ask):
+    end_some(world, 2)
+    lease = world.ledger.leases(include_ended=True)[0]
+    found = ask("GET", "api/audit", "admin-token", params={"lease": lease.id}).json()
+    assert [line["action"] for line in found["audit"]] == ["end", "grant"]
+    assert found["audit"][0]["detail"] and found["audit"][0]["at"].endswith("+00:00")
+    nothing = ask("GET", "api/audit", "admin-token", params={"lease": "none"}).json()
+    assert nothing == {"audit": [], "next": None}
+
+
+@pytest.mark.parametrize("query", ["limit=0", "before=0", "before=-1", "before=1e3", "at=1"])
+def test_a_page_of_the_audit_trail_out_of_bounds_is_refused(module_ask, query):
+    assert module_ask("GET", f"api/audit?{query}", "admin-token").status_code == 400
 
 
 def test_the_line_is_told_in_order_with_what_each_waits_for(world, ask):
