@@ -6,6 +6,7 @@ What JupyterHub learns is `web_app.last_activity()`; the culler goes by how old 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -24,8 +25,9 @@ from tornado.netutil import bind_sockets
 from server_ext import activity
 from server_ext.ddp.handlers import manager_of
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(240)
 
+COMMAND = "import sys; from server_ext.ddp.command_line import main; sys.exit(main())"
 STAND_IN = Path(__file__).parents[1] / "unit" / "ddp" / "stand_in_agent.py"
 
 
@@ -155,6 +157,30 @@ async def test_a_run_of_jupyterlab_holds_off_the_culler_until_it_ends(lab: Any) 
     await lab.json(f"gpucamp/ddp/runs/{run['id']}/stop", method="POST", body={})
     manager = manager_of(lab.app.web_app.settings, lab.app.root_dir)
     await manager.wait(run["id"])
+    await becomes_idle(lab)
+
+
+async def test_a_run_of_a_terminal_does_so_too(lab: Any, tmp_path: Path) -> None:
+    """`gpucamp-ddp`: another process, of which this server knows only the record."""
+    with (tmp_path / "said").open("wb") as said:
+        command = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", COMMAND, "--processes", "1", "train.py", "seconds=180"),
+            cwd=lab.root,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            stdout=said,
+            stderr=said,
+        )
+    noted = lab.app.web_app.settings["last_activity_times"]
+    try:
+        await until(lambda: activity.NAME in noted or command.returncode is not None)
+        assert command.returncode is None, (tmp_path / "said").read_text()
+        first = noted[activity.NAME]
+        await until(lambda: noted[activity.NAME] > first)
+        assert command.returncode is None, "the run was to go on meanwhile"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            command.terminate()
+        await command.wait()
     await becomes_idle(lab)
 
 
