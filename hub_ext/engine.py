@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -32,6 +32,7 @@ import urllib3
 from docker.utils import kwargs_from_env
 
 from .errors import EngineRefused, EngineUnavailable, ImageMissing, NameTaken
+from .pulling import Pull, PullProgress, follow, is_unknown
 
 T = TypeVar("T")
 
@@ -82,16 +83,6 @@ class ContainerFacts:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class PullProgress:
-    """How far a pull is; `total_bytes` grows as the Engine learns of more layers."""
-
-    layers_done: int
-    layers: int
-    bytes_done: int
-    bytes_total: int
-
-
 class EngineClient:
     """An asynchronous client of one Docker Engine.
 
@@ -120,7 +111,7 @@ class EngineClient:
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="engine")
         self._connecting = threading.Lock()
         self._connection: docker.APIClient | None = None
-        self._pulls: dict[str, _Pull] = {}
+        self._pulls: dict[str, Pull] = {}
         self._present_images: set[str] = set()
 
     # questions
@@ -254,7 +245,7 @@ class EngineClient:
             )
         pull = self._pulls.get(image)
         if pull is None:
-            pull = self._pulls[image] = _Pull(asyncio.get_running_loop())
+            pull = self._pulls[image] = Pull(asyncio.get_running_loop())
             pull.task = asyncio.create_task(self._run_pull(image, pull))
         pull.listeners.append(on_progress)
         try:
@@ -271,15 +262,18 @@ class EngineClient:
 
     # inside
 
-    async def _run_pull(self, image: str, pull: _Pull) -> None:
+    async def _run_pull(self, image: str, pull: Pull) -> None:
         def work(api: docker.APIClient) -> None:
             with closing(api.pull(image, stream=True, decode=True)) as stream:
-                _follow_pull(stream, pull.report_from_thread)
+                follow(stream, pull.report_from_thread)
 
         try:
             await self._change(work)
-        except _NotThere as error:
-            raise ImageMissing(f"No registry has image {image}: {error}") from error
+        except EngineRefused as error:
+            # some Engines answer 500 if a registry does not know a digest
+            if error.status == 404 or is_unknown(str(error)):
+                raise ImageMissing(f"No registry has image {image}: {error}") from error
+            raise
         finally:
             del self._pulls[image]
         self._present_images.add(image)
@@ -325,53 +319,6 @@ class EngineClient:
 
 class _NotThere(EngineRefused):
     """The Engine answered 404."""
-
-
-class _Pull:
-    """A pull under way and those who follow it."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.task: asyncio.Task[None] | None = None
-        self.listeners: list[Callable[[PullProgress], None]] = []
-
-    def report_from_thread(self, progress: PullProgress) -> None:
-        self.loop.call_soon_threadsafe(self._report, progress)
-
-    def _report(self, progress: PullProgress) -> None:
-        for listener in tuple(self.listeners):
-            listener(progress)
-
-
-def _follow_pull(
-    stream: Iterator[Mapping[str, Any]], report: Callable[[PullProgress], None]
-) -> None:
-    """Read a pull's stream to its end. The Engine reports failures in it, with status 200."""
-    layers: dict[str, tuple[int, int, bool]] = {}  # id -> bytes done, bytes in all, complete
-    for line in stream:
-        if "error" in line:
-            words = str(line["error"])
-            missing = "not found" in words or "manifest unknown" in words
-            raise _NotThere(words, 404) if missing else EngineRefused(words, 500)
-        layer, status = line.get("id"), line.get("status", "")
-        if not layer or status.startswith("Pulling from"):
-            continue
-        done, total, complete = layers.get(layer, (0, 0, False))
-        detail = line.get("progressDetail") or {}
-        if status == "Downloading":
-            total = int(detail.get("total") or total)
-            done = int(detail.get("current") or done)
-        elif status in ("Download complete", "Pull complete", "Already exists"):
-            done, complete = total, complete or status != "Download complete"
-        layers[layer] = (done, total, complete)
-        report(
-            PullProgress(
-                layers_done=sum(1 for each in layers.values() if each[2]),
-                layers=len(layers),
-                bytes_done=sum(each[0] for each in layers.values()),
-                bytes_total=sum(each[1] for each in layers.values()),
-            )
-        )
 
 
 def _inspect_image(api: Any, image: str) -> object:

@@ -24,7 +24,7 @@ from typing import Any
 
 from .clean_ups import CleanUp
 from .container_args import HUB_LABEL, LEASE_LABEL
-from .engine import ContainerState, Presence, PullProgress
+from .engine import ContainerState, Presence
 from .errors import (
     Conflict,
     EngineRefused,
@@ -37,6 +37,7 @@ from .errors import (
 from .fair_queue import Place, grant
 from .hub_side import HubSide
 from .models import Lease, LeaseState, QueueEntry, Request
+from .pulling import PullProgress
 from .queue_keeper import is_reset
 
 LOOK_EVERY = 1.0  # seconds between looks at the ledger while waiting (leases end elsewhere, too)

@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
-from .engine import PullProgress
 from .fair_queue import Place
 from .i18n import _, ngettext
 from .models import Device
+from .pulling import PullProgress
 
 
 class Progress:
@@ -58,12 +58,19 @@ class Progress:
 
     def tell_pull(self, pull: PullProgress) -> None:
         """How far the download of the image is."""
-        words = _(
-            "Downloading the image: %(done).1f of %(total).1f GB, %(layers)d of %(all)d parts"
-        )
+        if pull.bytes_total < 1e9:
+            unit = 1e6
+            words = _(
+                "Downloading the image: %(done).0f of %(total).0f MB, %(layers)d of %(all)d parts"
+            )
+        else:
+            unit = 1e9
+            words = _(
+                "Downloading the image: %(done).1f of %(total).1f GB, %(layers)d of %(all)d parts"
+            )
         numbers = {
-            "done": pull.bytes_done / 1e9,
-            "total": pull.bytes_total / 1e9,
+            "done": pull.bytes_done / unit,
+            "total": pull.bytes_total / unit,
             "layers": pull.layers_done,
             "all": pull.layers,
         }

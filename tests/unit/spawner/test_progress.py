@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from hub_ext.engine import PullProgress
 from hub_ext.eta import Eta
 from hub_ext.fair_queue import Place
 from hub_ext.inventory import practice_devices
 from hub_ext.models import QueueEntry, Request
 from hub_ext.progress import Progress, clock
+from hub_ext.pulling import PullProgress
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -75,13 +75,17 @@ def place(gpus: int = 1, eta: Eta = Eta()) -> Place:  # noqa: B008 - it is froze
 async def test_words() -> None:
     progress = Progress()
     one, two = practice_devices(2)
+    progress.tell_pull(PullProgress(1, 4, 2_500_000, 7_900_000))
+    progress.say(10, "-")  # a line of the same topic would take its place
     progress.tell_pull(PullProgress(1, 4, 500_000_000, 2_000_000_000))
     progress.tell_place(place(), 5, 0)
     progress.tell_devices((), shared=False)
     progress.tell_devices((one,), shared=False)
     progress.tell_devices((replace(one, simulated=False), two), shared=False)
     progress.tell_devices((replace(one, simulated=False),), shared=True)
-    assert await take(progress.follow(), 6) == [
+    assert await take(progress.follow(), 8) == [
+        "Downloading the image: 2 of 8 MB, 1 of 4 parts",
+        "-",
         "Downloading the image: 0.5 of 2.0 GB, 1 of 4 parts",
         "Waiting for free GPUs: you are number 2 of 5 in line. When it is your turn is not known.",
         "Starting without a GPU",
