@@ -11,23 +11,27 @@ Guarantees:
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
+from itertools import repeat
+from operator import mul
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..models import LeaseState, Usage
 from ..policy import Policy
 from ..usage import DAY, by_day, day_start, decay, decayed_use
+from .kept_rows import Kept, KeptRows
 from .tables import fair_share, lease, lease_device, usage
 from .texts import names
 
 _OPEN = (lease.c.state != LeaseState.ENDED.value) & lease_device.c.given_back_at.is_(None)
-Shares = list[tuple[str, float, datetime]]
+Share = tuple[float, float]  # device-seconds, and when it was so much: seconds since 1970
 NEGLIGIBLE = 1.0  # faded device-seconds that need not be kept
 
 
@@ -107,26 +111,58 @@ def _add_fair_share(
     )
 
 
-def shares(connection: Connection) -> Shares:
-    """The faded use that is written down: (user, device-seconds, when it was so much)."""
-    rows = connection.execute(select(fair_share)).all()
-    return [(row.user_name, row.device_seconds, row.as_of) for row in rows]
+def shares_again(connection: Connection, last: Kept[Share]) -> Kept[Share]:
+    """The faded use that is written down, by user."""
+    return _shares.read(connection, last)
 
 
-def faded(
-    shares: Shares,
-    live: Mapping[str, Collection[tuple[float, datetime]]],
-    now: datetime,
-    policy: Policy,
-) -> dict[str, float]:
-    """Each user's faded device-seconds at `now`; `live` are (devices, began) of live leases."""
-    half_life = policy.half_life
-    found = {user: decay(amount, now - as_of, half_life) for user, amount, as_of in shares}
-    for user, parts in live.items():
-        found[user] = found.get(user, 0.0) + sum(
-            decayed_use(devices, began, now, now, half_life) for devices, began in parts
-        )
-    return found
+@dataclass(frozen=True, slots=True)
+class FadedUse:
+    """What makes up the faded use of all users, so that it is told quickly for any time.
+
+    `shares` are what is written down of leases that ended, `written` the same as it was at the
+    `latest` of them; `live` are the leases that have not: user, devices, since when. Times are
+    seconds since 1970.
+    """
+
+    shares: Mapping[str, Share]
+    live: Sequence[tuple[str, float, float]]
+    half_life: timedelta
+    latest: float
+    written: Mapping[str, float]
+
+    def at(self, now: datetime) -> dict[str, float]:
+        """Device-seconds of each user; what began later does not count."""
+        moment = now.timestamp()
+        rate = math.log(2) / self.half_life.total_seconds()
+        if moment < self.latest:  # the clock was set back
+            found = _faded_to(moment, self.shares, self.half_life)
+        else:
+            factor = math.exp(-rate * (moment - self.latest))
+            faded = map(mul, self.written.values(), repeat(factor))
+            found = dict(zip(self.written, faded, strict=True))
+        for user, devices, began in self.live:  # as usage.decayed_use has it
+            lasted = max(moment - began, 0.0)
+            use = -math.expm1(-rate * lasted) / rate * devices
+            found[user] = found.get(user, 0.0) + use
+        return found
+
+
+def faded_use(
+    shares: Mapping[str, Share], live: Sequence[tuple[str, float, float]], half_life: timedelta
+) -> FadedUse:
+    """Of what is written down, and of the live leases."""
+    latest = max((as_of for _seconds, as_of in shares.values()), default=0.0)
+    return FadedUse(shares, live, half_life, latest, _faded_to(latest, shares, half_life))
+
+
+def _faded_to(moment: float, shares: Mapping[str, Share], half_life: timedelta) -> dict[str, float]:
+    """As usage.decay has it: a negative time makes nothing grow."""
+    seconds = half_life.total_seconds()
+    return {
+        user: amount * math.exp2(min(as_of - moment, 0.0) / seconds)
+        for user, (amount, as_of) in shares.items()
+    }
 
 
 def by_days(connection: Connection, since: date, until: date, now: datetime) -> tuple[Usage, ...]:
@@ -220,3 +256,10 @@ def _spans(connection: Connection, *conditions: ColumnElement[bool]) -> Iterator
 def _insert(connection: Connection) -> Callable[[Table], Any]:
     """The dialect's INSERT, which knows ON CONFLICT."""
     return postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+
+
+def _share(row: Row[Any]) -> Share:
+    return (row.device_seconds, row.as_of.timestamp())
+
+
+_shares = KeptRows(fair_share.c.user_name, select(fair_share), _share)

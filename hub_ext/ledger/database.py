@@ -6,8 +6,8 @@ Guarantees:
 - a `write` sees all that was committed before it and runs alone (SQLite: BEGIN IMMEDIATE;
   PostgreSQL: a row that writers lock first), is committed as a whole or not at all, and is on disk
   when it returns (SQLite: WAL, synchronous=FULL);
-- a `read` sees one state of the database and never waits for a writer; that state has a version
-  (facts.py), which each write that changed something makes anew;
+- a `read` sees one state of the database and never waits for a writer; each table has a version
+  there (facts.py), which each write that changed something in it makes anew;
 - a PostgreSQL server that is away for a few seconds is waited for, at the beginning of a
   transaction only: what was begun is never done twice. If it is lost while it commits, it is asked
   afterwards whether it did;
@@ -18,6 +18,7 @@ Guarantees:
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import threading
@@ -42,6 +43,10 @@ PAGE_BYTES = 4096  # SQLite's default
 PATIENCE_SECONDS = 5.0  # for a PostgreSQL server that restarts
 OUTCOME_SECONDS = 15.0  # for one that was lost while it committed
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_CHANGE = re.compile(
+    r"\s*(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?P<table>\w+)|\s*(?:INSERT|UPDATE|DELETE)",
+    re.IGNORECASE,
+)
 # alembic keeps the running migration in module globals
 _migration_lock = threading.Lock()
 
@@ -92,16 +97,17 @@ class Database:
         with self._translated():
             connection, _nothing = self._begin(options, lambda connection: None)
             with connection:
+                facts.changed_tables(connection).clear()
                 yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write and runs alone. Raises LedgerUnavailable, Conflict."""
         with self._alone(_no_lock if self._file else postgres.lock_for_write) as connection:
-            connection.info["gpucamp_changed"] = False
+            facts.changed_tables(connection).clear()
             yield connection
-            if connection.info["gpucamp_changed"]:
-                facts.new_version(connection)
+            if facts.changed_tables(connection):
+                facts.new_versions(connection)
 
     @contextmanager
     def _alone(self, lock: Callable[[Connection], str | None]) -> Iterator[Connection]:
@@ -262,8 +268,8 @@ def _lock_for_migration(connection: Connection) -> None:
 
 
 def _note_change(connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
-    if statement.lstrip()[:6].upper() in ("INSERT", "UPDATE", "DELETE"):
-        connection.info["gpucamp_changed"] = True
+    if (found := _CHANGE.match(statement)) is not None:
+        facts.changed_tables(connection).add(found["table"] or facts.ALL_TABLES)
 
 
 def _require_whole(connection: Connection) -> None:

@@ -11,7 +11,8 @@ Guarantees:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from ..errors import NotFound
 from ..models import (
+    EPOCH,
     Cordon,
     Device,
     DeviceChange,
@@ -29,6 +31,7 @@ from ..models import (
 )
 from ..policy import ALL_DEVICES, Policy, Pool
 from . import audit, facts, leases, notices
+from .kept_rows import Kept, KeptRows
 from .tables import device, lease, slot
 from .texts import links, links_text
 
@@ -43,7 +46,7 @@ def record(
     Gives the changes of state. Raises ValueError if two of them have the same UUID.
     """
     known = {row.uuid: row for row in connection.execute(select(device))}
-    holders = _holders(connection)
+    held_by = holders(connection)
     pools = _Pools(facts.policy(connection))
     seen: set[str] = set()
     new: list[dict[str, Any]] = []
@@ -54,7 +57,7 @@ def record(
     def note(uuid: str, name: str, after: DeviceState, reason: str) -> None:
         before = DeviceState(known[uuid].state) if uuid in known else None
         if before is not after:
-            holding = tuple(holders.get(uuid, ()))
+            holding = tuple(held_by.get(uuid, ()))
             changes.append(DeviceChange(uuid, name, before, after, reason, holding))
 
     for item in found:
@@ -63,7 +66,7 @@ def record(
         seen.add(item.uuid)
         state = DeviceState.HEALTHY if item.healthy else DeviceState.QUARANTINED
         row = known.get(item.uuid)
-        values = _values(item, state) | _mode(item.uuid, row, pools, item.uuid in holders)
+        values = _values(item, state) | _mode(item.uuid, row, pools, item.uuid in held_by)
         note(item.uuid, item.name, state, values["reason"])
         if row is None:
             new.append({"uuid": item.uuid, "last_seen": now, **values})
@@ -243,22 +246,68 @@ def read(connection: Connection, uuids: Collection[str] | None = None) -> tuple[
     query = select(device).order_by(device.c.uuid)
     if uuids is not None:
         query = query.where(device.c.uuid.in_(list(uuids)))
-    holders = _holders(connection)
+    held_by = holders(connection)
     return tuple(
-        [_record(row, tuple(holders.get(row.uuid, ()))) for row in connection.execute(query).all()]
+        [
+            replace(
+                _record(row),
+                lease_ids=tuple(held_by.get(row.uuid, ())),
+                last_seen=row.last_seen,
+            )
+            for row in connection.execute(query).all()
+        ]
     )
 
 
-def _holders(connection: Connection) -> dict[str, list[str]]:
-    holders: dict[str, list[str]] = defaultdict(list)
+@dataclass(frozen=True, slots=True)
+class DeviceRows:
+    """All devices ever seen, in order of UUID; by UUID."""
+
+    rows: Kept[DeviceRecord] = field(default_factory=Kept)  # without their leases
+    last_seen: Mapping[str, datetime] = field(default_factory=dict)
+
+
+def rows_again(connection: Connection, last: DeviceRows) -> DeviceRows:
+    """The devices as they are now, without the leases that hold them."""
+    seen = connection.execute(select(device.c.uuid, device.c.last_seen)).all()
+    return DeviceRows(_rows.read(connection, last.rows), dict(seen))
+
+
+def with_holders(
+    found: DeviceRows,
+    holders: Mapping[str, Sequence[str]],
+    last: DeviceRows,
+    before: Mapping[str, DeviceRecord],
+) -> dict[str, DeviceRecord]:
+    """With the leases that hold them; those of `before` where nothing changed since `last`."""
+    records: dict[str, DeviceRecord] = {}
+    for uuid, row in found.rows.things.items():
+        lease_ids = tuple(holders.get(uuid, ()))
+        last_seen = found.last_seen[uuid]
+        known = before.get(uuid)
+        if (
+            known is None
+            or known.lease_ids != lease_ids
+            or known.last_seen != last_seen
+            or last.rows.things[uuid] is not row
+        ):
+            known = replace(row, lease_ids=lease_ids, last_seen=last_seen)
+        records[uuid] = known
+    return records
+
+
+def holders(connection: Connection) -> dict[str, list[str]]:
+    """By device, the leases that hold it, in order of slot."""
+    found: dict[str, list[str]] = defaultdict(list)
     for row in connection.execute(
         select(slot.c.device_uuid, slot.c.lease_id).order_by(slot.c.device_uuid, slot.c.slot)
     ).all():
-        holders[row.device_uuid].append(row.lease_id)
-    return holders
+        found[row.device_uuid].append(row.lease_id)
+    return found
 
 
-def _record(row: Row[Any], lease_ids: tuple[str, ...]) -> DeviceRecord:
+def _record(row: Row[Any]) -> DeviceRecord:
+    """Without the leases that hold it, and when it was seen."""
     return DeviceRecord(
         device=Device(
             uuid=row.uuid,
@@ -277,9 +326,17 @@ def _record(row: Row[Any], lease_ids: tuple[str, ...]) -> DeviceRecord:
             links=links(row.links),
         ),
         state=DeviceState(row.state),
-        last_seen=row.last_seen,
+        last_seen=EPOCH,
         reason=row.reason,
-        lease_ids=lease_ids,
         cordon=Cordon(row.cordon),
         cordon_reason=row.cordon_reason,
     )
+
+
+_rows = KeptRows(
+    device.c.uuid,
+    select(*[column for column in device.c if column is not device.c.last_seen]).order_by(
+        device.c.uuid
+    ),
+    _record,
+)

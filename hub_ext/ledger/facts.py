@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from ..json_values import from_json, to_json
 from ..models import EPOCH
@@ -19,7 +19,8 @@ from .tables import fact
 
 POLICY = "policy"
 HUB_RUN = "hub_run"
-_VERSION = "lock"  # the row that writers lock: who changes something has it already
+_VERSIONS = "lock"  # the row that writers lock: who changes something has it already
+ALL_TABLES = "*"
 _MEMO = "memo:"
 
 
@@ -47,16 +48,56 @@ def write(connection: Connection, name: str, value: str | None) -> None:
         connection.execute(insert(fact).values(name=name, value=value))
 
 
-def version_policy_and_run(connection: Connection) -> tuple[str, Policy, Run]:
-    """All three, in one query. The same version: nothing at all has changed in the ledger."""
-    found = read(connection, (_VERSION, POLICY, HUB_RUN))
-    return found.get(_VERSION, ""), _policy(found), _run(found)
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Of the tables. The same one: nothing has changed in that table; "": it is not known."""
+
+    by_table: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, *tables: Table) -> tuple[str, ...]:
+        """The versions of these tables."""
+        others = self.by_table.get(ALL_TABLES, "")
+        return tuple([self.by_table.get(each.name, others) for each in tables])
 
 
-def new_version(connection: Connection) -> None:
-    """Something changed. Random, so that a ledger restored from a backup is another one, too."""
+def versions_policy_and_run(connection: Connection) -> tuple[Versions, Policy, Run]:
+    """All three, in one query. What this transaction has changed has a version of its own."""
+    found = read(connection, (_VERSIONS, POLICY, HUB_RUN))
+    versions = _versions(found.get(_VERSIONS, ""))
+    uncommitted = changed_tables(connection)
+    if uncommitted:
+        versions = _with_new(versions, uncommitted)
+    return Versions(versions), _policy(found), _run(found)
+
+
+def changed_tables(connection: Connection) -> set[str]:
+    """Where the present transaction has written; database.py notes it. `*`: anywhere."""
+    changed: set[str] = connection.info.setdefault("gpucamp_changed", set())
+    return changed
+
+
+def new_versions(connection: Connection) -> None:
+    """Something changed in these tables; `*` are all.
+
+    Versions are random, so that a ledger restored from a backup has others, too.
+    """
+    before = _versions(read(connection, (_VERSIONS,)).get(_VERSIONS, ""))
+    value = json.dumps(_with_new(before, changed_tables(connection)))
+    connection.execute(update(fact).where(fact.c.name == _VERSIONS).values(value=value))
+
+
+def _versions(text: str) -> dict[str, str]:
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError):  # a new ledger's, or an earlier release's, for all tables
+        return {}
+
+
+def _with_new(versions: Mapping[str, str], tables: Collection[str]) -> dict[str, str]:
     token = uuid.uuid4().hex
-    connection.execute(update(fact).where(fact.c.name == _VERSION).values(value=token))
+    if not versions or ALL_TABLES in tables:
+        return {ALL_TABLES: token}
+    return {**versions, **dict.fromkeys(sorted(tables), token)}
 
 
 def policy(connection: Connection) -> Policy:

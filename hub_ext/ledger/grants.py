@@ -16,7 +16,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from ..errors import Conflict
 from ..models import DeviceRecord, DeviceState, Lease, LeaseState, Request, Snapshot
-from . import accounting, audit, devices, facts, leases, snapshots, waiting
+from . import accounting, audit, devices, facts, leases, waiting
 from .tables import lease, lease_device, slot
 from .texts import names_text
 
@@ -24,9 +24,17 @@ Choose = Callable[[Snapshot], Sequence[str] | None]
 
 
 def acquire(
-    connection: Connection, request: Request, choose: Choose, now: datetime, actor: str
+    connection: Connection,
+    request: Request,
+    choose: Choose,
+    now: datetime,
+    actor: str,
+    look: Callable[[Connection, datetime], Snapshot],
 ) -> Lease | None:
-    """Grant a lease, or None if the request has to wait. Raises Conflict, ValueError."""
+    """Grant a lease, or None if the request has to wait. Raises Conflict, ValueError.
+
+    `look` reads what there is to choose from.
+    """
     leases.end_expired(connection, now, actor)
     held = leases.of_server(connection, request.user, request.server)
     if held is not None:
@@ -45,7 +53,7 @@ def acquire(
     attempt = connection.begin_nested()
     if held is not None:
         leases.end(connection, held.id, "replaced: the server asked for other devices", now, actor)
-    chosen = choose(snapshots.read(connection, now).snapshot)
+    chosen = choose(look(connection, now))
     if chosen is None:
         attempt.rollback()
         return None

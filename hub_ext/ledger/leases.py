@@ -12,8 +12,8 @@ Guarantees:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select, u
 from ..errors import Conflict, NotFound
 from ..models import Lease, LeaseState
 from . import accounting, audit, facts
+from .kept_rows import Kept, KeptRows
 from .tables import lease, lease_device, slot
 from .texts import names
 
@@ -38,7 +39,18 @@ class Held:
 
 def _read(
     connection: Connection, query: Select[Any], *conditions: ColumnElement[bool]
-) -> Iterator[Held]:
+) -> Iterator[Lease]:
+    granted = _granted(connection, *conditions)
+    for row in connection.execute(query).all():
+        devices = granted.get(row.id, [])
+        uuids = tuple([device_uuid for device_uuid, _slots in devices])
+        yield replace(_lease(row), device_uuids=uuids)
+
+
+def _granted(
+    connection: Connection, *conditions: ColumnElement[bool]
+) -> dict[str, list[tuple[str, int]]]:
+    """By lease, its devices and into how many slots they are divided."""
     granted: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for lease_id, device_uuid, slots in connection.execute(
         select(lease_device.c.lease_id, lease_device.c.device_uuid, lease_device.c.slots)
@@ -47,22 +59,22 @@ def _read(
         .order_by(lease_device.c.lease_id, lease_device.c.position)
     ).all():
         granted[lease_id].append((device_uuid, slots))
-    for row in connection.execute(query).all():
-        devices = granted.get(row.id, [])
-        yield Held(
-            _lease(row, tuple([device_uuid for device_uuid, _slots in devices])),
-            sum(1.0 / max(slots, 1) for _uuid, slots in devices),
-        )
+    return granted
 
 
-def _lease(row: Row[Any], device_uuids: tuple[str, ...]) -> Lease:
+def _count(devices: Iterable[tuple[str, int]]) -> float:
+    return sum(1.0 / max(slots, 1) for _uuid, slots in devices)
+
+
+def _lease(row: Row[Any]) -> Lease:
+    """Without its devices."""
     ends = [at for at in (row.expires_at, row.drain_until) if at is not None]
     return Lease(
         id=row.id,
         user=row.user_name,
         server=row.server_name,
         state=LeaseState(row.state),
-        device_uuids=device_uuids,
+        device_uuids=(),
         granted_at=row.granted_at,
         container_id=row.container_id,
         hold_until=row.hold_until,
@@ -81,7 +93,7 @@ def _lease(row: Row[Any], device_uuids: tuple[str, ...]) -> Lease:
 def read(connection: Connection, *conditions: ColumnElement[bool]) -> tuple[Lease, ...]:
     """Leases that meet the conditions, in order of grant."""
     query = select(lease).where(*conditions).order_by(lease.c.granted_at, lease.c.id)
-    return tuple([held.lease for held in _read(connection, query, *conditions)])
+    return tuple(_read(connection, query, *conditions))
 
 
 def live(connection: Connection) -> tuple[Lease, ...]:
@@ -89,10 +101,31 @@ def live(connection: Connection) -> tuple[Lease, ...]:
     return read(connection, _LIVE)
 
 
-def live_held(connection: Connection) -> list[Held]:
-    """All that have not ended, and as how many devices they count, in order of grant."""
-    query = select(lease).where(_LIVE).order_by(lease.c.granted_at, lease.c.id)
-    return list(_read(connection, query, _LIVE))
+@dataclass(frozen=True, slots=True)
+class LiveLeases:
+    """All that have not ended, in order of grant; by id."""
+
+    rows: Kept[Lease] = field(default_factory=Kept)  # without their devices
+    held: Mapping[str, Held] = field(default_factory=dict)
+
+
+def live_again(connection: Connection, last: LiveLeases) -> LiveLeases:
+    """As they are now; the very objects of `last` where nothing changed."""
+    rows = _live.read(connection, last.rows)
+    granted = _granted(connection, _LIVE)
+    held: dict[str, Held] = {}
+    for lease_id, found in rows.things.items():
+        devices = granted.get(lease_id, [])
+        uuids = tuple([device_uuid for device_uuid, _slots in devices])
+        known = last.held.get(lease_id)
+        if (
+            known is None
+            or known.lease.device_uuids != uuids
+            or last.rows.things[lease_id] is not found
+        ):
+            known = Held(replace(found, device_uuids=uuids), _count(devices))
+        held[lease_id] = known
+    return LiveLeases(rows, held)
 
 
 def ended(connection: Connection, limit: int, before: datetime | None) -> tuple[Lease, ...]:
@@ -102,7 +135,7 @@ def ended(connection: Connection, limit: int, before: datetime | None) -> tuple[
         query = query.where(lease.c.ended_at < before)
     query = query.order_by(lease.c.ended_at.desc(), lease.c.id).limit(limit)
     page = select(query.subquery().c.id)
-    return tuple([held.lease for held in _read(connection, query, lease.c.id.in_(page))])
+    return tuple(_read(connection, query, lease.c.id.in_(page)))
 
 
 def one(connection: Connection, lease_id: str) -> Lease:
@@ -250,3 +283,8 @@ def change(
     """Change a lease's columns, and write the audit trail."""
     connection.execute(update(lease).where(lease.c.id == lease_id).values(**values))
     audit.write(connection, at=now, actor=actor, action=action, lease_id=lease_id, detail=detail)
+
+
+_live = KeptRows(
+    lease.c.id, select(lease).where(_LIVE).order_by(lease.c.granted_at, lease.c.id), _lease
+)

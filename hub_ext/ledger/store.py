@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import Connection
+
 from ..models import AuditEntry, Lease, QueueEntry, Request, Snapshot
 from ..policy import Policy
 from . import audit, claims, facts, grants, history, leases, snapshots, terms, waiting
@@ -139,11 +141,14 @@ class Ledger(DeviceStore, EnvironmentStore):
         moment = now or datetime.now(UTC)
         with self._database.read() as connection:
             if not leases.expired(connection, moment):
-                self._seen = snapshots.read(connection, moment, self._seen)
-                return self._seen.snapshot
+                return self._look(connection, moment)
         with self._database.write() as connection:
             leases.end_expired(connection, moment, self._actor)
-            return snapshots.read(connection, moment).snapshot
+            return self._look(connection, moment)
+
+    def _look(self, connection: Connection, now: datetime) -> Snapshot:
+        self._seen = seen = snapshots.read(connection, now, self._seen)
+        return seen.snapshot
 
     # -- leases
 
@@ -166,7 +171,7 @@ class Ledger(DeviceStore, EnvironmentStore):
         gives devices that are not free, or of the wrong mode.
         """
         with self._database.write() as connection:
-            return grants.acquire(connection, request, choose, now, self._actor)
+            return grants.acquire(connection, request, choose, now, self._actor, self._look)
 
     def mark_running(self, lease_id: str, container_id: str, now: datetime) -> None:
         """The lease's container answers. Takes a HELD lease back, too (the reset was given up).

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from ..models import NoticeKind, QueueEntry, Request
 from . import audit, facts, notices
+from .kept_rows import Kept, KeptRows
 from .tables import queue_entry
 from .texts import mapping, names, names_text
 
@@ -64,8 +65,12 @@ def remove(connection: Connection, user: str, server: str) -> None:
 
 def read(connection: Connection) -> tuple[QueueEntry, ...]:
     """The queue in order of arrival."""
-    rows = connection.execute(select(queue_entry).order_by(queue_entry.c.sequence)).all()
-    return tuple([_entry(row) for row in rows])
+    return tuple(read_again(connection, Kept()).things.values())
+
+
+def read_again(connection: Connection, last: Kept[QueueEntry]) -> Kept[QueueEntry]:
+    """The queue in order of arrival, by sequence."""
+    return _entries.read(connection, last)
 
 
 def drop_orphans(
@@ -112,3 +117,8 @@ def _entry(row: Row[Any]) -> QueueEntry:
         row.waiter,
         mapping(row.user_options),
     )
+
+
+_entries = KeptRows(
+    queue_entry.c.sequence, select(queue_entry).order_by(queue_entry.c.sequence), _entry
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -142,3 +143,28 @@ def crowd(devices: int, waiting: int, free: float, seed: int = 0) -> Snapshot:
     leases.sort(key=lambda each: (each.granted_at, each.id))  # as the ledger gives them
     usage = {f"user-{number:05}": choose.random() * 1e5 for number in range(waiting)}
     return snapshot(records, queue, leases, usage=usage, typical_lease=3 * HOUR)
+
+
+def changed(seen: Snapshot, number: int) -> Snapshot:
+    """The snapshot of a second later, for `number` 0, 1, ...: one left the line and another came;
+    a lease ended, and its device went to somebody else. Like the ledger's, it has the very objects
+    of the one before where nothing changed."""
+    now = seen.now + timedelta(seconds=1)
+    at = number * 377 % len(seen.queue)
+    new = replace(entry(10**6 + number, groups=("camp",)), enqueued_at=now)
+    queue = (*seen.queue[:at], *seen.queue[at + 1 :], new)
+    if not seen.leases:
+        return replace(seen, queue=queue, now=now)
+    at = number * 37 % len(seen.leases)
+    ended = seen.leases[at]
+    begun = replace(
+        ended, id=f"new-{number}", user=f"new-{number}", granted_at=now, expires_at=now + 8 * HOUR
+    )
+    leases = (*seen.leases[:at], *seen.leases[at + 1 :], begun)
+    devices = tuple(
+        [
+            replace(each, lease_ids=(begun.id,)) if each.lease_ids == (ended.id,) else each
+            for each in seen.devices
+        ]
+    )
+    return replace(seen, devices=devices, queue=queue, leases=leases, now=now)
