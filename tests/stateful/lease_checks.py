@@ -15,9 +15,12 @@ After every step:
 
 After every look of the service: a lease without a container has its patience running.
 
-At every grant: nobody is overtaken for ever. When a request has waited (11 - priority) * aging, and
+At every grant: who asked for the same for the same person later is not served before. Nobody is
+overtaken for ever. When a request has waited (11 - priority) * aging, and
 is not served for want of devices, whoever came later gets a device that suits it only as backfill:
 set aside for someone until a time, and back by then.
+
+When all parts work again: who waited when the hub was killed waits again, or the line forgets them.
 
 When all parts have worked again for a while (`all_is_in_order`): each lease has its one running
 container, each container its lease, nobody holds anything for nobody, and whoever can be served is.
@@ -28,6 +31,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -74,6 +78,14 @@ class Checks:
         waiting = {(each.request.user, each.request.server) for each in seen.queue}
         assert waiting == {key for key, each in hub.servers.items() if each.phase == "spawn"}
         assert decide(seen).grants == {}
+
+    def nobody_waits_for_an_earlier_hub(self) -> None:
+        """After a look of the service that reached the hub."""
+        snapshot = self.ledger.snapshot(self.world.now)
+        phases = {key: each.phase for key, each in self.world.hub.servers.items()}
+        for entry in snapshot.queue:
+            key = (entry.request.user, entry.request.server)
+            assert entry.waiter == snapshot.run or phases.get(key) == "stop", f"{entry} waits"
 
     def rows(self, query: str) -> list[tuple]:
         return self.database.execute(query).fetchall()
@@ -175,6 +187,11 @@ class Checks:
             return
         records = {each.device.uuid: each for each in seen.devices}
         decision = decide(seen)
+        for earlier in seen.queue:
+            if earlier.sequence < mine.sequence and earlier.waiter == mine.waiter:
+                twin = replace(earlier.request, server=request.server) == request
+                granted = (request.user, earlier.request.server) in decision.grants
+                assert granted or not twin, f"{request} goes before {earlier}"
         for earlier in self.at_the_top(seen, before=mine.sequence):
             other = earlier.request
             if (other.user, other.server) in decision.grants:

@@ -1,8 +1,9 @@
 """Hub, service and Engine on one real ledger, in one thread and in the test's own time.
 
 Real are the ledger (SQLite), lifecycle.py, hub_side.py, queue_keeper.py, the queue and placement,
-the service's monitor (with reconcile.py), its resets and its terms loop (with terms.py): all run in
-simulated processes (tests/fakes/simulated_process.py). Modelled are:
+the service's monitor (with reconcile.py), its resets, its terms loop (with terms.py) and its
+revival of interrupted starts: all run in simulated processes (tests/fakes/simulated_process.py).
+Modelled are:
 
 - the Engine (tests/fakes/fake_engine_world.py);
 - JupyterHub, as `Hub`: the order of calls of spawner.py at a start, a stop and a poll, what it
@@ -37,6 +38,7 @@ from hub_ext.queue_keeper import QueueKeeper
 from hub_ext.service.hub_api import HubServer
 from hub_ext.service.monitor import Monitor
 from hub_ext.service.reset import ResetWorkflow
+from hub_ext.service.revival import Revival
 from hub_ext.service.terms_loop import TermsLoop
 
 BEGAN = datetime(2026, 1, 1, 20, tzinfo=UTC)
@@ -307,6 +309,7 @@ class Service:
         )
         self.resets = ResetWorkflow(world.ledger, hub, engine, now=lambda: world.now)
         self.terms = TermsLoop(world.ledger, hub, engine, lambda: world.seen, now=lambda: world.now)
+        self.revival = Revival(world.ledger, hub, now=lambda: world.now)
         self._looking: dict[str, asyncio.Task[None]] = {}
         self.process.spawn(self.resets.resume())
 
@@ -321,6 +324,9 @@ class Service:
 
     def look_at_terms(self) -> None:
         self._once("terms", self.terms.round)
+
+    def look_at_orphans(self) -> None:
+        self._once("orphans", self.revival.round)
 
     def reset(self, key: Key) -> None:
         async def begin() -> None:

@@ -89,6 +89,7 @@ WEIGHTS = {
     "the_hub_polls": 3,
     "the_service_reconciles": 8,
     "the_service_looks_at_terms": 4,
+    "the_service_looks_at_orphans": 4,
     "the_hub_is_killed": 2,
     "the_hub_starts": 3,
     "the_service_is_killed": 1,
@@ -278,6 +279,8 @@ class LeaseMachine(RuleBasedStateMachine):
             service.look()
             if b % 4 == 0:
                 service.look_at_terms()
+            if b % 4 == 2:
+                service.look_at_orphans()
         self.world.settle(60)
         return True
 
@@ -305,6 +308,14 @@ class LeaseMachine(RuleBasedStateMachine):
             return False
         service.look_at_terms()
         self.go_on(service.process, a % 16)
+        return True
+
+    def the_service_looks_at_orphans(self, a: int, _b: int) -> bool:
+        service = self.world.service
+        if service is None:
+            return False
+        service.look_at_orphans()
+        self.go_on(service.process, a % 8)
         return True
 
     def go_on(self, process: Process, calls: int) -> None:
@@ -446,8 +457,10 @@ class LeaseMachine(RuleBasedStateMachine):
                 self.the_hub_polls()
             assert world.service is not None
             world.service.look()
+            world.service.look_at_orphans()
             world.settle(2000)
             assert not self.pending()
+            self.checks.nobody_waits_for_an_earlier_hub()
         self.checks.all_is_in_order()
         return True
 
