@@ -50,7 +50,6 @@ def spawn_failure(error: GpucampError) -> SpawnException:
                 503,
                 "queue-timeout",
                 _("No GPU became free in time. Start again to wait on, or ask for fewer GPUs."),
-                str(error),
             )
         case EngineUnavailable():
             return failure(

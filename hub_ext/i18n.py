@@ -34,6 +34,11 @@ def ngettext(singular: str, plural: str, number: int) -> str:
     return _catalogue(_language.get()).ngettext(singular, plural, number)
 
 
+def gap() -> str:
+    """What is between two sentences in the language of the running request: Chinese has nothing."""
+    return "" if _language.get() == "zh_CN" else " "
+
+
 def N_(message: str) -> str:  # noqa: N802 - gettext's customary name
     """Mark a message for translation where it is shown, not here."""
     return message

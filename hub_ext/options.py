@@ -19,7 +19,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from .errors import BadRequest
-from .i18n import _, ngettext
+from .i18n import _, gap, ngettext
 from .models import Key, Request, Snapshot
 from .placement import capacity
 from .quotas import check_quotas, term_of
@@ -260,7 +260,7 @@ def _too_many(wish: Request, asker: Asker, devices: int, with_mig: int) -> str:
             "for 1."
         )
         if whole >= 2:
-            words += " " + _("Of whole GPUs you may ask for up to %(most)d.") % {"most": whole}
+            words += gap() + _("Of whole GPUs you may ask for up to %(most)d.") % {"most": whole}
         return words
     if not wish.model and not wish.min_memory_bytes:
         words = ngettext(
@@ -275,7 +275,7 @@ def _too_many(wish: Request, asker: Asker, devices: int, with_mig: int) -> str:
         most,
     ) % {"count": most, "kind": kind_words(wish)}
     if whole > most:
-        words += " " + _("Of any model you may ask for up to %(most)d.") % {"most": whole}
+        words += gap() + _("Of any model you may ask for up to %(most)d.") % {"most": whole}
     return words
 
 

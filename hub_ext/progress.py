@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 from .fair_queue import Place
-from .i18n import _, ngettext
+from .i18n import _, gap, ngettext
 from .models import Device
 from .pulling import PullProgress
 
@@ -89,13 +89,13 @@ class Progress:
         }
         eta = place.eta
         if eta.at is None:
-            words += " " + _("When it is your turn is not known.")
+            words += gap() + _("When it is your turn is not known.")
         elif eta.basis == "deadline":
-            words += " " + _("Your turn is at about %(time)s at the latest, when a lease ends.")
+            words += gap() + _("Your turn is by about %(time)s, when a lease ends.")
         else:
-            words += " " + _("Your turn is at about %(time)s, if leases last as long as usual.")
+            words += gap() + _("Your turn is at about %(time)s, if leases last as long as usual.")
         if set_aside:
-            words += " " + _("%(held)d of %(wanted)d GPUs are set aside for you already.") % {
+            words += gap() + _("%(held)d of %(wanted)d GPUs are set aside for you already.") % {
                 "held": min(set_aside, wanted),
                 "wanted": wanted,
             }

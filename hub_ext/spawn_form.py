@@ -17,7 +17,7 @@ from jinja2 import Environment, PackageLoader
 
 from .eta import Eta
 from .fair_queue import decide, line_up
-from .i18n import _, language, ngettext
+from .i18n import _, gap, language, ngettext
 from .models import Device, QueueEntry
 from .options import GPUS, MIN_MEMORY, MODEL, SHARE, Asker, gib
 from .placement import capacity, free_count, promised_count
@@ -146,6 +146,7 @@ def render(facts: FormFacts, chosen: Chosen) -> str:
         term=duration(facts.term) if facts.term is not None else "",
         extension=duration(facts.extension),
         clock=lambda at: clock(at, facts.now),
+        gap=gap(),
         gettext=_,
         ngettext=ngettext,
         language=language().replace("_", "-"),
@@ -235,7 +236,7 @@ def _quotas(asker: Asker, *, share: bool) -> list[str]:
     tight = allowance(asker.request(1, share=share), snapshot, asker.use)
     if tight is not None:
         numbers = {
-            "left": f"{max(0.0, tight.limit_hours - tight.used_hours):.1f}",
+            "left": f"{max(0.0, tight.limit_hours - tight.used_hours):.1f}".removesuffix(".0"),
             "limit": f"{tight.limit_hours:g}",
             "group": tight.group,
         }

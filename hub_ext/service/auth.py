@@ -182,13 +182,19 @@ class AuthenticatedHandler(HubOAuthenticated):
     def require_held(self, scope: str) -> None:
         """Raises Forbidden without the scope in any form."""
         if not self.caller.holds(scope):
-            raise Forbidden(_("This needs the scope {scope}.").format(scope=scope))
+            raise Forbidden(
+                _("Your account may not do this: it needs the scope {scope}.").format(scope=scope)
+            )
 
     async def authorize(self, scope: str, resource: Resource | None) -> None:
         """Raises Forbidden, or NotFound for a resource of others."""
         if resource is None:
             if not self.caller.holds_for_all(scope):
-                raise Forbidden(_("This needs the scope {scope} for all.").format(scope=scope))
+                raise Forbidden(
+                    _("Your account may not do this: it needs the scope {scope} for all.").format(
+                        scope=scope
+                    )
+                )
         elif not await self.allows(scope, resource):
             raise NotFound(_("There is no such server."))
 

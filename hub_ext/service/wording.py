@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ..i18n import N_, _, ngettext
+from ..i18n import N_, _, gap, ngettext
 from ..models import Link, NoticeKind, OperationKind, OperationStep
 from .reset import Failure
 
@@ -102,8 +102,8 @@ def failure_message(error: str) -> str:
     """What happened, why, and what to do, in one paragraph."""
     failure, detail = split_error(error)
     text = failure_text(failure)
-    reason = " " + _("The reason given: “{reason}”.").format(reason=detail) if detail else ""
-    return f"{text.happened}{reason} {text.todo}"
+    reason = gap() + _("The reason given: “{reason}”.").format(reason=detail) if detail else ""
+    return f"{text.happened}{reason}{gap()}{text.todo}"
 
 
 def step_text(step: OperationStep, kind: OperationKind) -> str:
@@ -115,13 +115,13 @@ def step_text(step: OperationStep, kind: OperationKind) -> str:
 
 _NOTICES: dict[NoticeKind, str] = {
     NoticeKind.DEVICE_QUARANTINED: N_(
-        "{device} of this server is not in order: {reason}. Save your work and start the server "
-        "again to get another one."
+        "{device} of this server is not in order. Save your work and start the server again to get "
+        "another one. For your instructor: {reason}."
     ),
     NoticeKind.DEVICE_BACK: N_("{device} of this server is in order again."),
     NoticeKind.DRAINING: N_(
-        "{device} of this server is needed for maintenance ({reason}): the server is stopped at "
-        "{until} at the latest. Save your work; files in ~/work stay."
+        "{device} of this server is needed for maintenance: the server is stopped at {until} at "
+        "the latest. Save your work; files in ~/work stay. The reason: {reason}."
     ),
     NoticeKind.LEASE_EXPIRED: N_(
         "The server was stopped because the time of its GPU lease was over. Files in ~/work are "
@@ -181,7 +181,7 @@ def hours_used_up(used: float, limit: float, *, daily: bool, group: str) -> str:
     else:
         text = N_("You may use {limit} device-hours, and {used} are used.")
     said = _(text).format(group=group, limit=f"{limit:g}", used=f"{used:.1f}")
-    return said + " " + _("So the lease cannot last longer.")
+    return said + gap() + _("So the lease cannot last longer.")
 
 
 _LINKS = (

@@ -107,6 +107,9 @@ describe('words', () => {
     expect(healthText(device({ state: 'quarantined', reason: 'XID 79' }), english)).toBe(
       'Quarantined: XID 79. Ask your instructor.'
     );
+    expect(healthText(device({ state: 'quarantined', reason: 'Reboot.' }), english)).toBe(
+      'Quarantined: Reboot. Ask your instructor.'
+    );
     expect(healthText(device({ state: 'quarantined' }), english)).toMatch(/instructor/);
   });
 

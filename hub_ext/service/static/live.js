@@ -6,11 +6,11 @@
 import { requestPage, wireButtons } from "./request.js";
 
 const language = document.documentElement.lang || "en";
-const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" });
 const dayAndClock = new Intl.DateTimeFormat(language, {
   month: "short",
   day: "numeric",
-  hour: "2-digit",
+  hour: "numeric",
   minute: "2-digit",
 });
 const left = new Intl.RelativeTimeFormat(language, { numeric: "always" });

@@ -80,9 +80,14 @@ export const leasePlugin: JupyterFrontEndPlugin<LeaseModel> = {
       if (!(await model.keep())) {
         tellFailure();
       } else {
-        Notification.emit(trans.__('Your GPU stays yours.'), 'success', {
-          autoClose: GOOD_NEWS_MS
-        });
+        const end = model.lease?.expires_at;
+        Notification.emit(
+          end
+            ? trans.__('Your GPU stays yours until %1.', clock(end))
+            : trans.__('Your GPU stays yours.'),
+          'success',
+          { autoClose: GOOD_NEWS_MS }
+        );
       }
     };
 

@@ -66,7 +66,7 @@ export function healthText(device: LeasedDevice, trans: TranslationBundle): stri
   switch (device.state) {
     case 'quarantined':
       return device.reason
-        ? trans.__('Quarantined: %1. Ask your instructor.', device.reason)
+        ? trans.__('Quarantined: %1. Ask your instructor.', device.reason.replace(/\.$/, ''))
         : trans.__('Quarantined. Ask your instructor.');
     case 'missing':
       return trans.__('The machine does not find this GPU any more. Ask your instructor.');

@@ -12,6 +12,7 @@ import pytest
 
 from hub_ext.eta import Eta
 from hub_ext.fair_queue import Place
+from hub_ext.i18n import set_language
 from hub_ext.inventory import practice_devices
 from hub_ext.models import QueueEntry, Request
 from hub_ext.progress import Progress, clock
@@ -107,7 +108,7 @@ async def test_when_it_is_ones_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     at = datetime(2026, 11, 24, 14, 35, tzinfo=UTC)
     monkeypatch.setattr("hub_ext.progress._now", lambda: NOW)
     for basis, words in (
-        ("deadline", "Your turn is at about 14:35 UTC at the latest, when a lease ends."),
+        ("deadline", "Your turn is by about 14:35 UTC, when a lease ends."),
         ("history", "Your turn is at about 14:35 UTC, if leases last as long as usual."),
     ):
         progress.tell_place(place(4, Eta(at, basis)), 3, 2)
@@ -120,3 +121,11 @@ async def test_when_it_is_ones_turn(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (event["eta"], event["eta_basis"]) == ("2026-11-24T14:35:00+00:00", basis)
         assert (event["position"], event["length"]) == (2, 3)
     json.dumps(event)
+
+
+async def test_chinese_has_no_blank_between_sentences() -> None:
+    progress = Progress()
+    set_language("zh_CN")
+    progress.tell_place(place(1, Eta()), 5, 0)
+    said = str((await anext(progress.follow()))["message"])
+    assert "位。何时轮到您尚不清楚。" in said

@@ -227,7 +227,7 @@ def test_limits_and_what_is_left_of_them() -> None:
     assert form.values("gpus") == ["0", "1"]
     assert "GPUs at a time over all your servers: 1 of 2 left" in form.text
     assert "servers at a time: 2 of 3 left" in form.text
-    assert "device-hours for today (UTC): 1.0 of 10 left" in form.text
+    assert "device-hours for today (UTC): 1 of 10 left" in form.text
     assert "You keep the GPUs for 1 hour." in form.text
 
 
@@ -341,8 +341,10 @@ def test_every_error_has_a_status_a_reason_and_its_words(
 ) -> None:
     failure = spawn_failure(error)
     assert (failure.status_code, failure.reason) == (status, reason)
-    assert str(error) in failure.jupyterhub_message
-    assert str(error) in failure.jupyterhub_html_message
+    # the words for people say all that a queue's timeout does, and in their language
+    told = not isinstance(error, QueueTimeout)
+    assert (str(error) in failure.jupyterhub_message) is told
+    assert (str(error) in failure.jupyterhub_html_message) is told
 
 
 def test_what_a_log_says_is_escaped_and_short() -> None:
