@@ -140,7 +140,7 @@ class Order:
         """Of what the user's leases count for at least."""
         recently = self._snapshot.now - EXPECTED
         return sum(
-            devices_of(lease, self._slots)
+            devices_of(lease, self._slots if lease.shared else {})
             * min(lease.granted_at - recently, EXPECTED).total_seconds()
             for lease in self._young[user]
         )

@@ -299,10 +299,10 @@ def with_holders(
 def holders(connection: Connection) -> dict[str, list[str]]:
     """By device, the leases that hold it, in order of slot."""
     found: dict[str, list[str]] = defaultdict(list)
-    for row in connection.execute(
+    for device_uuid, lease_id in connection.execute(
         select(slot.c.device_uuid, slot.c.lease_id).order_by(slot.c.device_uuid, slot.c.slot)
-    ).all():
-        found[row.device_uuid].append(row.lease_id)
+    ):
+        found[device_uuid].append(lease_id)
     return found
 
 

@@ -7,9 +7,9 @@ with those of the last look, and made into objects only where they differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Column, Connection, Row, Select, type_coerce
 from sqlalchemy.types import NullType
@@ -40,13 +40,21 @@ class KeptRows(Generic[T]):
 
     def read(self, connection: Connection, last: Kept[T]) -> Kept[T]:
         """All of them; the very objects of `last` where nothing changed."""
-        result = connection.execute(self._as_they_are)
-        rows = {row[0]: row for row in result.cursor.fetchall()}
-        result.close()
-        if rows == last.rows and list(rows) == list(last.rows):
-            return last
         before, things = last.rows, last.things
-        changed = [key for key, row in rows.items() if before.get(key) != row]
+        rows: dict[Any, tuple[Any, ...]] = {}
+        changed = []
+        result = connection.execute(self._as_they_are)
+        for row in cast(Iterable[tuple[Any, ...]], result.cursor):
+            key = row[0]
+            known = before.get(key)
+            if known is not None and known == row:
+                rows[key] = known
+            else:
+                rows[key] = row
+                changed.append(key)
+        result.close()
+        if not changed and len(rows) == len(before):
+            return last
         made = self._made(connection, changed)
         return Kept(rows, {key: made[key] if key in made else things[key] for key in rows})
 

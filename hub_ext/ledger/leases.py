@@ -12,7 +12,7 @@ Guarantees:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -106,16 +106,21 @@ class LiveLeases:
     """All that have not ended, in order of grant; by id."""
 
     rows: Kept[Lease] = field(default_factory=Kept)  # without their devices
+    granted: Mapping[str, Sequence[tuple[str, int]]] = field(default_factory=dict)
     held: Mapping[str, Held] = field(default_factory=dict)
 
 
-def live_again(connection: Connection, last: LiveLeases) -> LiveLeases:
-    """As they are now; the very objects of `last` where nothing changed."""
+def live_again(connection: Connection, last: LiveLeases, *, devices_changed: bool) -> LiveLeases:
+    """As they are now; the very objects of `last` where nothing changed.
+
+    `devices_changed`: `lease_device` did. Where it did not, a lease may have ended, but has the
+    devices that it had.
+    """
     rows = _live.read(connection, last.rows)
-    granted = _granted(connection, _LIVE)
+    granted = _granted(connection, _LIVE) if devices_changed else last.granted
     held: dict[str, Held] = {}
     for lease_id, found in rows.things.items():
-        devices = granted.get(lease_id, [])
+        devices = granted.get(lease_id, ())
         uuids = tuple([device_uuid for device_uuid, _slots in devices])
         known = last.held.get(lease_id)
         if (
@@ -125,7 +130,7 @@ def live_again(connection: Connection, last: LiveLeases) -> LiveLeases:
         ):
             known = Held(replace(found, device_uuids=uuids), _count(devices))
         held[lease_id] = known
-    return LiveLeases(rows, held)
+    return LiveLeases(rows, granted, held)
 
 
 def ended(connection: Connection, limit: int, before: datetime | None) -> tuple[Lease, ...]:

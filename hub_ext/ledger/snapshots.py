@@ -61,7 +61,7 @@ def read(connection: Connection, now: datetime, last: Seen | None = None) -> See
 
     live, current, typical = last.live, last.snapshot.leases, last.snapshot.typical_lease
     if changed(lease, lease_device):
-        live = leases.live_again(connection, last.live)
+        live = leases.live_again(connection, last.live, devices_changed=changed(lease_device))
         current = tuple([held.lease for held in live.held.values()])
         typical = typical_lease(connection)
 
