@@ -11,6 +11,7 @@ Guarantees:
 - a PostgreSQL server that is away for a few seconds is waited for, at the beginning of a
   transaction only: what was begun is never done twice. If it is lost while it commits, it is asked
   afterwards whether it did;
+- a SQLite ledger that lost its latest changes is refused (mark.py);
 - what goes wrong outside our control (disk full, read-only, corrupt, locked, no server) is a
   LedgerUnavailable that says what to do, and no password.
 """
@@ -36,6 +37,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError, Statemen
 
 from ..errors import Conflict, LedgerUnavailable
 from . import facts, postgres, remedies
+from .mark import Mark, latest
 
 LOCK_SECONDS = 20.0
 CREATION_SECONDS = 5.0
@@ -64,6 +66,7 @@ class Database:
         self._away_since: float | None = None
         if self._url.get_backend_name() == "sqlite":
             self._file = Path(str(self._url.database))
+        self._mark = Mark(self._file) if self._file else None
         self.engine = self._make_engine()
         event.listen(self.engine, "before_cursor_execute", _note_change)
 
@@ -106,8 +109,12 @@ class Database:
         with self._alone(_no_lock if self._file else postgres.lock_for_write) as connection:
             facts.changed_tables(connection).clear()
             yield connection
+            number = 0
             if facts.changed_tables(connection):
                 facts.new_versions(connection)
+                number = latest(connection) if self._mark else 0
+        if self._mark and number:
+            self._mark.set(number)
 
     @contextmanager
     def _alone(self, lock: Callable[[Connection], str | None]) -> Iterator[Connection]:
@@ -192,6 +199,8 @@ class Database:
             with _migration_lock, self._alone(lock) as connection:
                 if self._file is not None:
                     _require_whole(connection)
+                if self._mark:
+                    self._mark.require(connection, self.place)
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
         except CommandError as error:
@@ -209,6 +218,8 @@ class Database:
             try:
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
                 os.close(os.open(self._file, flags, 0o600))
+                if self._mark:
+                    self._mark.forget()
             except FileExistsError:
                 os.close(os.open(self._file, os.O_RDWR | os.O_CLOEXEC))
                 self._refuse_empty(self._file)

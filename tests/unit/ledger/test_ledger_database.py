@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -140,6 +141,58 @@ def test_a_truncated_ledger_leases_nothing(ledger, ledger_file, make_devices, no
     damaged = Ledger(f"sqlite:///{ledger_file}")
     fails(lambda: damaged.acquire(ANN, first_free(1), now), "malformed", "backup")
     damaged.close()
+
+
+def killed(ledger_file: Path, folder: Path, *left: str) -> str:
+    """URL of a copy of the ledger as a process that was killed left it, with only these files."""
+    folder.mkdir()
+    for suffix in left:
+        shutil.copy(f"{ledger_file}{suffix}", folder / f"{ledger_file.name}{suffix}")
+    return f"sqlite:///{folder / ledger_file.name}"
+
+
+def test_a_ledger_that_lost_what_was_written_last_is_refused(
+    ledger, ledger_file, open_ledger, make_devices, now, first_free, tmp_path
+):
+    """What is left without -wal has no flaw, but the device would be leased a second time."""
+    ledger.record_inventory(make_devices(1), now)
+    ledger.close()  # all is in the file
+    lease = ledger.acquire(ANN, first_free(1), now)  # and this in -wal
+    whole = open_ledger(killed(ledger_file, tmp_path / "whole", "", "-wal", "-mark"))
+    whole.migrate()
+    assert whole.leases() == (lease,)
+    behind = open_ledger(killed(ledger_file, tmp_path / "behind", "", "-mark"))
+    mark = tmp_path / "behind" / f"{ledger_file.name}-mark"
+    fails(behind.migrate, "latest changes", "-wal", str(mark))
+    mark.unlink()  # as the message says
+    behind.migrate()
+    assert behind.leases() == ()
+
+
+def test_a_change_that_is_not_committed_leaves_no_mark(ledger, ledger_file, make_devices, now):
+    ledger.record_inventory(make_devices(1), now)
+    mark = Path(f"{ledger_file}-mark")
+    before = mark.read_bytes()
+
+    def choose(_snapshot):
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        ledger.acquire(ANN, choose, now)
+    assert mark.read_bytes() == before
+    ledger.begin_run("next", now)
+    assert mark.read_bytes() > before
+
+
+def test_a_ledger_begun_anew_is_not_held_for_an_older_one(
+    ledger, ledger_file, open_ledger, make_devices, now
+):
+    ledger.record_inventory(make_devices(1), now)
+    ledger.close()
+    ledger_file.unlink()
+    again = open_ledger(f"sqlite:///{ledger_file}")
+    again.migrate()
+    assert again.devices() == ()
 
 
 def test_a_folder_that_is_a_file_is_explained(tmp_path):
