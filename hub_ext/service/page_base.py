@@ -7,13 +7,14 @@ runs or loads from elsewhere.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import jinja2
 
-from .. import __version__
 from ..i18n import LANGUAGES, _, ngettext
 from ..scopes import DEVICES_READ, LEASES_READ
 from .handlers import LANGUAGE_COOKIE, ServiceHandler
@@ -42,6 +43,15 @@ def make_templates() -> jinja2.Environment:
     environment.filters["short_name"] = lambda uuid, names: names.get(uuid, uuid)
     environment.globals["server_path"] = server_path
     return environment
+
+
+@lru_cache(maxsize=1)
+def static_version() -> str:
+    """Changes whenever a static file does: browsers keep what has the same for years."""
+    digest = sha256()
+    for path in sorted((HERE / "static").iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def short_image(image: str) -> str:
@@ -100,7 +110,7 @@ class PageHandler(ServiceHandler):
                 sees_leases=bool(caller and caller.holds_for_all(LEASES_READ)),
                 now=service.now().isoformat(),
                 xsrf_token=self.xsrf_token.decode() if caller else "",
-                version=__version__,
+                version=static_version(),
                 **values,
             )
         )
