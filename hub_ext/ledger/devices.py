@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
@@ -279,9 +280,12 @@ def with_holders(
     last: DeviceRows,
     before: Mapping[str, DeviceRecord],
 ) -> dict[str, DeviceRecord]:
-    """With the leases that hold them; those of `before` where nothing changed since `last`."""
+    """With the leases that hold them; those of `before` where nothing changed since `last`.
+
+    In order of UUID as Python has it: a database's may be that of a language.
+    """
     records: dict[str, DeviceRecord] = {}
-    for uuid, row in found.rows.things.items():
+    for uuid, row in sorted(found.rows.things.items(), key=itemgetter(0)):
         lease_ids = tuple(holders.get(uuid, ()))
         last_seen = found.last_seen[uuid]
         known = before.get(uuid)
