@@ -1,11 +1,13 @@
 """Lets starts in one after another, so that the hub answers others meanwhile.
 
-JupyterHub does some 50 ms of work for each start in one piece, before the spawner has its turn: who
-asks, tokens, an OAuth client, commits. When fifty people press Start at once, those pieces would
-follow each other, and nobody else would get an answer for seconds.
+JupyterHub does some 50 ms of work for each start in one piece, before the spawner has its turn (who
+asks, tokens, an OAuth client, commits), and as much in smaller ones later. When fifty people press
+Start at once, those pieces would follow each other, and nobody else would get an answer for
+seconds: an answer takes several turns of the event loop.
 
-What this module guarantees: between two that pass, the event loop has looked after everybody else;
-nobody waits at the turnstile longer than `PATIENCE` for each who came before.
+What this module guarantees: of several starts at once one is let in after the other, in order, and
+only while the event loop has half of its time for others. Nobody waits at the turnstile longer than
+`PATIENCE` for each who came before; a start that comes alone does not wait.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import asyncio
 from jupyterhub.apihandlers.users import UserServerAPIHandler
 from jupyterhub.handlers.pages import SpawnHandler
 
-PATIENCE = 0.4  # seconds
+PATIENCE = 1.0  # seconds
+ALONE = 1.0  # seconds since the one before
 LOOK = 0.005  # seconds between two looks at the loop
+LOOKS = 10
 
 
 class Turnstile:
@@ -24,25 +28,26 @@ class Turnstile:
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
+        self._last = float("-inf")  # when somebody was let in, by the loop's clock
 
     async def enter(self) -> None:
-        """Return when it is this one's turn: at a moment when the event loop is free."""
+        """Return when it is this one's turn."""
         loop = asyncio.get_running_loop()
         async with self._turn:
-            deadline = loop.time() + PATIENCE
-            late = await _lateness()  # what the one before took
-            while late > LOOK and loop.time() < deadline:
-                # others have as much of the loop as that took: an answer takes several turns of it
-                await asyncio.sleep(min(late, deadline - loop.time()))
-                late = await _lateness()
+            if loop.time() < self._last + ALONE:
+                deadline = loop.time() + PATIENCE
+                while await _is_busy() and loop.time() < deadline:
+                    pass
+            self._last = loop.time()
 
 
-async def _lateness() -> float:
-    """How many seconds the event loop is behind."""
+async def _is_busy() -> bool:
+    """Whether others have less than half of the event loop's time, as some looks at it tell."""
     loop = asyncio.get_running_loop()
-    due = loop.time() + LOOK
-    await asyncio.sleep(LOOK)
-    return loop.time() - due
+    began = loop.time()
+    for _ in range(LOOKS):
+        await asyncio.sleep(LOOK)
+    return loop.time() - began > 2 * LOOKS * LOOK
 
 
 _starts = Turnstile()

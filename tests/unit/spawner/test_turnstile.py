@@ -5,44 +5,61 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from jupyterhub.apihandlers import default_handlers as api
 from jupyterhub.handlers import default_handlers as pages
 
 from hub_ext.sign_in import SignIn
 from hub_ext.turnstile import HANDLERS, Turnstile
 
-PIECES = 20
-PIECE = 0.03  # seconds of the loop that each start takes at once
+STARTS = 20
+PIECES = 3  # of each
+PIECE = 0.01  # seconds of the loop that each takes at once
+TURNS = 4  # of the loop that an answer takes
 
 
-async def longest_wait(turnstile: Turnstile | None) -> float:
-    """How long somebody else waits for the loop while all start at once, in seconds."""
-    waits: list[float] = []
+async def longest_answer(turnstile: Turnstile | None) -> float:
+    """How long somebody else waits for an answer while all start at once, in seconds."""
+    took: list[float] = []
 
     async def start() -> None:
         if turnstile is not None:
             await turnstile.enter()
-        time.sleep(PIECE)  # noqa: ASYNC251  (the loop is to be kept busy)
+        for _ in range(PIECES):
+            time.sleep(PIECE)  # noqa: ASYNC251  (the loop is to be kept busy)
+            await asyncio.sleep(0)
 
     async def other() -> None:
         while True:
-            began = time.monotonic()
             await asyncio.sleep(0.001)
-            waits.append(time.monotonic() - began)
+            began = time.monotonic()
+            for _ in range(TURNS):
+                await asyncio.sleep(0)
+            took.append(time.monotonic() - began)
 
     asking = asyncio.create_task(other())
     await asyncio.sleep(0.01)
-    await asyncio.gather(*(start() for _ in range(PIECES)))
+    await asyncio.gather(*(start() for _ in range(STARTS)))
     await asyncio.sleep(0.01)
     asking.cancel()
-    return max(waits)
+    return max(took)
 
 
 async def test_others_are_served_between_two_starts() -> None:
-    together = await longest_wait(None)
-    in_turn = await longest_wait(Turnstile())
-    assert together >= PIECES * PIECE
+    together = await longest_answer(None)
+    in_turn = await longest_answer(Turnstile())
+    assert together >= STARTS * PIECE
     assert in_turn < together / 2
+
+
+def test_a_start_that_comes_alone_does_not_wait() -> None:
+    async def enter() -> bool:
+        entering = Turnstile().enter()
+        with pytest.raises(StopIteration):
+            entering.send(None)  # it goes to its end at once
+        return True
+
+    assert asyncio.run(enter())
 
 
 async def test_each_comes_in_and_in_order() -> None:
