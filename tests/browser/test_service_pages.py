@@ -112,6 +112,13 @@ def test_a_reset_by_keyboard_leads_back_into_the_lab(world, visit):
         page.wait_for_url("**/user/ada/")
         assert world.ledger.environment("ada", "").generation == 2
 
+        # a page opened after the end is read, not left
+        page.goto(f"{service.url}operations/{world.ledger.operation_of('ada', '').id}")
+        expect(page.get_by_text("The environment is fresh.")).to_be_visible()
+        page.wait_for_timeout(2000)
+        expect(page).to_have_url(re.compile(r"/operations/"))
+        expect(page.get_by_text("Taking you back")).to_be_hidden()
+
         page.goto(service.url)
         page.get_by_role("button", name="Undo the last reset…").click()
         page.get_by_role("dialog").get_by_role("button", name="Undo the reset").click()

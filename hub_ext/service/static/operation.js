@@ -13,8 +13,9 @@ const words = {
 const POLL = 1000;
 // after this many polls without an answer the page says so
 const PATIENCE = 3;
+// a page opened after the end is read, not left
+const leads = !root.dataset.over;
 let unanswered = 0;
-let loaded = false;
 
 wireButtons();
 
@@ -37,11 +38,10 @@ function show(operation) {
     root.querySelector("[data-when=failed] [data-post]").hidden = operation.switched;
   }
   const lab = root.querySelector("[data-lab]");
-  // a page opened after the end is read, not left
-  if (when === "done" && lab && loaded) {
+  if (when === "done" && lab && leads) {
+    root.querySelector("[data-leads]").hidden = false;
     setTimeout(() => window.location.assign(lab.href), 1500);
   }
-  loaded = true;
   return operation.done;
 }
 
