@@ -55,13 +55,14 @@ SEEDS = 3
 CHANGES = 7  # of each site of each size
 MEASURES = ("read", "decide", "line_up")
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 
-def milliseconds(call: Callable[[], T]) -> tuple[float, T]:
+def milliseconds(call: Callable[[A], T], argument: A) -> tuple[float, T]:
     """Of the CPU, and what the call gave."""
     start = time.thread_time()
-    result = call()
+    result = call(argument)
     return (time.thread_time() - start) * 1e3, result
 
 
@@ -159,16 +160,16 @@ def measure(devices: int, waiting: int, free: float) -> dict[str, tuple[float, f
     for seed in range(SEEDS):
         with ledger_of(crowd(devices, waiting, free, seed)) as ledger:
             gc.collect()
-            read, seen = milliseconds(lambda ledger=ledger: ledger.snapshot(NOW))  # type: ignore[misc]
-            decided, _ = milliseconds(lambda seen=seen: decide(seen))  # type: ignore[misc]
+            read, seen = milliseconds(ledger.snapshot, NOW)
+            decided, _ = milliseconds(decide, seen)
             times["first"].append(read + decided)
             for number in range(CHANGES):
                 change(ledger, seen, number)
                 now = seen.now + timedelta(seconds=1)
-                taken, seen = milliseconds(lambda: ledger.snapshot(now))  # noqa: B023
+                taken, seen = milliseconds(ledger.snapshot, now)
                 times["read"].append(taken)
                 for call in (decide, line_up):
-                    taken, _ = milliseconds(lambda: call(seen))  # noqa: B023
+                    taken, _ = milliseconds(call, seen)
                     times[call.__name__].append(taken)
     return {name: (statistics.median(found), max(found)) for name, found in times.items()}
 
