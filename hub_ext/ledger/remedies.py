@@ -22,6 +22,8 @@ _ONLY_READS = (
     "primary in GPUCAMP_LEDGER_URL."
 )
 
+_CRASHED = "The server was stopped or has crashed; look at its log, try again."
+
 # signs in what the database says, most telling first
 _REMEDIES = (
     ("disk is full", "Free some space there; nothing was leased, and nothing is lost."),
@@ -62,8 +64,11 @@ _REMEDIES = (
     ("shutting down", "The server is being stopped; start it again, then try again."),
     ("recovery mode", "The server recovers from a crash; try again in a minute."),
     ("administrator command", "The server was stopped or restarted; try again in a minute."),
-    ("closed the connection", "The server was stopped or has crashed; look at its log, try again."),
-    ("connection is lost", "The server was stopped or has crashed; look at its log, try again."),
+    ("not yet accepting", "The server is being started; try again in a minute."),
+    ("closed the connection", _CRASHED),
+    ("connection is lost", _CRASHED),
+    ("unexpected postmaster exit", _CRASHED),
+    ("crash of another server process", _CRASHED),
     (
         "resolve host",
         "Check the host in GPUCAMP_LEDGER_URL (special characters in a password are written as "
@@ -96,6 +101,9 @@ _PASSING = (
     "administrator command",
     "closed the connection",
     "connection is lost",
+    "unexpected postmaster exit",
+    "crash of another server process",
+    "not yet accepting",
     "connection refused",
     "connection reset",
     "is the server running",

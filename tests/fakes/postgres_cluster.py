@@ -21,6 +21,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 
 from setup_host.postgres import bin_folder
@@ -126,19 +127,25 @@ class PostgresCluster:
 
     def kill(self) -> None:
         """kill -9, the server and all its sessions at once."""
-        process = self._process
-        assert process is not None
-        process.send_signal(signal.SIGSTOP)  # so that it makes no more children
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        for pid in (process.pid, *map(int, children)):
-            with contextlib.suppress(ProcessLookupError):  # a session that ended by itself
-                os.kill(pid, signal.SIGKILL)
-        process.wait(30)
-        self._process = None
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        # it neither makes more sessions nor tells them of the ends of others
+        server.suspend()
         deadline = time.monotonic() + 30
-        while any(Path(f"/proc/{pid}").exists() for pid in children):
+        while server.status() != psutil.STATUS_STOPPED:
             assert time.monotonic() < deadline
-            time.sleep(0.01)
+            time.sleep(0.001)
+        sessions = server.children()
+        for session in sessions:
+            # before the server, whose end they would notice
+            session.kill()
+        for session in sessions:
+            while session.is_running() and session.status() != psutil.STATUS_ZOMBIE:
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+        server.kill()
+        self._process.wait(30)
+        self._process = None
 
     def _end(self, how: signal.Signals) -> None:
         if self._process is not None:

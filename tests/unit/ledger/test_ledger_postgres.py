@@ -200,6 +200,27 @@ def test_a_read_sees_one_state(ledger_url, open_ledger, now):
         assert connection.exec_driver_sql(query).scalar() == 0
 
 
+@pytest.mark.parametrize(
+    ("said", "to_do"),
+    [
+        # of PostgreSQL, src/backend: postmaster.c, waiteventset.c, postgres.c
+        ("FATAL:  terminating connection due to unexpected postmaster exit", "has crashed"),
+        (
+            "WARNING:  terminating connection because of crash of another server process",
+            "has crashed",
+        ),
+        ("FATAL:  the database system is not yet accepting connections", "is being started"),
+        ("FATAL:  the database system is starting up", "is being started"),
+        ("FATAL:  the database system is in recovery mode", "recovers"),
+        ("FATAL:  the database system is shutting down", "is being stopped"),
+    ],
+)
+def test_a_server_that_comes_and_goes_is_asked_again(said, to_do):
+    url = remedies.parse("postgresql://ann@host/db")
+    assert to_do in remedies.explain(url, said)
+    assert remedies.may_pass(said)
+
+
 # -- an answer to a commit that is lost
 
 
