@@ -5,19 +5,20 @@ it sorted before; nothing that it said is changed later, so threads may share it
 
 Snapshots follow each other with few changes: the next one has the very objects of the last, without
 some and with others. Where that is so, the buckets are made from those of the last one, which costs
-a comparison of identities and a little for each change.
+a comparison (mostly of identities) and a little for each change.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import compress, count
 from operator import is_not
 from typing import Any, Generic, TypeVar
 
 MOST_CHANGES = 100  # with more all is sorted anew
+CHUNK = 256
 
 T = TypeVar("T")
 Bucket = tuple[T, ...]
@@ -29,8 +30,8 @@ Place = Callable[[T], Any]
 class Buckets(Generic[T]):
     """Things with the same key, in order. `several`: only where there is more than one."""
 
-    all: Mapping[Any, Bucket[T]]
-    several: Mapping[Any, Bucket[T]]
+    all: dict[Any, Bucket[T]]  # not to be changed
+    several: dict[Any, Bucket[T]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,7 @@ class Sorter(Generic[T]):
         come: list[T] = []
         before: T | None = None
         while old or new:
-            # pass over what they have in common, in C
-            same = next(compress(count(), map(is_not, old, new)), min(len(old), len(new)))
+            same = _in_common(old, new)
             if same:
                 before = new[same - 1]
                 old, new = old[same:], new[same:]
@@ -103,6 +103,16 @@ class Sorter(Generic[T]):
             if len(gone) + len(come) > MOST_CHANGES:
                 return None
         return gone, come
+
+
+def _in_common(old: Bucket[T], new: Bucket[T]) -> int:
+    """With how many of the same things both begin."""
+    same, most = 0, min(len(old), len(new))
+    # two tuples are compared several times as fast as one by one; identity comes first there, too
+    while same < most and old[same : same + CHUNK] == new[same : same + CHUNK]:
+        same += CHUNK
+    there = slice(same, same + CHUNK)
+    return next(compress(count(same), map(is_not, old[there], new[there])), min(same + CHUNK, most))
 
 
 def _fill(things: Bucket[T], key: Key[T], place: Place[T] | None) -> Buckets[T]:
@@ -126,7 +136,8 @@ def _fill(things: Bucket[T], key: Key[T], place: Place[T] | None) -> Buckets[T]:
 def _refill(
     old: Buckets[T], key: Key[T], place: Place[T], gone: Sequence[T], come: Sequence[T]
 ) -> Buckets[T]:
-    buckets, several = dict(old.all), dict(old.several)
+    # `copy` clones a table with gaps; `dict` would enter all of it anew
+    buckets, several = old.all.copy(), old.several.copy()
     touched = set()
     for thing in gone:
         if (its := key(thing)) is not None:

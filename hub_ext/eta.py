@@ -23,7 +23,7 @@ from itertools import repeat
 from .lease_ends import NEVER, UNKNOWN, Moment, expected_end, in_order_of_end
 from .models import Lease, Snapshot
 from .queue_order import ROUNDING, devices_of, slots_of
-from .stock import Lot
+from .stock import Lot, lot_finder
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Forecast:
         self._next_end: tuple[Moment, Lease] | None = None
         self._ended: set[tuple[str, str]] = set()  # leases, and their devices
         self._heaps: dict[int, list[_Opening]] = {}  # by lot; none before the first claim
-        self._heap_of: dict[str, list[_Opening]] = {}  # by device
+        self._lot_of = lot_finder(snapshot.devices, lots)
 
     def end_of(self, start: Moment, term: timedelta | None) -> Moment:
         """When a lease of this term is expected to end that begins at `start`."""
@@ -89,8 +89,9 @@ class Forecast:
         until = self.end_of((self._now, ""), term)
         for uuid in uuids:
             self._granted.setdefault(uuid, []).append(until)
-            if uuid in self._heap_of:
-                heapq.heappush(self._heap_of[uuid], (*until, uuid))
+            heap = self._heap_of(uuid)
+            if heap is not None:
+                heapq.heappush(heap, (*until, uuid))
 
     def claim(
         self,
@@ -124,24 +125,32 @@ class Forecast:
             heapq.heappush(heap, opening)
         end = self.end_of(at, term)
         for uuid in chosen:
-            heapq.heappush(self._heap_of[uuid], (*end, uuid))
+            its = self._heap_of(uuid)
+            assert its is not None  # noqa: S101  (it came from one)
+            heapq.heappush(its, (*end, uuid))
         return Claim(tuple(chosen), at, end)
+
+    def _heap_of(self, uuid: str) -> list[_Opening] | None:
+        """Of a device in order, once there are any."""
+        lot = self._lot_of(uuid)
+        return None if lot is None else self._heaps.get(id(lot))
 
     def _fill_heaps(self) -> None:
         """With all but the ends of leases."""
         granted, now = self._granted, self._now
-        for lot in self._lots:
-            uuids = [record.device.uuid for record in lot.records]
-            heap = [(*until, uuid) for uuid in granted.keys() & uuids for until in granted[uuid]]
-            if self._also_free:
-                for spot in lot.spots:
-                    uuid = spot.device.uuid
-                    slots = spot.device.slots if spot.device.shared else 1
-                    left = slots - spot.sharers - len(granted.get(uuid, ()))
-                    heap += repeat((now, "", uuid), left)
+        heaps = self._heaps = {id(lot): [] for lot in self._lots}
+        for uuid, untils in granted.items():
+            heap = self._heap_of(uuid)
+            if heap is not None:
+                heap += [(*until, uuid) for until in untils]
+        for lot in self._lots if self._also_free else ():
+            for spot in lot.spots:
+                uuid = spot.device.uuid
+                slots = spot.device.slots if spot.device.shared else 1
+                left = slots - spot.sharers - len(granted.get(uuid, ()))
+                heaps[id(lot)] += repeat((now, "", uuid), left)
+        for heap in heaps.values():
             heapq.heapify(heap)
-            self._heaps[id(lot)] = heap
-            self._heap_of.update(dict.fromkeys(uuids, heap))
         self._advance()
 
     def _next_of(self, heaps: Sequence[list[_Opening]]) -> list[_Opening]:
@@ -150,9 +159,10 @@ class Forecast:
         while self._next_end is not None and (first is None or self._next_end[0] <= first[0][:2]):
             until, lease = self._next_end
             for uuid in lease.device_uuids:
-                if uuid in self._heap_of:
+                heap = self._heap_of(uuid)
+                if heap is not None:
                     self._ended.add((lease.id, uuid))
-                    heapq.heappush(self._heap_of[uuid], (*until, uuid))
+                    heapq.heappush(heap, (*until, uuid))
             self._advance()
             first = min(filter(None, heaps), key=_first, default=None)
         assert first is not None  # noqa: S101  (there are enough devices)

@@ -145,6 +145,8 @@ class _Round:
         self._claims: list[tuple[QueueEntry, Shape]] = []
         # by lot, the free devices that are set aside and until when others may use them
         self._aside: dict[int, list[tuple[datetime, Spot]]] = {}
+        # by lots, what is usable of them until something is given or set aside
+        self._usable_now: dict[tuple[int, ...], dict[str, tuple[datetime, Spot, Lot]]] = {}
 
     def decision(self) -> Decision:
         heads = [(turn, line) for line in self._lines if (turn := line.turns.pop()) is not None]
@@ -195,6 +197,7 @@ class _Round:
         return stopped
 
     def _give(self, entry: QueueEntry, shape: Shape, taken: tuple[str, ...]) -> None:
+        self._usable_now.clear()
         for name in shape.limited:
             self._use[name] += shape.cost
         if is_orphan(entry, self._snapshot):
@@ -209,6 +212,7 @@ class _Round:
         if not free:
             self._claims.append((entry, shape))
             return
+        self._usable_now.clear()
         for earlier, other in self._claims:
             self._forecast.claim(other.lots, other.gpus, earlier.request.term)
         self._claims.clear()
@@ -228,6 +232,9 @@ class _Round:
 
     def _usable(self, lots: Sequence[Lot]) -> dict[str, tuple[datetime, Spot, Lot]]:
         """What is free on these lots, set aside or not, and until when it may be used."""
+        key = tuple(map(id, lots))
+        if key in self._usable_now:
+            return self._usable_now[key]
         usable: dict[str, tuple[datetime, Spot, Lot]] = {}
         for lot in lots:
             for until, spot in self._aside.get(id(lot), ()):
@@ -237,6 +244,7 @@ class _Round:
             if lot.room:
                 for spot in lot.left():
                     usable[spot.device.uuid] = (NEVER, spot, lot)
+        self._usable_now[key] = usable
         return usable
 
     def _backfill(self, entry: QueueEntry, shape: Shape) -> tuple[str, ...] | None:

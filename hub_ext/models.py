@@ -161,6 +161,15 @@ class Kind:
     groups: tuple[str, ...]
     priority: int
     waiter: str
+    # a decision looks kinds up hundreds of times
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        every = (self.gpus, self.model, self.min_memory_bytes, self.share, self.groups)
+        object.__setattr__(self, "_hash", hash((*every, self.priority, self.waiter)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 _kind = lru_cache(maxsize=4096)(Kind)

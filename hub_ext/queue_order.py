@@ -23,7 +23,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import repeat
@@ -59,7 +59,7 @@ class Shape:
     limited: tuple[str, ...]  # groups with a limit on devices at once
     cost: float
     passed: bool
-    kinds: list[Kind] = field(default_factory=list)
+    kinds: Sequence[Kind]
 
 
 def is_orphan(entry: QueueEntry, snapshot: Snapshot) -> bool:
@@ -130,10 +130,11 @@ class Order:
         users = list(map(_USER, members))
         uses = list(map(self._used.get, users, repeat(0.0)))
         young, several = self._young, self._several
-        for number in [number for number, user in enumerate(users) if user in young]:
-            uses[number] += self._still_to_come(users[number])
-        for number in [number for number, user in enumerate(users) if user in several]:
-            uses[number] += self._earlier(members[number])
+        for number, user in enumerate(users):
+            if user in young:
+                uses[number] += self._still_to_come(user)
+            if user in several:
+                uses[number] += self._earlier(members[number])
         return uses
 
     def _still_to_come(self, user: str) -> float:
@@ -274,37 +275,82 @@ def devices_of(lease: Lease, slots: Mapping[str, int]) -> float:
     return sum(1 / slots.get(uuid, 1) for uuid in lease.device_uuids)
 
 
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A shape without its lots, which are of one decision, and the kinds that have it."""
+
+    lots: tuple[int, ...]  # their numbers
+    limited: tuple[str, ...]
+    cost: float
+    passed: bool
+    kinds: list[Kind]
+
+
 def _shapes(kinds: Sequence[Kind], lots: list[Lot], policy: Policy) -> dict[Kind, Shape]:
     """The shape of each kind; kinds that are served alike have one."""
+    return {
+        kind: shape
+        for plan in _plans.of(tuple(kinds), lots, policy)
+        for shape in (
+            Shape(
+                gpus=plan.kinds[0].gpus,
+                smallest=plan.kinds[0].min_memory_bytes > 0,
+                lots=tuple([lots[number] for number in plan.lots]),
+                limited=plan.limited,
+                cost=plan.cost,
+                passed=plan.passed,
+                kinds=plan.kinds,
+            ),
+        )
+        for kind in plan.kinds
+    }
+
+
+class _Plans:
+    """What was planned last is kept: who waits changes often, what for seldom."""
+
+    def __init__(self) -> None:
+        self._last: tuple[object, list[_Plan]] = (None, [])
+
+    def of(self, kinds: tuple[Kind, ...], lots: list[Lot], policy: Policy) -> list[_Plan]:
+        """What depends on nothing else than these."""
+        there = [(lot.kind, lot.device.slots, len(lot.records)) for lot in lots]
+        known, plans = self._last
+        if known != (kinds, there, policy):
+            plans = _plan(kinds, lots, policy)
+            self._last = ((kinds, there, policy), plans)
+        return plans
+
+
+_plans = _Plans()
+
+
+def _plan(kinds: Sequence[Kind], lots: list[Lot], policy: Policy) -> list[_Plan]:
     limits = {
         name: limits.max_devices
         for name, limits in policy.group_limits.items()
         if limits.max_devices is not None
     }
     suited = _Suited(lots, policy)
-    shapes: dict[tuple[object, ...], Shape] = {}
-    found: dict[Kind, Shape] = {}
+    plans: dict[tuple[object, ...], _Plan] = {}
     for kind in kinds:
         numbers = suited.by(kind)
         limited = tuple(sorted(name for name in set(kind.groups) if name in limits))
         same = (kind.gpus, kind.min_memory_bytes > 0, numbers, limited)
-        shape = shapes.get(same)
-        if shape is None:
-            suiting = tuple(lots[number] for number in numbers)
+        if same not in plans:
+            suiting = [lots[number] for number in numbers]
             part = max((1 / lot.device.slots for lot in suiting if lot.device.shared), default=1.0)
             cost = kind.gpus * part
-            shape = shapes[same] = Shape(
-                gpus=kind.gpus,
-                smallest=kind.min_memory_bytes > 0,
-                lots=suiting,
+            plans[same] = _Plan(
+                lots=numbers,
                 limited=limited,
                 cost=cost,
                 passed=kind.gpus > sum(len(lot.records) for lot in suiting)
                 or any(cost > limits[name] + ROUNDING for name in limited),
+                kinds=[],
             )
-        shape.kinds.append(kind)
-        found[kind] = shape
-    return found
+        plans[same].kinds.append(kind)
+    return list(plans.values())
 
 
 class _Suited:

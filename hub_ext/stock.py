@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import heapq
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -47,6 +47,7 @@ class Lot(ABC):
     def __init__(self, device: Device, *, for_all: bool) -> None:
         self.device = device  # any of them: what they have in common counts
         self.for_all = for_all
+        self.kind: Hashable = None
         self.records: Sequence[DeviceRecord] = ()
         self.spots: list[Spot] = []  # as they were before anything was taken
         self.room = 0
@@ -244,7 +245,7 @@ class SlotLot(Lot):
 
 def lots_of(records: Iterable[DeviceRecord], policy: Policy) -> list[Lot]:
     """The lots of the devices in order (healthy, and not cordoned)."""
-    in_order, with_room = _devices.sort(tuple(records)).by
+    in_order, with_room, _by_uuid = _devices.sort(tuple(records)).by
     lots: list[Lot] = []
     for kind, members in sorted(in_order.all.items()):
         device = members[0].device
@@ -252,11 +253,22 @@ def lots_of(records: Iterable[DeviceRecord], policy: Policy) -> list[Lot]:
         lot = (SlotLot if device.shared else WholeLot)(
             device, for_all=pool is None or not pool.groups
         )
-        lot.records = members
+        lot.kind, lot.records = kind, members
         for record in with_room.all.get(kind, ()):
             lot.add(Spot(record.device, len(record.lease_ids)))
         lots.append(lot)
     return lots
+
+
+def lot_finder(records: Iterable[DeviceRecord], lots: Iterable[Lot]) -> Callable[[str], Lot | None]:
+    """What tells the lot of a device in order by its UUID. `lots` are those of the records."""
+    by_uuid = _devices.sort(tuple(records)).by[2].all
+    by_kind = {lot.kind: lot for lot in lots}
+
+    def find(uuid: str) -> Lot | None:
+        return by_kind.get(_kind(by_uuid[uuid][0])) if uuid in by_uuid else None
+
+    return find
 
 
 def _kind(record: DeviceRecord) -> Hashable | None:
@@ -276,7 +288,8 @@ def _kind_with_room(record: DeviceRecord) -> Hashable | None:
     return _kind(record)
 
 
-_devices = Sorter[DeviceRecord](attrgetter("device.uuid"), _kind, _kind_with_room)
+_place = attrgetter("device.uuid")
+_devices = Sorter[DeviceRecord](_place, _kind, _kind_with_room, _place)
 
 
 def take(lots: Sequence[Lot], count: int, *, smallest: bool = False) -> tuple[str, ...] | None:

@@ -7,7 +7,6 @@ It runs as an unprivileged user, because postgres refuses root, and dies with it
 from __future__ import annotations
 
 import atexit
-import contextlib
 import ctypes
 import functools
 import os
