@@ -17,7 +17,7 @@ from pathlib import Path
 from jupyterhub.app import JupyterHub
 from traitlets.config import Config
 
-from . import hub_database, i18n
+from . import garbage, hub_database, i18n
 from .errors import InventoryUnavailable, LedgerInUse, LedgerUnavailable
 from .hub_side import claim_ledger
 from .inventory import scan
@@ -88,12 +88,13 @@ def _ending_with_the_hub() -> tuple[str, ...]:
 
 
 def answer_promptly(c: Config) -> None:
-    """Let the hub answer others while many people start servers; see hub_database.py.
+    """Let the hub answer others while many people start servers; see hub_database.py, garbage.py.
 
     Call it when `c.JupyterHub.db_url` and `db_kwargs` are set, if they are.
     """
     if _hub_starts():
         hub_database.share_the_interpreter()
+        garbage.pass_over_when_started(JupyterHub.instance())
         hub = _with_command_line(c).JupyterHub
         c.JupyterHub.db_kwargs = hub_database.kwargs_for(hub.get("db_url"), hub.get("db_kwargs"))
 

@@ -28,6 +28,7 @@ from .inventory import with_known_faults
 from .ledger import Ledger
 from .models import Device, Key, Snapshot
 from .queue_keeper import QueueKeeper
+from .start_slots import StartSlots
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class HubSide:
         *,
         run: str = "",
         waiting: set[Key] | None = None,
+        starts_at_once: int = 1,
     ) -> None:
         self.ledger = ledger
         self.claim = claim
@@ -62,6 +64,7 @@ class HubSide:
         self.clean_ups: dict[Key, asyncio.Task[None]] = {}
         self.written_clean_ups = CleanUps(ledger)
         self.left_by_earlier = self.written_clean_ups.all()
+        self.start_slots = StartSlots(starts_at_once)
         self.ulimits_refused = False  # this Engine may not raise limits (seen at a start)
         self._under_way: dict[Key, set[asyncio.Task[Any]]] = defaultdict(set)
 
@@ -187,8 +190,11 @@ def open_hub_side(
     ledger_url: str,
     make_engine: Callable[[], EngineClient],
     find_devices: Callable[[], Iterable[Device]],
+    starts_at_once: int = 1,
 ) -> HubSide:
     """The shared parts for this ledger; the first call opens them (it blocks: call it in a thread).
+
+    `starts_at_once` is how many containers may be started at the same time.
 
     Raises LedgerInUse, LedgerUnavailable, and InventoryUnavailable on a host whose devices were
     never seen; the next call tries again.
@@ -211,6 +217,7 @@ def open_hub_side(
                 make_engine(),
                 run=claimed.keeper.run,
                 waiting=claimed.keeper.waiting,
+                starts_at_once=starts_at_once,
             )
         side = _sides[ledger_url]
     side.claim.require()

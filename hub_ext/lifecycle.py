@@ -183,6 +183,14 @@ class Lifecycle:
             return await self._create_and_start(make_request(False))
 
     async def _create_and_start(self, request: Mapping[str, Any]) -> ContainerState:
+        async with self.side.start_slots.one():
+            await self._create_and_start_now(request)
+        state = await self.state()
+        if state.presence is Presence.UNKNOWN:
+            raise EngineUnavailable(state.error)
+        return state
+
+    async def _create_and_start_now(self, request: Mapping[str, Any]) -> None:
         self._may_exist = self.create_sent = True
         self.container_id = ""  # until the reply: a cancelled create is found by name
         self.container_id = await self._do(self._create(request))
@@ -195,10 +203,6 @@ class Lifecycle:
             await self._do(self.side.engine.start(self.container_id))
         except EngineUnavailable:  # its reply may be lost; to start twice does no harm
             await self._do(self.side.engine.start(self.container_id))
-        state = await self.state()
-        if state.presence is Presence.UNKNOWN:
-            raise EngineUnavailable(state.error)
-        return state
 
     async def _create(self, request: Mapping[str, Any]) -> str:
         """Create; a reply that was lost is looked up, a name that is taken is freed once."""

@@ -35,6 +35,7 @@ from .models import Device, Lease, Request
 from .options import user_options_of
 from .progress import Progress
 from .readiness import ServerStopped, wait_until_ready
+from .start_slots import usual_count
 
 
 class GPUDockerSpawner(DockerSpawner):
@@ -106,6 +107,15 @@ class GPUDockerSpawner(DockerSpawner):
         {"memlock": -1, "nofile": 65536},
         help="""Resource limits of a container (-1: none). An Engine that may not raise them starts
         its containers without; the hub's log says so once.""",
+    ).tag(config=True)
+
+    concurrent_starts = Int(
+        0,
+        min=0,
+        help="""How many containers may be started at the same time; others follow in order. One
+        that takes longer than two seconds does not keep the next from starting. 0: half as many as
+        this host has cores, which leaves some of them to the hub while many people start
+        servers.""",
     ).tag(config=True)
 
     engine_threads = Int(
@@ -365,7 +375,11 @@ class GPUDockerSpawner(DockerSpawner):
             side.claim.require()
             return side
         side = await asyncio.to_thread(
-            open_hub_side, self.ledger_url, self._make_engine, self._find_devices
+            open_hub_side,
+            self.ledger_url,
+            self._make_engine,
+            self._find_devices,
+            self.concurrent_starts or usual_count(),
         )
         resume_clean_ups(side)
         return side

@@ -33,6 +33,7 @@ from traitlets.config import Application, catch_config_error
 from .. import __version__
 from ..engine import EngineClient
 from ..errors import LedgerUnavailable
+from ..garbage import pass_over_what_is_there
 from ..inventory import DeviceWatch, discover, out_of_use
 from ..ledger import Ledger
 from ..volumes import PREFIX
@@ -277,6 +278,7 @@ class GpucampService(Application):
             await service.resets.resume()
             service.monitor.start()
             rounds = self._start_rounds(service)
+            pass_over_what_is_there()
             server.add_sockets(sockets)
             self.log.info("gpucamp %s at %s%s", __version__, self.service_url, service.prefix)
             await stopped

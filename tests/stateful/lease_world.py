@@ -182,6 +182,7 @@ class Hub:
             engine,  # type: ignore[arg-type]  # it has what the parts under test call
             run=run,
             waiting=self.keeper.waiting,
+            starts_at_once=2,
         )
         self.servers: dict[Key, Server] = {}
         for key, (container_id, request) in world.remembered.items():

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from jupyterhub.apihandlers import default_handlers as api
 from jupyterhub.handlers import default_handlers as pages
+from simulated_time import SimulatedTime
 
 from hub_ext.sign_in import SignIn
 from hub_ext.turnstile import HANDLERS, Turnstile
@@ -15,31 +16,6 @@ STARTS = 20
 PIECES = 3  # of each
 PIECE = 0.01  # seconds of the loop that each takes at once
 TURNS = 4  # of the loop that an answer takes
-
-
-class SimulatedTime(asyncio.SelectorEventLoop):
-    """A loop without waiting: the clock goes on by what somebody sleeps, or says to have worked.
-
-    How busy the host is does not matter to a test with it.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._now = 0.0
-        select = self._selector.select  # type: ignore[attr-defined]  # of asyncio's own loop
-
-        def skip(timeout: float | None = None) -> object:
-            self._now += timeout or 0.0
-            return select(0)
-
-        self._selector.select = skip  # type: ignore[attr-defined]
-
-    def time(self) -> float:
-        return self._now
-
-    def work(self, seconds: float) -> None:
-        """Keep the loop from everything else for so long."""
-        self._now += seconds
 
 
 def longest_answer(turnstile: Turnstile | None) -> float:
