@@ -132,8 +132,8 @@ class Forecast:
 
     def _heap_of(self, uuid: str) -> list[_Opening] | None:
         """Of a device in order, once there are any."""
-        lot = self._lot_of(uuid)
-        return None if lot is None else self._heaps.get(id(lot))
+        lot = self._lot_of(uuid) if self._heaps else None
+        return None if lot is None else self._heaps[id(lot)]
 
     def _fill_heaps(self) -> None:
         """With all but the ends of leases."""
