@@ -288,22 +288,19 @@ class _Plan:
 
 def _shapes(kinds: Sequence[Kind], lots: list[Lot], policy: Policy) -> dict[Kind, Shape]:
     """The shape of each kind; kinds that are served alike have one."""
-    return {
-        kind: shape
-        for plan in _plans.of(tuple(kinds), lots, policy)
-        for shape in (
-            Shape(
-                gpus=plan.kinds[0].gpus,
-                smallest=plan.kinds[0].min_memory_bytes > 0,
-                lots=tuple([lots[number] for number in plan.lots]),
-                limited=plan.limited,
-                cost=plan.cost,
-                passed=plan.passed,
-                kinds=plan.kinds,
-            ),
+    found: dict[Kind, Shape] = {}
+    for plan in _plans.of(tuple(kinds), lots, policy):
+        shape = Shape(
+            gpus=plan.kinds[0].gpus,
+            smallest=plan.kinds[0].min_memory_bytes > 0,
+            lots=tuple([lots[number] for number in plan.lots]),
+            limited=plan.limited,
+            cost=plan.cost,
+            passed=plan.passed,
+            kinds=plan.kinds,
         )
-        for kind in plan.kinds
-    }
+        found.update(dict.fromkeys(plan.kinds, shape))
+    return found
 
 
 class _Plans:

@@ -13,12 +13,14 @@ from __future__ import annotations
 import asyncio
 import bisect
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -55,15 +57,22 @@ class Latency:
 
 
 @dataclass
-class Figures:
-    """What a storm came to."""
+class Timing:
+    """How fast the hub answered others, and how long it took."""
 
     idle: Latency
     during: Latency
     seconds: float
+    failed: dict[str, str]  # participant -> why; empty is right
+
+
+@dataclass
+class Figures:
+    """What a storm came to."""
+
+    timing: Timing
     served: list[str]  # in order of grant
     overtaken: list[str]  # what was not in order; empty is right
-    failed: dict[str, str]  # participant -> why; empty is right
     looks: int  # how often ledger and Engine were compared
 
 
@@ -78,16 +87,24 @@ class Event:
 
 @dataclass
 class _Watch:
-    """Looks at ledger and Engine until it is stopped."""
+    """Looks at ledger and Engine as long as it is entered."""
 
     hub: HubApp
     check: Callable[[], None]
     snapshots: list[Snapshot] = field(default_factory=list)
     looks: int = 0
-    stopping: bool = False
+    _stopping: bool = False
 
-    async def run(self) -> None:
-        while not self.stopping:
+    async def __aenter__(self) -> _Watch:
+        self._running = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stopping = True
+        await self._running
+
+    async def _run(self) -> None:
+        while not self._stopping:
             self.snapshots.append(await asyncio.to_thread(self.hub.ledger().snapshot))
             await asyncio.to_thread(self.check)
             self.looks += 1
@@ -102,11 +119,13 @@ async def storm(
     heavy: list[str],
     stay: float = 1.0,
     idle: float = 5.0,
+    niceness: int = 0,
 ) -> Figures:
     """Let all press Start at once. `heavy` of them have used a device before.
 
     `check` compares ledger and Engine, and raises AssertionError. `stay` is how many seconds each
-    keeps the server, `idle` for how many the hub's speed is measured before.
+    keeps the server, `idle` for how many the hub's speed is measured before. `niceness` is added
+    to this process's from then on: elsewhere participants are on other machines.
     """
     tokens = {name: await _token(hub, name) for name in participants}
     for name in heavy:
@@ -114,27 +133,50 @@ async def storm(
     await asyncio.sleep(1 if heavy else 0)
     for name in heavy:
         await hub.stop_server(name)
-    with Probe(hub.url) as resting:
-        await asyncio.sleep(idle)
     watch = _Watch(hub, check)
-    watching = asyncio.create_task(watch.run())
     first = len(_trail(hub))
-    began = time.monotonic()
-    with Probe(hub.url) as during:
-        failed = await _all(hub, tokens, stay)
-    seconds = time.monotonic() - began
-    watch.stopping = True
-    await watching
+    timing = await _timed(hub, tokens, stay, idle, niceness, watch=watch)
     trail = _trail(hub)[first:]
     return Figures(
-        idle=resting.latency(),
-        during=during.latency(),
-        seconds=seconds,
+        timing=timing,
         served=[event.user for event in trail if event.action == "grant"],
         overtaken=overtaken(watch.snapshots, trail, hub.devices, live=0),
-        failed=failed,
         looks=watch.looks,
     )
+
+
+async def storm_without_a_queue(
+    hub: HubApp,
+    participants: list[str],
+    *,
+    stay: float = 1.0,
+    idle: float = 5.0,
+    niceness: int = 0,
+) -> Timing:
+    """The same on a hub that refuses who comes too early: they press Start again each second."""
+    tokens = {name: await _token(hub, name) for name in participants}
+    return await _timed(hub, tokens, stay, idle, niceness, again=1.0)
+
+
+async def _timed(
+    hub: HubApp,
+    tokens: dict[str, str],
+    stay: float,
+    idle: float,
+    niceness: int,
+    watch: _Watch | None = None,
+    again: float | None = None,
+) -> Timing:
+    with Probe(hub.url) as probe:
+        await asyncio.sleep(idle)
+        resting = probe.answers()
+        os.nice(niceness)  # not of the probe, which has begun
+        async with watch or nullcontext():
+            began = time.monotonic()
+            failed = await _all(hub, tokens, stay, again)
+            seconds = time.monotonic() - began
+        during = probe.answers()[len(resting) :]
+    return Timing(Latency.of(resting), Latency.of(during), seconds, failed)
 
 
 def overtaken(
@@ -168,22 +210,30 @@ def overtaken(
     return wrong
 
 
-async def _all(hub: HubApp, tokens: dict[str, str], stay: float) -> dict[str, str]:
+async def _all(
+    hub: HubApp, tokens: dict[str, str], stay: float, again: float | None
+) -> dict[str, str]:
+    """`again`: seconds after which a start that failed is tried again; None: it is not."""
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(
         connector=connector, timeout=aiohttp.ClientTimeout(DEADLINE)
     ) as session:
 
-        async def one(name: str) -> str:
-            headers = {"Authorization": f"token {tokens[name]}"}
-            server = f"{hub.url}/hub/api/users/{name}/server"
+        async def start(server: str, headers: dict[str, str]) -> str:
             body = {"user_options": {"gpus": 1}}
             async with session.post(server, headers=headers, json=body) as answer:
                 if answer.status not in (201, 202):
                     return f"{answer.status} {await answer.text()}"
-            problem = await _follow(session, f"{server}/progress", headers)
-            if problem:
-                return problem
+            return await _follow(session, f"{server}/progress", headers)
+
+        async def one(name: str) -> str:
+            headers = {"Authorization": f"token {tokens[name]}"}
+            server = f"{hub.url}/hub/api/users/{name}/server"
+            deadline = time.monotonic() + DEADLINE
+            while problem := await start(server, headers):
+                if again is None or time.monotonic() > deadline:
+                    return problem
+                await asyncio.sleep(again)
             await asyncio.sleep(stay)
             async with session.delete(server, headers=headers) as answer:
                 return "" if answer.status in (202, 204) else f"stop: {answer.status}"
@@ -247,10 +297,9 @@ class Probe:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
-        lines = self._file.read_text().splitlines()
-        self.answers = [(float(took), int(status)) for took, status in map(str.split, lines)]
         self._folder.cleanup()
 
-    def latency(self) -> Latency:
-        """Of all answers."""
-        return Latency.of(self.answers)
+    def answers(self) -> list[tuple[float, int]]:
+        """All so far: how many seconds it took, and the status."""
+        whole, _, _begun = self._file.read_text().rpartition("\n")
+        return [(float(took), int(status)) for took, status in map(str.split, whole.splitlines())]

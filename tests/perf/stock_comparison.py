@@ -1,9 +1,8 @@
 """The same faults on stock DockerSpawner and on gpucamp, side by side: `make compare-faults`.
 
 Each scenario has a hub of its own, the same image, and a proxy before the Engine that makes things
-go wrong. Stock DockerSpawner gets its GPUs as people do it there: a hook before the start takes the
-first one that no other server has, a hook after the stop gives it back. What is printed was seen:
-in the hub's API, in the Engine, in the containers. Exit status 1 if gpucamp failed a scenario.
+go wrong. For the stock hub see stock_hub.py. What is printed was seen: in the hub's API, in the
+Engine, in the containers. Exit status 1 if gpucamp failed a scenario.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ import docker
 from engine_fault_proxy import EngineFaultProxy
 from hub_app import CONFIG, HubApp, until
 from light_image import ensure_light_image
+from stock_hub import STOCK
 
 from setup_host.engine_api import DEFAULT_SOCKET
 
@@ -34,35 +34,6 @@ CREATE = r"^POST .*/containers/create"
 START = r"^POST .*/containers/[^/]+/start"
 SLOW = 8.0  # seconds that one call to the Engine takes, as a pull does
 
-# the hub's part of the configuration is the same
-STOCK = (
-    CONFIG.partition("from hub_ext.defaults")[0]
-    + """
-c.JupyterHub.spawner_class = "docker"
-c.DockerSpawner.image = "{image}"
-c.DockerSpawner.prefix = "{prefix}"
-c.DockerSpawner.network_name = "{network}"
-c.DockerSpawner.use_internal_ip = True
-c.DockerSpawner.name_template = "{{prefix}}-{{username}}"
-
-devices = [f"GPU-5ca1ab1e-0000-4000-8000-{{n:012x}}" for n in range({devices})]
-taken = {{}}
-
-def take(spawner):
-    from tornado import web
-    free = [each for each in devices if each not in taken.values()]
-    if not free:
-        raise web.HTTPError(503, "no GPU is free")
-    taken[spawner.user.name] = free[0]
-    spawner.environment = {{"NVIDIA_VISIBLE_DEVICES": free[0]}}
-
-def give_back(spawner):
-    taken.pop(spawner.user.name, None)
-
-c.Spawner.pre_spawn_hook = take
-c.Spawner.post_stop_hook = give_back
-"""
-)
 COMMON = "c.Spawner.poll_interval = 1\n"
 OURS = COMMON + "c.GPUDockerSpawner.ulimits = {}\nc.GPUDockerSpawner.stop_patience = 1\n"
 

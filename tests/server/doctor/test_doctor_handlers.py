@@ -47,7 +47,7 @@ async def test_an_examination_from_start_to_report(jupyter: Any) -> None:
     jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
     events = await examine(jupyter, "good")
     seconds, first = events[0]
-    assert seconds < 0.3
+    assert seconds < events[-1][0] / 2, "it comes at once, not with the rest"
     assert first == {"event": "started", "kernel": "good", "checks": first["checks"]}
     assert first["checks"] >= 12
     report = report_of(events)

@@ -90,13 +90,13 @@ async def test_a_command_that_is_not_there_is_a_failed_run(
 async def test_stop_ends_willing_ranks_through_their_agent(
     manager: RunManager, plan_for: PlanMaker
 ) -> None:
+    manager._agent_patience = 60
     run = await manager.start(plan_for("seconds=60"))
     run = await until(has_ranks(2), manager, run)
-    begun = time.monotonic()
     await manager.stop(run.id)
     ended = await manager.wait(run.id)
+    # the agent's own exit code: it was not killed
     assert (ended.state, ended.exit_code, ended.survivors) == ("stopped", 1, ())
-    assert time.monotonic() - begun < 1.0  # well before the agent's patience is over
     assert not alive(run)
 
 

@@ -6,7 +6,6 @@ import io
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -56,12 +55,10 @@ def test_the_second_is_told_who_works_and_waits(
 def test_one_after_the_other_needs_no_waiting(
     tmp_path: Path, progress: Progress, said: io.StringIO
 ) -> None:
-    begun = time.monotonic()
     for _ in range(3):
         with locks.only_one(tmp_path / "new" / "lock", progress):
             pass
-    assert time.monotonic() - begun < 1
-    assert said.getvalue() == ""
+    assert said.getvalue() == "", "it does not say that it waits"
 
 
 def test_a_child_does_not_inherit_the_lock(
