@@ -97,7 +97,7 @@ UNIT = Level("unit", (_pytest("unit", 180, "-n", "3"),), 2400)
 STATEFUL = Level("stateful", (_pytest("stateful", 300, "-n", "2"),), 2400)
 SOAK = Level("soak", (("python", "tests/stateful/soak.py"),), 24 * 3600)
 SERVER = Level("server", (_pytest("server", 180, "-n", "2"),), 1200)
-ENGINE = Level("engine", (_pytest("engine", 300, "-n", "2", "--dist", "loadfile"),), 2700)
+ENGINE = Level("engine", (_pytest("engine", 300),), 2700)
 # each file has hubs of its own; they wait for processes more than they compute
 FAULTS = Level("faults", (_pytest("faults", 300, "-n", "3", "--dist", "loadfile"),), 1800)
 BROWSER = Level("browser", (_pytest("browser", 600),), 1500)
