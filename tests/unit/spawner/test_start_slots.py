@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulated_time import SimulatedTime
@@ -93,5 +95,7 @@ def test_few_at_once_in_order_and_nobody_waits_for_slow_ones(starts, count):
                 assert earlier.began <= later.began
 
 
-def test_half_of_the_cores():
-    assert usual_count() >= 1
+@pytest.mark.parametrize(("cores", "starts"), [(1, 1), (2, 1), (3, 1), (8, 4)])
+def test_half_of_the_cores_that_the_hub_may_use(monkeypatch, cores, starts):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)))
+    assert usual_count() == starts
