@@ -6,6 +6,7 @@ not start and says why; what is checked here is checked only in a hub that start
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import shutil
@@ -17,7 +18,7 @@ from pathlib import Path
 from jupyterhub.app import JupyterHub
 from traitlets.config import Config
 
-from . import garbage, hub_database, i18n
+from . import garbage, hub_database, hub_priority, i18n
 from .errors import InventoryUnavailable, LedgerInUse, LedgerUnavailable
 from .hub_side import claim_ledger
 from .inventory import scan
@@ -88,15 +89,31 @@ def _ending_with_the_hub() -> tuple[str, ...]:
 
 
 def answer_promptly(c: Config) -> None:
-    """Let the hub answer others while many people start servers; see hub_database.py, garbage.py.
+    """Let the hub answer others while many people start servers.
 
-    Call it when `c.JupyterHub.db_url` and `db_kwargs` are set, if they are.
+    Call it when `c.JupyterHub.db_url` and `db_kwargs` are set, if they are. See hub_database.py,
+    garbage.py and hub_priority.py.
     """
-    if _hub_starts():
-        hub_database.share_the_interpreter()
-        garbage.pass_over_when_started(JupyterHub.instance())
-        hub = _with_command_line(c).JupyterHub
-        c.JupyterHub.db_kwargs = hub_database.kwargs_for(hub.get("db_url"), hub.get("db_kwargs"))
+    if not _hub_starts():
+        return
+    config = _with_command_line(c)
+    hub_database.share_the_interpreter()
+    hub = config.JupyterHub
+    c.JupyterHub.db_kwargs = hub_database.kwargs_for(hub.get("db_url"), hub.get("db_kwargs"))
+    niceness = config[SPAWNER].get("hub_niceness", hub_priority.NICENESS)
+    when_started(JupyterHub.instance(), garbage.pass_over_what_is_there)
+    when_started(JupyterHub.instance(), lambda: hub_priority.raise_priority(niceness))
+
+
+def when_started(hub: JupyterHub, do: Callable[[], None]) -> None:
+    """Call it as soon as the hub has started, if it does; to be said while it reads its settings."""
+
+    def ended(started: asyncio.Future[None]) -> None:
+        if not started.cancelled() and started.exception() is None:
+            do()
+
+    start: asyncio.Future[None] = hub._start_future
+    start.add_done_callback(ended)
 
 
 def refuse_second_hub(ledger_url: str) -> None:

@@ -28,6 +28,7 @@ from .container_context import context_of, memory_bytes
 from .engine import ContainerState, EngineClient, Presence
 from .errors import EngineRefused, GpucampError
 from .hub_side import HubSide, open_hub_side, opened_hub_side
+from .hub_priority import NICENESS
 from .i18n import _
 from .inventory import scan
 from .lifecycle import Lifecycle, resume_clean_ups
@@ -116,6 +117,15 @@ class GPUDockerSpawner(DockerSpawner):
         that takes longer than two seconds does not keep the next from starting. 0: half as many as
         this host has cores, which leaves some of them to the hub while many people start
         servers.""",
+    ).tag(config=True)
+
+    hub_niceness = Int(
+        NICENESS,
+        min=-20,
+        max=0,
+        help="""The hub's priority on its host, as of `nice`, so that everybody gets an answer while
+        containers start there. Needs root or CAP_SYS_NICE; without, the hub runs with the usual
+        one and its log says so. 0: the usual one.""",
     ).tag(config=True)
 
     engine_threads = Int(

@@ -1,4 +1,4 @@
-"""What stays until the hub ends is looked at no longer, once it has started."""
+"""What is done once the hub has started: what stays until it ends is looked at no longer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from jupyterhub.app import JupyterHub
 
-from hub_ext.garbage import pass_over_when_started
+from hub_ext.defaults import when_started
+from hub_ext.garbage import pass_over_what_is_there
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def as_before() -> Iterator[None]:
 async def start(end) -> int:
     """How many objects are passed over when the start has ended like this."""
     hub = SimpleNamespace(_start_future=asyncio.Future())
-    pass_over_when_started(hub)
+    when_started(hub, pass_over_what_is_there)
     assert gc.get_freeze_count() == 0, "not before"
     end(hub._start_future)
     await asyncio.sleep(0)
@@ -45,7 +46,7 @@ async def test_jupyterhub_has_it_when_it_reads_its_configuration():
 
     class Hub(JupyterHub):
         def load_config_file(self, *args, **kwargs):
-            pass_over_when_started(self)
+            when_started(self, pass_over_what_is_there)
             raise Seen
 
     with pytest.raises(Seen):
