@@ -106,7 +106,7 @@ def answer_promptly(c: Config) -> None:
 
 
 def when_started(hub: JupyterHub, do: Callable[[], None]) -> None:
-    """Call it as soon as the hub has started, if it does; to be said while it reads its settings."""
+    """Call it as soon as the hub has started, if it does; said while it reads its settings."""
 
     def ended(started: asyncio.Future[None]) -> None:
         if not started.cancelled() and started.exception() is None:

@@ -27,8 +27,8 @@ from .container_args import DeviceInjection
 from .container_context import context_of, memory_bytes
 from .engine import ContainerState, EngineClient, Presence
 from .errors import EngineRefused, GpucampError
-from .hub_side import HubSide, open_hub_side, opened_hub_side
 from .hub_priority import NICENESS
+from .hub_side import HubSide, open_hub_side, opened_hub_side
 from .i18n import _
 from .inventory import scan
 from .lifecycle import Lifecycle, resume_clean_ups
