@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from .i18n import N_
 from .models import Device
 
 QUARANTINE = timedelta(minutes=10)
@@ -32,47 +33,52 @@ class Xid(NamedTuple):
     remedy: str
 
 
-_OF_A_PROGRAM = "A program of the user caused it; nothing is to be done for the GPU."
+_OF_A_PROGRAM = N_("A program of the user caused it; nothing is to be done for the GPU.")
 CATALOGUE: Mapping[int, Xid] = {
-    13: Xid("graphics engine exception", _OF_A_PROGRAM),
-    31: Xid("GPU memory page fault", _OF_A_PROGRAM),
-    43: Xid("GPU stopped processing", _OF_A_PROGRAM),
-    45: Xid("preemptive cleanup, due to previous errors", _OF_A_PROGRAM),
-    46: Xid("GPU stopped processing: an engine timed out", "Reset the GPU."),
+    13: Xid(N_("graphics engine exception"), _OF_A_PROGRAM),
+    31: Xid(N_("GPU memory page fault"), _OF_A_PROGRAM),
+    43: Xid(N_("GPU stopped processing"), _OF_A_PROGRAM),
+    45: Xid(N_("preemptive cleanup, due to previous errors"), _OF_A_PROGRAM),
+    46: Xid(N_("GPU stopped processing: an engine timed out"), N_("Reset the GPU.")),
     48: Xid(
-        "double-bit ECC error",
-        "Reset the GPU; if it comes again, have the card tested (dcgmi diag).",
+        N_("double-bit ECC error"),
+        N_("Reset the GPU; if it comes again, have the card tested (dcgmi diag)."),
     ),
     62: Xid(
-        "internal micro-controller halt", "Reset the GPU; if it comes again, replace the card."
+        N_("internal micro-controller halt"),
+        N_("Reset the GPU; if it comes again, replace the card."),
     ),
     63: Xid(
-        "ECC page retirement or row remapping recorded",
-        "Reset the GPU when nobody uses it: the bad memory is replaced then.",
+        N_("ECC page retirement or row remapping recorded"),
+        N_("Reset the GPU when nobody uses it: the bad memory is replaced then."),
     ),
     64: Xid(
-        "ECC page retirement or row remapping failed",
-        "Reset the GPU; if it comes again, replace the card.",
+        N_("ECC page retirement or row remapping failed"),
+        N_("Reset the GPU; if it comes again, replace the card."),
     ),
-    68: Xid("video processor exception", _OF_A_PROGRAM),
+    68: Xid(N_("video processor exception"), _OF_A_PROGRAM),
     74: Xid(
-        "NVLink error",
-        "Reset the GPUs that it joins; look at `nvidia-smi nvlink -e`, and at the bridge.",
+        N_("NVLink error"),
+        N_("Reset the GPUs that it joins; look at `nvidia-smi nvlink -e`, and at the bridge."),
     ),
     79: Xid(
-        "GPU has fallen off the bus", "Reboot the host; look at power, heat and the PCIe slot."
+        N_("GPU has fallen off the bus"),
+        N_("Reboot the host; look at power, heat and the PCIe slot."),
     ),
-    94: Xid("contained ECC error", "The program that was hit starts again; the GPU works on."),
-    95: Xid("uncontained ECC error", "End all work on the GPU and reset it."),
-    109: Xid("context switch timeout", _OF_A_PROGRAM),
-    119: Xid("GSP RPC timeout", "Reset the GPU; if that fails, reboot the host."),
-    120: Xid("GSP error", "Reset the GPU; if that fails, reboot the host."),
-    140: Xid("unrecovered ECC error", "End all work on the GPU and reset it."),
+    94: Xid(
+        N_("contained ECC error"), N_("The program that was hit starts again; the GPU works on.")
+    ),
+    95: Xid(N_("uncontained ECC error"), N_("End all work on the GPU and reset it.")),
+    109: Xid(N_("context switch timeout"), _OF_A_PROGRAM),
+    119: Xid(N_("GSP RPC timeout"), N_("Reset the GPU; if that fails, reboot the host.")),
+    120: Xid(N_("GSP error"), N_("Reset the GPU; if that fails, reboot the host.")),
+    140: Xid(N_("unrecovered ECC error"), N_("End all work on the GPU and reset it.")),
     154: Xid(
-        "GPU recovery action changed", "Do what `nvidia-smi -q` names as the GPU Recovery Action."
+        N_("GPU recovery action changed"),
+        N_("Do what `nvidia-smi -q` names as the GPU Recovery Action."),
     ),
 }
-_UNKNOWN = Xid("not known here", "Look it up in NVIDIA's XID catalogue.")
+UNKNOWN_XID = Xid(N_("not known here"), N_("Look it up in NVIDIA's XID catalogue."))
 APPLICATION_XIDS = frozenset({13, 31, 43, 45, 68, 94, 109})
 ADVICE_XIDS = frozenset({63})  # NVML says itself when the reset cannot wait
 
@@ -101,7 +107,7 @@ def counts(xid: int) -> bool:
 
 def explain(xid: int) -> str:
     """The XID with its meaning and what an admin does."""
-    known = CATALOGUE.get(xid, _UNKNOWN)
+    known = CATALOGUE.get(xid, UNKNOWN_XID)
     return f"Xid {xid} ({known.meaning}). {known.remedy}"
 
 

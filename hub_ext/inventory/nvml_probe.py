@@ -23,17 +23,15 @@ from typing import Any
 
 import pynvml
 
+from .illnesses import (
+    PROHIBITED,
+    RECOVERY_ACTIONS,
+    REMAP_FAILED,
+    REMAP_PENDING,
+    RETIREMENT_PENDING,
+)
 from .nvml_topology import Card, bus_id, links, numa_node, text
 
-_RECOVERY_ACTIONS = {
-    1: "the driver asks for a reset of the GPU (nvidia-smi --gpu-reset)",
-    2: "the driver asks for a reboot of the host",
-    3: "the driver asks to drain peer-to-peer traffic",
-    4: "the driver asks to drain the GPU and reset it",
-    5: "the driver asks to recover the IMEX domain",
-    6: "the driver asks for a reset of the PCIe bus",
-    7: "the driver asks for a reboot of the whole system",
-}
 _COMPUTE_MODE_PROHIBITED = 2
 _RECOVERY_FIELD = 230  # NVML_FI_DEV_GET_GPU_RECOVERY_ACTION; older bindings lack the name
 # What a card or a driver may lack without being ill
@@ -159,16 +157,16 @@ def _illness(card: Any) -> str:
     for value in _optional(pynvml.nvmlDeviceGetFieldValues, card, [_RECOVERY_FIELD]) or ():
         if value.nvmlReturn == pynvml.NVML_SUCCESS and value.value.uiVal:
             action = value.value.uiVal
-            return _RECOVERY_ACTIONS.get(action, f"the driver asks for recovery action {action}")
+            return RECOVERY_ACTIONS.get(action, f"the driver asks for recovery action {action}")
     rows = _optional(pynvml.nvmlDeviceGetRemappedRows, card)
     if rows and rows[3]:
-        return "memory rows could not be remapped: the card needs to be replaced"
+        return REMAP_FAILED
     if rows and rows[2]:
-        return "memory rows wait to be remapped: reset the card"
+        return REMAP_PENDING
     if _optional(pynvml.nvmlDeviceGetRetiredPagesPendingStatus, card):
-        return "memory pages wait to be retired: reset the card"
+        return RETIREMENT_PENDING
     if _optional(pynvml.nvmlDeviceGetComputeMode, card) == _COMPUTE_MODE_PROHIBITED:
-        return "its compute mode is Prohibited (nvidia-smi -c 0 allows work again)"
+        return PROHIBITED
     return ""
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
 from ..errors import NotFound
+from ..i18n import N_
 from ..models import (
     EPOCH,
     Cordon,
@@ -36,7 +37,7 @@ from .kept_rows import Kept, KeptRows
 from .tables import device, lease, slot
 from .texts import links, links_text
 
-_NOT_FOUND = "not found by the last inventory"
+NOT_FOUND = N_("not found by the last inventory")
 
 
 def record(
@@ -77,9 +78,9 @@ def record(
             same.append({"uuid": item.uuid, "last_seen": now})
     for uuid, row in known.items():
         if uuid not in seen and row.state != DeviceState.MISSING:
-            lost = {"state": DeviceState.MISSING.value, "reason": _NOT_FOUND}
+            lost = {"state": DeviceState.MISSING.value, "reason": NOT_FOUND}
             connection.execute(update(device).where(device.c.uuid == uuid).values(**lost))
-            note(uuid, row.name, DeviceState.MISSING, _NOT_FOUND)
+            note(uuid, row.name, DeviceState.MISSING, NOT_FOUND)
     if new:
         connection.execute(insert(device), new)
     _update(connection, changed)

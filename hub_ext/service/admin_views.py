@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..fair_queue import decide, line_up
 from ..ledger import Ledger
 from ..models import AuditEntry, DeviceRecord, Lease, Link, QueueEntry, Snapshot
+from .device_reasons import device_reason
 from .lease_views import Json, iso, place_view
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def device_view(record: DeviceRecord, leases: Mapping[str, Lease]) -> Json:
         "memory_bytes": device.memory_bytes,
         "simulated": device.simulated,
         "state": record.state.value,
-        "reason": record.reason,
+        "reason": device_reason(record.reason),
         "cordon": record.cordon.value,
         "cordon_reason": record.cordon_reason,
         "slots": device.slots,

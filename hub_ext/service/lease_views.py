@@ -28,6 +28,7 @@ from ..models import (
     Snapshot,
 )
 from ..usage import QuotaUse, day_start, quota_use
+from .device_reasons import device_reason
 from .extension import extension_of
 from .wording import notice_text
 
@@ -141,7 +142,7 @@ def _leased_device(uuid: str, record: DeviceRecord | None) -> Json:
         "simulated": device.simulated,
         "mig": device.is_mig,
         "state": (record.state if record is not None else DeviceState.MISSING).value,
-        "reason": record.reason if record is not None else "",
+        "reason": device_reason(record.reason) if record is not None else "",
         "cordon": (record.cordon if record is not None else Cordon.NONE).value,
     }
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from ..i18n import N_, _, gap, ngettext
 from ..models import Link, NoticeKind, OperationKind, OperationStep
+from .device_reasons import device_reason
 from .reset import Failure
 
 
@@ -136,8 +137,8 @@ _NOTICES: dict[NoticeKind, str] = {
         "were; you can start it without a GPU, or ask your instructor for more hours."
     ),
     NoticeKind.START_LOST: N_(
-        "JupyterHub was restarted while this server waited for a GPU, and it could not be started "
-        "again: {reason}. Start it again when you like."
+        "JupyterHub was restarted while this server waited for a GPU, and its start was given up. "
+        "You can start it again. The reason: {reason}."
     ),
 }
 
@@ -146,7 +147,7 @@ def notice_text(kind: NoticeKind, detail: Mapping[str, str]) -> str:
     """What happened to a server, and what to do."""
     values = {
         "device": detail.get("name") or detail.get("device") or _("A GPU"),
-        "reason": (detail.get("reason") or _("no reason was given")).rstrip("."),
+        "reason": device_reason(detail.get("reason") or _("no reason was given")).rstrip(".。"),
         "until": _clock(detail.get("until", "")),
     }
     return _(_NOTICES[kind]).format(**values)
