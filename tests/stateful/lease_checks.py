@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -40,7 +40,7 @@ from lease_world import BEGAN, GROUPS, Service, World
 
 from hub_ext.fair_queue import decide
 from hub_ext.ledger import Ledger
-from hub_ext.models import FINAL_STEPS, Lease, LeaseState, Request, Snapshot
+from hub_ext.models import FINAL_STEPS, Key, Lease, LeaseState, Request, Snapshot
 from hub_ext.placement import suits
 from hub_ext.queue_order import TOP
 
@@ -79,13 +79,17 @@ class Checks:
         assert waiting == {key for key, each in hub.servers.items() if each.phase == "spawn"}
         assert decide(seen).grants == {}
 
-    def nobody_waits_for_an_earlier_hub(self) -> None:
-        """After a look of the service that reached the hub."""
+    def being_stopped(self) -> set[Key]:
+        """Whom a look of the service leaves to the next one."""
+        hub = self.world.hub
+        return {key for key, each in hub.servers.items() if each.phase == "stop"} if hub else set()
+
+    def nobody_waits_for_an_earlier_hub(self, left: Collection[Key]) -> None:
+        """After a look of the service that reached the hub; `left` were being stopped then."""
         snapshot = self.ledger.snapshot(self.world.now)
-        phases = {key: each.phase for key, each in self.world.hub.servers.items()}
         for entry in snapshot.queue:
             key = (entry.request.user, entry.request.server)
-            assert entry.waiter == snapshot.run or phases.get(key) == "stop", f"{entry} waits"
+            assert entry.waiter == snapshot.run or key in left, f"{entry} waits"
 
     def rows(self, query: str) -> list[tuple]:
         return self.database.execute(query).fetchall()
