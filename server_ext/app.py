@@ -12,6 +12,7 @@ from traitlets import Unicode
 from . import activity, status
 from .ddp import handlers as ddp
 from .doctor import handlers as doctor
+from .doctor.repairs import handlers as repairs
 from .doctor.settings import Settings
 from .lease import handlers as lease
 from .reset import handlers as reset
@@ -40,7 +41,7 @@ class GpucampApp(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Every part exports `handlers`, a list of (pattern, handler class)."""
-        for part in (status, doctor, ddp, lease, reset):
+        for part in (status, doctor, repairs, ddp, lease, reset):
             self.handlers.extend(part.handlers)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:

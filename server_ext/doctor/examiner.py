@@ -31,6 +31,7 @@ class Examiner:
         self._settings = settings
         self._log = log
         self._current: _Shared | None = None
+        self.last: Finished | None = None  # of this server's life
 
     async def events(self, kernel: str, find: FindKernel) -> AsyncGenerator[Event, None]:
         """All events of an examination of `kernel`: a new one, or the one that runs. Raises
@@ -55,6 +56,7 @@ class Examiner:
             await self._current.cancel()
 
     async def _finished(self, event: Finished) -> None:
+        self.last = event
         document = report.describe(event, lambda text: text, "")
         problem = await asyncio.to_thread(report_store.save, self._settings.report_file, document)
         if problem:

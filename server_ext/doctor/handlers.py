@@ -44,7 +44,9 @@ code{{background:#1f2630}}a{{color:#58a6ff}}}}</style></head><body><main>{body}<
 """
 
 
-class _DoctorHandler(GpucampHandler):
+class DoctorHandler(GpucampHandler):
+    """What the doctor's handlers share."""
+
     @property
     def doctor_settings(self) -> Settings:
         """As app.py made them."""
@@ -65,7 +67,7 @@ class _DoctorHandler(GpucampHandler):
         return self.base_url + "gpucamp/doctor/findings/{code}"
 
 
-class ExaminationsHandler(_DoctorHandler):
+class ExaminationsHandler(DoctorHandler):
     """Examines a kernel."""
 
     @web.authenticated
@@ -107,7 +109,7 @@ def describe_event(event: Event, gettext: i18n.Gettext, docs_url: str) -> dict[s
     return {"event": "finished", "report": report.describe(event, gettext, docs_url)}
 
 
-class ReportHandler(_DoctorHandler):
+class ReportHandler(DoctorHandler):
     """The last report."""
 
     _track_activity = False
@@ -122,7 +124,7 @@ class ReportHandler(_DoctorHandler):
         self.reply(report_store.localised(last, self.gettext, self.docs_url))
 
 
-class FindingPageHandler(_DoctorHandler):
+class FindingPageHandler(DoctorHandler):
     """What a code means."""
 
     @property
