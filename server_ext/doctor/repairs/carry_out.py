@@ -151,7 +151,8 @@ def _set_aside(folder: str) -> str:
 
 def _unset(variable: str, folder: str) -> str:
     said = _unset_in(Path(folder) / "kernel.json", variable) if folder else []
-    if os.environ.pop(variable, None) is not None:
+    # the server's own value is another one; simulated devices need theirs
+    if not said and os.environ.pop(variable, None) is not None:
         said.append(f"{variable} is not set any more in what this server starts")
     return "\n".join(said or [f"{variable} was not set any more"]) + "\n"
 

@@ -76,7 +76,7 @@ class SetAside:
 
 @dataclass(frozen=True)
 class Unset:
-    """A variable, in the kernel's settings and for what this server starts from now on."""
+    """A variable, in the kernel's settings, or else for what this server starts from now on."""
 
     variable: str
 
@@ -168,8 +168,8 @@ def plan(finding: Finding, facts: Facts, kernel: Kernel, pip: tuple[str, ...]) -
     variable = _VARIABLES.get(code)
     if variable and facts.get("environment", "variables", variable) is not None:
         says = N_(
-            "Removes it from the kernel's settings and for kernels that are started from now on, "
-            "until this server is restarted. Restart kernels then."
+            "Removes it from the kernel's settings; if it is not there, for all that this server "
+            "starts from now on, until it is restarted. Restart kernels then."
         )
         return Repair(code, Unset(variable), says)
     return None

@@ -82,21 +82,33 @@ async def test_packages_are_uninstalled_without_the_environments_own_pip(
     assert [info.exists() for info in infos].count(True) == 1
 
 
-async def test_a_variable_leaves_the_kernels_settings_and_the_server(
+async def test_a_variable_leaves_the_kernels_settings(
     jupyter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LD_PRELOAD", "/nowhere/lib.so")
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/needed/by/others")
     jupyter.add_kernel(
         "preloaded", [sys.executable, *IPYKERNEL], {"LD_PRELOAD": "/nowhere/lib.so", "A": "b"}
     )
     assert "GC213" in await examine(jupyter, "preloaded")
     said, codes = await mend(jupyter, await offered(jupyter, "GC213"))
     assert "GC213" not in codes
-    assert "LD_PRELOAD" not in os.environ
     folder = jupyter.data / "kernels" / "preloaded"
     assert json.loads((folder / "kernel.json").read_text())["env"] == {"A": "b"}
     assert "LD_PRELOAD" in (folder / "kernel.json.before").read_text()
     assert "kernel.json.before" in said
+    assert os.environ["LD_LIBRARY_PATH"] == "/needed/by/others"
+
+
+async def test_a_variable_of_the_server_is_not_passed_on_any_more(
+    jupyter: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/nowhere/lib.so")
+    jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
+    assert "GC213" in await examine(jupyter, "good")
+    said, codes = await mend(jupyter, await offered(jupyter, "GC213"))
+    assert "GC213" not in codes
+    assert "LD_PRELOAD" not in os.environ
+    assert "what this server starts" in said
 
 
 @pytest.fixture
