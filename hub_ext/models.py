@@ -61,11 +61,35 @@ class LeaseState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceProcess:
+    """A process that holds memory of a device; empty fields are what cannot be told.
+
+    `containers` are the ids of the containers around it, outermost first. `pids` are its numbers in
+    the PID namespaces around it, as /proc has them: `pid` first, that of the innermost last.
+    """
+
+    pid: int
+    memory_bytes: int | None = None
+    containers: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDetail:
+    """What an inventory tells of a device for one look only; None is what NVML does not say."""
+
+    processes: tuple[DeviceProcess, ...] | None = None
+    memory_used_bytes: int | None = None
+    persistence: bool | None = None  # whether the driver stays loaded without a client
+    compute_mode: str = ""  # default, exclusive_thread, prohibited, exclusive_process
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """One GPU or MIG instance as an inventory found it.
 
     `slots`, `shared` and `pool` come from the policy: an inventory leaves them alone, the ledger
-    fills them in. `links` are (UUID of another device, a Link's score), best first. The last two
+    fills them in. `links` are (UUID of another device, a Link's score), best first. The last three
     are None where NVML does not say; they are not kept in the ledger.
     """
 
@@ -85,6 +109,7 @@ class Device:
     links: tuple[tuple[str, int], ...] = ()
     compute_processes: int | None = None
     utilization_percent: int | None = None
+    detail: DeviceDetail | None = None
 
     @property
     def is_mig(self) -> bool:

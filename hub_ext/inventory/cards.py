@@ -95,6 +95,7 @@ def _unreadable(device: Device, error: str) -> Device:
         reason=f"NVML cannot read the card: {error}; the host may need a reboot",
         compute_processes=None,
         utilization_percent=None,
+        detail=None,
     )
 
 

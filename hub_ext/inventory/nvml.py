@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import InventoryUnavailable
 from ..health import XidEvent
-from ..models import Device
+from ..models import Device, DeviceDetail, DeviceProcess
 from .cards import CardMemory, SeenCard
 from .memory import Memory
 from .xid_watcher import XidWatcher
@@ -125,7 +125,7 @@ class NvmlInventory:
         self._xids.close()
 
     def _card(self, card: dict[str, Any]) -> SeenCard:
-        devices = (Device(**fields) for fields in card["devices"])
+        devices = (_device(fields) for fields in card["devices"])
         return SeenCard(
             card["index"],
             card["bus_id"],
@@ -168,6 +168,22 @@ class NvmlInventory:
                 f"The NVML probe failed with status {process.returncode}: {last or 'no output'}."
             ) from None
         return answer
+
+
+def _device(fields: dict[str, Any]) -> Device:
+    """The inverse of the probe's JSON."""
+    detail = fields.get("detail")
+    if detail is None:
+        return Device(**fields)
+    processes = detail["processes"]
+    if processes is not None:
+        processes = tuple(
+            DeviceProcess(
+                **each | {"containers": tuple(each["containers"]), "pids": tuple(each["pids"])}
+            )
+            for each in processes
+        )
+    return Device(**fields | {"detail": DeviceDetail(**detail | {"processes": processes})})
 
 
 _HANGS = (

@@ -8,6 +8,9 @@ of its own, and its card is none then. A device with an error that says that it 
 unhealthy with the reason; where not even the UUID can be read, the card has an "error" instead,
 and the devices that were read before it.
 
+A device's "detail" (DeviceDetail's fields) names the processes that hold its memory, with what
+/proc of this host says of them; it is read here, so that the same time limit holds for it.
+
 LINKS are {UUID: [[UUID, score], ...]} of whole cards. Pairs are many, so they are asked only if the
 cards are other ones than those of the DIGEST that was given as `--known`; else LINKS is null.
 """
@@ -19,10 +22,13 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import pynvml
 
+from ..models import DeviceDetail, DeviceProcess
+from .host_processes import locate, ticks_now
 from .illnesses import (
     PROHIBITED,
     RECOVERY_ACTIONS,
@@ -33,6 +39,12 @@ from .illnesses import (
 from .nvml_topology import Card, bus_id, links, numa_node, text
 
 _COMPUTE_MODE_PROHIBITED = 2
+_COMPUTE_MODES = {
+    0: "default",
+    1: "exclusive_thread",
+    _COMPUTE_MODE_PROHIBITED: "prohibited",
+    3: "exclusive_process",
+}
 _RECOVERY_FIELD = 230  # NVML_FI_DEV_GET_GPU_RECOVERY_ACTION; older bindings lack the name
 # What a card or a driver may lack without being ill
 _OPTIONAL = (
@@ -132,7 +144,10 @@ def _device(handle: Any, card: Any, parent: str, node: int | None) -> dict[str, 
         # the stand-in NVML of images/practice
         device["simulated"] = "simulated" in device["name"].lower()
         device["memory_bytes"] = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
-        device |= _use(handle, bool(parent))
+        asked = ticks_now()
+        running = _informative(pynvml.nvmlDeviceGetComputeRunningProcesses_v3, handle)
+        device |= _use(handle, bool(parent), running)
+        device["detail"] = asdict(_detail(handle, card, running, asked))
         reason = _illness(card)
     except pynvml.NVMLError as error:
         reason = f"NVML says: {error}"
@@ -141,15 +156,37 @@ def _device(handle: Any, card: Any, parent: str, node: int | None) -> dict[str, 
     return device
 
 
-def _use(handle: Any, is_mig: bool) -> dict[str, int | None]:
+def _use(handle: Any, is_mig: bool, running: list[Any] | None) -> dict[str, int | None]:
     """What works on the device; None where that is not told."""
-    running = _informative(pynvml.nvmlDeviceGetComputeRunningProcesses_v3, handle)
     processes = None if running is None else len(running)
     rates = _informative(pynvml.nvmlDeviceGetUtilizationRates, handle)
     utilization = None if rates is None else int(rates.gpu)
     if rates is None and is_mig and processes == 0:
         utilization = 0  # no MIG instance tells it, but without a process there is none
     return {"compute_processes": processes, "utilization_percent": utilization}
+
+
+def _detail(handle: Any, card: Any, running: list[Any] | None, asked: int) -> DeviceDetail:
+    """What is of interest at this look only; `asked` is when `running` was asked for (ticks)."""
+    memory = _informative(pynvml.nvmlDeviceGetMemoryInfo, handle, pynvml.nvmlMemory_v2)
+    persistence = _informative(pynvml.nvmlDeviceGetPersistenceMode, card)
+    mode = _informative(pynvml.nvmlDeviceGetComputeMode, card)
+    return DeviceDetail(
+        processes=None if running is None else _located(handle, running, asked),
+        memory_used_bytes=None if memory is None else int(memory.used),
+        persistence=None if persistence is None else bool(persistence),
+        compute_mode=_COMPUTE_MODES.get(mode, ""),
+    )
+
+
+def _located(handle: Any, running: list[Any], asked: int) -> tuple[DeviceProcess, ...]:
+    """The processes that compute or draw, each once."""
+    drawing = _informative(pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3, handle) or []
+    memory: dict[int, int | None] = {}
+    for process in (*running, *drawing):
+        known = [memory.get(process.pid), process.usedGpuMemory]  # of who does both, the larger
+        memory[process.pid] = max((each for each in known if each is not None), default=None)
+    return locate(memory.items(), asked)
 
 
 def _illness(card: Any) -> str:

@@ -3,7 +3,11 @@
 For demonstrations and tests on hosts without a card; $GPUCAMP_PRACTICE_STATE names it. By UUID:
 
     {"GPU-5ca1ab1e-…": {"utilization_percent": 0, "compute_processes": 0,
+                        "processes": [{"pid": 4711, "memory": 1073741824}], "persistence": false,
                         "reason": "why it is ill", "xids": [79], "missing": true}}
+
+Only the memory of such processes is made up: whose a PID is, /proc of this host says, as with a
+card.
 
 Guarantees: each XID that is added to the file is reported once, with the time of the file; content
 that makes no sense is one line in the log, and what was read last stays; no file: nothing happens.
@@ -20,7 +24,8 @@ from pathlib import Path
 from typing import TypeGuard
 
 from ..health import XidEvent
-from ..models import Device
+from ..models import Device, DeviceDetail
+from .host_processes import locate, ticks_now
 
 _MOST_BYTES = 1024**2
 
@@ -33,6 +38,8 @@ class Change:
 
     utilization_percent: int | None = None
     compute_processes: int | None = None
+    processes: tuple[tuple[int, int], ...] | None = None  # (PID on this host, bytes)
+    persistence: bool | None = None
     reason: str = ""  # "" is well
     xids: tuple[int, ...] = ()
     missing: bool = False
@@ -41,9 +48,10 @@ class Change:
 class PracticeState:
     """Reads the file again when it has changed."""
 
-    def __init__(self, path: Path | None) -> None:
-        """None: no file, nothing ever happens."""
+    def __init__(self, path: Path | None, proc: Path = Path("/proc")) -> None:
+        """None: no file, nothing ever happens. `proc` is where processes are looked up."""
         self._path = path
+        self._proc = proc
         self._version: tuple[int, int, int] | None = None
         self._changes: Mapping[str, Change] = {}
         self._reported: dict[str, tuple[int, ...]] = {}
@@ -60,9 +68,21 @@ class PracticeState:
                 reason=change.reason,
                 utilization_percent=change.utilization_percent,
                 compute_processes=change.compute_processes,
+                detail=self._detail(change),
             )
             for device, change in changed
             if not change.missing
+        )
+
+    def _detail(self, change: Change) -> DeviceDetail | None:
+        if change.processes is None and change.persistence is None:
+            return None
+        if change.processes is None:
+            return DeviceDetail(persistence=change.persistence)
+        return DeviceDetail(
+            processes=locate(change.processes, ticks_now(), self._proc),
+            memory_used_bytes=sum(memory for _pid, memory in change.processes),
+            persistence=change.persistence,
         )
 
     def events(self) -> tuple[XidEvent, ...]:
@@ -111,7 +131,10 @@ def _change(uuid: str, said: object) -> Change:
     for name, value in said.items():
         if not _valid(name, value):
             raise ValueError(f"{uuid}: {name} cannot be {value!r}.")
-    return Change(**said | {"xids": tuple(said.get("xids", ()))})
+    running = said.get("processes")
+    if running is not None:
+        running = tuple((each["pid"], each["memory"]) for each in running)
+    return Change(**said | {"xids": tuple(said.get("xids", ())), "processes": running})
 
 
 def _valid(name: str, value: object) -> bool:
@@ -122,10 +145,26 @@ def _valid(name: str, value: object) -> bool:
             return isinstance(value, bool)
         case "xids":
             return isinstance(value, list) and all(_is_number(each) for each in value)
+        case "persistence":
+            return value is None or isinstance(value, bool)
+        case "processes":
+            return value is None or (
+                isinstance(value, list) and all(_is_process(each) for each in value)
+            )
         case "utilization_percent":
             return value is None or (_is_number(value) and value <= 100)
         case _:
             return value is None or _is_number(value)
+
+
+def _is_process(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and set(value) == {"pid", "memory"}
+        and _is_number(value["pid"])
+        and type(value["memory"]) is int
+        and 0 <= value["memory"] < 2**63
+    )
 
 
 def _is_number(value: object) -> TypeGuard[int]:

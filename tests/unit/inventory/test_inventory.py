@@ -16,7 +16,7 @@ from hub_ext.errors import InventoryUnavailable
 from hub_ext.inventory import discover, practice_devices, scan
 from hub_ext.inventory.discovery import DetectedInventory, PracticeInventory
 from hub_ext.inventory.nvml import NoDriver, NvmlInventory
-from hub_ext.models import Device, Link
+from hub_ext.models import Device, DeviceDetail, Link
 
 
 def test_devices_are_told_with_memory_and_versions(nvml, practice_file):
@@ -26,7 +26,11 @@ def test_devices_are_told_with_memory_and_versions(nvml, practice_file):
         driver_version="570.86.10",
         cuda_version=12080,
     )
-    near = {"compute_processes": 0, "utilization_percent": 0}
+    near = {
+        "compute_processes": 0,
+        "utilization_percent": 0,
+        "detail": DeviceDetail((), 0, True, "default"),
+    }
     assert nvml(file).scan() == (
         Device(
             *("GPU-b", "NVIDIA A100", 2**36, False, "570.86.10", "12.8"),
@@ -242,6 +246,7 @@ def test_the_stand_in_agrees_with_practice_devices(nvml, stand_in, tmp_path, mon
             links=tuple(link for link in device.links if link[0] in uuids),
             compute_processes=0,
             utilization_percent=0,
+            detail=DeviceDetail((), 0, True, "default"),
         )
         for device in practice_devices(6)[1:]
     )

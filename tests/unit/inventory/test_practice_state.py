@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hub_ext.inventory import practice_devices
 from hub_ext.inventory.practice import NVLINKS, practice_uuid
 from hub_ext.inventory.practice_state import Change, PracticeState, parse
-from hub_ext.models import Link
+from hub_ext.models import DeviceDetail, DeviceProcess, Link
 
 DEVICES = practice_devices(3)
 FIRST, SECOND, THIRD = (device.uuid for device in DEVICES)
@@ -92,6 +92,21 @@ def test_an_xid_has_the_time_of_the_file_so_a_restart_does_not_renew_it(state, t
     assert again.events() == practice.events()
 
 
+def test_processes_are_looked_up_as_with_a_card(state):
+    """Their memory is the file's; the PID of this test is a real one."""
+    practice, write = state
+    running = [{"pid": os.getpid(), "memory": 2**30}, {"pid": 2**22 + 1, "memory": 5}]
+    write({FIRST: {"processes": running, "persistence": False}, SECOND: {"persistence": True}})
+    first, second, third = practice.apply(DEVICES)
+    mine, gone = first.detail.processes
+    assert first.detail == DeviceDetail((mine, gone), 2**30 + 5, False)
+    assert (mine.pid, mine.memory_bytes) == (os.getpid(), 2**30)
+    assert mine.pids and mine.pids[0] == os.getpid()
+    assert gone == DeviceProcess(2**22 + 1, 5), "no PID is as high"
+    assert second.detail == DeviceDetail(persistence=True)
+    assert third.detail is None
+
+
 BAD = [
     "{",
     "[]",
@@ -109,6 +124,12 @@ BAD = [
     {FIRST: {"utilization_percent": "idle"}},
     {FIRST: {"compute_processes": True}},
     {FIRST: {"compute_processes": -1}},
+    {FIRST: {"persistence": 1}},
+    {FIRST: {"processes": 7}},
+    {FIRST: {"processes": [7]}},
+    {FIRST: {"processes": [{"pid": 7}]}},
+    {FIRST: {"processes": [{"pid": "7", "memory": 1}]}},
+    {FIRST: {"processes": [{"pid": 7, "memory": -1}]}},
 ]
 
 

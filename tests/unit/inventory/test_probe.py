@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 
 import pytest
 
-from hub_ext.models import Device, Link
+from hub_ext.models import Device, DeviceDetail, DeviceProcess, Link
 
 
 class Memo(dict):
@@ -191,6 +192,40 @@ def test_use_that_is_not_told_is_unknown_and_no_illness(nvml, practice_file, cod
     assert (device.compute_processes, device.utilization_percent) == (None, None)
 
 
+def test_who_holds_memory_is_told_with_what_proc_says_of_them(nvml, practice_file):
+    """The process is a real one, its memory is the stand-in's."""
+    file = practice_file(
+        {
+            "uuid": "GPU-a",
+            "memory_used": 3 * 2**30,
+            "processes": [{"pid": os.getpid(), "memory": 2**30}, {"pid": 2**22 + 1, "memory": 5}],
+            "persistence_mode": 0,
+            "compute_mode": 3,
+        }
+    )
+    (device,) = nvml(file).scan()
+    mine, gone = device.detail.processes
+    assert device.detail == DeviceDetail((mine, gone), 3 * 2**30, False, "exclusive_process")
+    assert (mine.pid, mine.memory_bytes) == (os.getpid(), 2**30)
+    assert mine.pids and mine.pids[0] == os.getpid()
+    assert gone == DeviceProcess(2**22 + 1, 5), "no PID is as high"
+
+
+def test_the_processes_of_an_instance_are_its_own(nvml, practice_file):
+    parts = [{"uuid": "MIG-1", "processes": [{"pid": 7, "memory": 5}]}, {"uuid": "MIG-2"}]
+    one, two = nvml(practice_file({"uuid": "GPU-a", "mig_devices": parts})).scan()
+    assert [(each.pid, each.memory_bytes) for each in one.detail.processes] == [(7, 5)]
+    assert two.detail.processes == ()
+
+
+@pytest.mark.parametrize("code", [3, 4, 13, 7, 999])
+def test_details_that_are_not_told_are_unknown_and_no_illness(nvml, practice_file, code):
+    faults = {"nvmlDeviceGetComputeRunningProcesses": code, "nvmlDeviceGetPersistenceMode": code}
+    (device,) = nvml(practice_file({"uuid": "GPU-a", "faults": faults})).scan()
+    assert device.healthy
+    assert device.detail == DeviceDetail(None, 0, None, "default")
+
+
 @pytest.mark.parametrize("code", [15, 16])
 @pytest.mark.parametrize(
     "call", ["nvmlDeviceGetUtilizationRates", "nvmlDeviceGetComputeRunningProcesses"]
@@ -233,6 +268,7 @@ def test_a_card_that_is_lost_stays_known_with_the_reason(nvml, practice_file, ca
         reason="NVML cannot read the card: GPU is lost; the host may need a reboot",
         compute_processes=None,
         utilization_percent=None,
+        detail=None,
     )
     assert still.healthy
     assert not [line for line in caplog.messages if "cannot read GPU" in line], "it is known"
