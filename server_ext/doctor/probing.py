@@ -60,7 +60,7 @@ async def run_probe(
         return ProbeResult(probe.name, time.monotonic() - started, failure=failure)
 
     try:
-        process = await _start(
+        process = await start_group(
             [*python, str(PROBES_DIR / "run_probe.py"), probe.script, *probe.arguments], env, cwd
         )
     except (OSError, ValueError) as error:
@@ -82,7 +82,7 @@ async def run_probe(
         await end_group(process)
         await asyncio.wait([draining], timeout=0.2)
         draining.cancel()
-        _let_go(process)
+        let_go(process)
 
     value = _answer(output, MARK)
     if value is not None:
@@ -119,16 +119,22 @@ def _answer(output: bytearray, mark: bytes) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-async def _start(
-    argv: Sequence[str], env: Mapping[str, str], cwd: str
+async def start_group(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    stderr: int = asyncio.subprocess.PIPE,
 ) -> asyncio.subprocess.Process:
-    """A process in a group of its own; cancelled meanwhile, it leaves none behind."""
+    """A process in a group of its own; cancelled meanwhile, it leaves none behind.
+
+    Raises OSError, ValueError.
+    """
     creating = asyncio.ensure_future(
         asyncio.create_subprocess_exec(
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+            stderr=stderr,
             env=dict(env),
             cwd=cwd,
             start_new_session=True,
@@ -141,11 +147,11 @@ async def _start(
         await asyncio.wait([creating])
         if creating.exception() is None:
             await end_group(creating.result())
-            _let_go(creating.result())
+            let_go(creating.result())
         raise
 
 
-def _let_go(process: asyncio.subprocess.Process) -> None:
+def let_go(process: asyncio.subprocess.Process) -> None:
     """Closes the pipes; asyncio has no public way, and they may be full or held by an escaped
     child.
     """

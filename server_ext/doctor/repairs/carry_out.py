@@ -24,7 +24,7 @@ from ...errors import ServiceUnavailable
 from ...i18n import N_
 from ..kernel import Kernel
 from ..probes import resources
-from ..probing import end_group
+from ..probing import end_group, let_go, start_group
 from .plan import SHARED_MEMORY, DeleteShared, EndRanks, Repair, Run, SetAside, Unset
 
 LONGEST_SECONDS = 300.0
@@ -59,16 +59,10 @@ async def carry_out(repair: Repair, kernel: Kernel, folder: str) -> AsyncGenerat
 
 async def _run(argv: tuple[str, ...], environment: Mapping[str, str]) -> AsyncGenerator[str, None]:
     try:
-        process = await asyncio.create_subprocess_exec(
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env={**environment, **_PIP},
-            cwd="/",
-            start_new_session=True,
+        process = await start_group(
+            argv, {**environment, **_PIP}, "/", stderr=asyncio.subprocess.STDOUT
         )
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise RepairFailed(N_("It could not be started: {error}"), error=str(error)) from error
     assert process.stdout is not None  # noqa: S101 - a pipe was asked for
     left = MOST_OUTPUT
@@ -83,6 +77,7 @@ async def _run(argv: tuple[str, ...], environment: Mapping[str, str]) -> AsyncGe
         raise RepairFailed(N_("It did not end in time and was stopped.")) from None
     finally:
         await end_group(process)
+        let_go(process)
     if status != 0:
         raise RepairFailed(N_("It ended with status {status}."), status=str(status))
 
