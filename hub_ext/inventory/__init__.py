@@ -12,12 +12,13 @@ import functools
 from ..models import Device
 from .discovery import Inventory, discover
 from .practice import practice_devices
-from .watch import DeviceWatch, out_of_use, with_known_faults
+from .watch import DeviceWatch, known_faults, out_of_use, with_known_faults
 
 __all__ = [
     "DeviceWatch",
     "Inventory",
     "discover",
+    "known_faults",
     "out_of_use",
     "practice_devices",
     "scan",

@@ -29,6 +29,7 @@ from .discovery import Inventory
 from .memory import Memory
 
 _NAME = "xids"
+MOST_RECENT = 256  # XIDs of all cards and kinds that are remembered in this process
 
 _log = logging.getLogger("gpucamp.inventory")
 
@@ -55,6 +56,7 @@ class DeviceWatch:
         self._now = now
         self._faults: dict[str, XidFault] | None = None  # None: not recalled yet
         self._kept = ""
+        self._recent: tuple[XidEvent, ...] = ()
 
     def scan(self) -> tuple[Device, ...]:
         """The devices with what XIDs say of them; blocks for seconds at most.
@@ -67,6 +69,7 @@ class DeviceWatch:
         events = self._inventory.events(self._leave())
         for event in events:
             _report(event)
+        self._recent = (*self._recent, *events)[-MOST_RECENT:]
         now = self._now()
         self._faults = note(self._faults, events, now, self._quarantine)
         text = to_text(self._faults) if self._faults else ""
@@ -74,6 +77,11 @@ class DeviceWatch:
             self._memory.remember(_NAME, text)
             self._kept = text
         return assess(devices, self._faults, now, self._quarantine)
+
+    @property
+    def recent(self) -> tuple[XidEvent, ...]:
+        """The latest XIDs, also those that do not count, oldest first; any thread may ask."""
+        return self._recent
 
     @property
     def trouble(self) -> str:
@@ -98,7 +106,12 @@ def with_known_faults(
     devices: Sequence[Device], memory: Memory, now: datetime
 ) -> tuple[Device, ...]:
     """The devices with what the memory of a DeviceWatch says of them, for who has none."""
-    return assess(devices, _recalled(memory)[1], now)
+    return assess(devices, known_faults(memory), now)
+
+
+def known_faults(memory: Memory) -> dict[str, XidFault]:
+    """By card, the XIDs that keep it out, as the last look of a DeviceWatch left them."""
+    return _recalled(memory)[1]
 
 
 def _recalled(memory: Memory) -> tuple[str, dict[str, XidFault]]:

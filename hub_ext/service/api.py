@@ -15,6 +15,7 @@ from ..placement import usable_count
 from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET
 from . import api_admin, api_lease
 from .api_base import ApiHandler
+from .api_host import HostViewHandler
 from .auth import Resource, requires
 from .handlers import ServiceHandler
 from .views import operation_brief, operation_view, server_view
@@ -144,9 +145,11 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (SERVER, ServerHandler),
     (SERVER + r"/reset", ResetHandler),
     (SERVER + r"/undo-reset", UndoResetHandler),
+    (SERVER + r"/host-view", HostViewHandler),
     (NAMED_SERVER, ServerHandler),
     (NAMED_SERVER + r"/reset", ResetHandler),
     (NAMED_SERVER + r"/undo-reset", UndoResetHandler),
+    (NAMED_SERVER + r"/host-view", HostViewHandler),
     *api_lease.routes(SERVER, NAMED_SERVER),
     (r"api/operations/(?P<operation_id>[^/]+)", OperationHandler),
     (r"api(?:/.*)?", UnknownHandler),

@@ -383,6 +383,7 @@ class GpucampService(Application):
             # with subdomains the hub has a host of its own
             hub_prefix=hub_auth.hub_host + hub_auth.hub_prefix,
             image=self.image,
+            recent_xids=lambda: watch.recent if watch else (),
         )
 
 

@@ -139,12 +139,20 @@ class Monitor:
 
     def seen(self) -> dict[str, Device]:
         """What the last inventory found, by UUID; nothing if the last one failed or is old."""
+        fresh = self._fresh()
+        return {device.uuid: device for device in fresh[0]} if fresh is not None else {}
+
+    @property
+    def looked_at(self) -> datetime | None:
+        """When that inventory was recorded; None as above."""
+        fresh = self._fresh()
+        return fresh[1] if fresh is not None else None
+
+    def _fresh(self) -> tuple[Sequence[Device], datetime] | None:
         if self._last_scan is None or self.health.inventory_error:
-            return {}
-        found, at = self._last_scan
-        if self._now() - at > timedelta(seconds=2 * self._scan_interval + self._scan_timeout):
-            return {}
-        return {device.uuid: device for device in found}
+            return None
+        longest = timedelta(seconds=2 * self._scan_interval + self._scan_timeout)
+        return self._last_scan if self._now() - self._last_scan[1] <= longest else None
 
     def _inventory_failed(self, message: str) -> None:
         if self.health.inventory_error != message:

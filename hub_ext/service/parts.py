@@ -6,7 +6,7 @@ that says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from jupyterhub.services.auth import HubOAuth
 from tornado.web import Application as WebApplication
 from tornado.web import StaticFileHandler
 
+from ..health import XidEvent
 from ..ledger import Ledger
 from . import api, page_base, pages
 from .hub_api import HubClient
@@ -40,6 +41,7 @@ class Service:
     prefix: str  # of this service, "/services/gpucamp/"
     hub_prefix: str  # "/hub/"
     image: str  # what new servers get
+    recent_xids: Callable[[], Sequence[XidEvent]] = tuple  # of this run, of all cards
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

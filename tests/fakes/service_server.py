@@ -23,6 +23,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from hub_ext import scopes
 from hub_ext.errors import GpucampError, NotFound
+from hub_ext.inventory import DeviceWatch
 from hub_ext.service.hub_api import HubClient
 from hub_ext.service.monitor import Monitor
 from hub_ext.service.parts import Service, make_web_application
@@ -176,8 +177,16 @@ class PlainPage(HubHandler):
 class RunningService:
     """What a test works with; `url` ends with the service's prefix."""
 
-    def __init__(self, world: World, hub: FakeHub, engine: FakeEngine, limits: Limits) -> None:
+    def __init__(
+        self,
+        world: World,
+        hub: FakeHub,
+        engine: FakeEngine,
+        limits: Limits,
+        watch: DeviceWatch | None = None,
+    ) -> None:
         self.world, self.hub, self.engine, self.limits = world, hub, engine, limits
+        self.watch = watch
         self.tokens = Tokens(
             {
                 ADA: person("ada"),
@@ -228,7 +237,14 @@ class RunningService:
             access_scopes={scopes.ACCESS_SERVICE},
             cache_max_age=1,
         )
-        monitor = Monitor(self.world.ledger, self.engine, None, reconcile_interval=0.5)
+        watch = self.watch
+        monitor = Monitor(
+            self.world.ledger,
+            self.engine,
+            watch.scan if watch else None,
+            scan_interval=0.5,
+            reconcile_interval=0.5,
+        )
         self.service = Service(
             ledger=self.world.ledger,
             hub=client,
@@ -239,6 +255,7 @@ class RunningService:
             prefix=PREFIX,
             hub_prefix="/hub/",
             image="gpucamp@sha256:" + "0123456789ab" * 5 + "0123",
+            recent_xids=lambda: watch.recent if watch else (),
         )
         application = make_web_application(self.service, auth, cookie_secret=b"x" * 32)
         me = {"server": self}
@@ -276,10 +293,15 @@ def running_service(
     hub: FakeHub | None = None,
     engine: FakeEngine | None = None,
     limits: Limits | None = None,
+    watch: DeviceWatch | None = None,
 ) -> Iterator[RunningService]:
-    """Serve until the block ends."""
+    """Serve until the block ends; a `watch` takes the inventory twice a second."""
     running = RunningService(
-        world, hub or FakeHub(world), engine or FakeEngine(world), limits or Limits(poll=0.02)
+        world,
+        hub or FakeHub(world),
+        engine or FakeEngine(world),
+        limits or Limits(poll=0.02),
+        watch,
     )
     ready = threading.Event()
     failed: list[BaseException] = []
