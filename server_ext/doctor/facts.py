@@ -2,7 +2,7 @@
 
 Guarantees: pure; reading a fact never raises: a fact that is absent, of the wrong type, or behind
 a failed probe reads as None (or an empty list), because what a broken environment prints cannot
-be trusted.
+be trusted. Who must know whether an answer rests on a failed probe reads through `noting`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,13 @@ class ProbeResult:
 class Facts:
     """All results so far, by probe name; paths go into the nested JSON."""
 
-    def __init__(self, results: Mapping[str, ProbeResult]) -> None:
+    def __init__(self, results: Mapping[str, ProbeResult], asked: set[str] | None = None) -> None:
         self._results = dict(results)
+        self._asked = asked
+
+    def noting(self, asked: set[str]) -> Facts:
+        """The same facts; every failed probe that is read goes into `asked`."""
+        return Facts(self._results, asked)
 
     @property
     def results(self) -> Mapping[str, ProbeResult]:
@@ -50,12 +55,12 @@ class Facts:
 
     def failure(self, probe: str) -> Failure | None:
         """Why this probe has no facts; None when it has, or has not run."""
-        result = self._results.get(probe)
+        result = self._result(probe)
         return result.failure if result is not None else None
 
     def get(self, probe: str, *path: str) -> object:
         """Any JSON value, or None."""
-        result = self._results.get(probe)
+        result = self._result(probe)
         value: object = result.value if result is not None else None
         for key in path:
             if not isinstance(value, Mapping):
@@ -95,6 +100,12 @@ class Facts:
     def objects(self, probe: str, *path: str) -> tuple[Mapping[str, object], ...]:
         """The objects of a list, or ()."""
         return tuple(item for item in self._items(probe, *path) if isinstance(item, Mapping))
+
+    def _result(self, probe: str) -> ProbeResult | None:
+        result = self._results.get(probe)
+        if self._asked is not None and result is not None and result.failure is not None:
+            self._asked.add(probe)
+        return result
 
     def _items(self, probe: str, *path: str) -> Sequence[object]:
         value = self.get(probe, *path)

@@ -29,6 +29,8 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "packages": ("kernel",),
     "torch": ("kernel",),
     "cuda": ("libcuda", "torch"),
+    # about the examination itself: what the other layers' checks could not look at
+    "examination": (),
 }
 
 SEVERITIES: tuple[Severity, ...] = ("blocker", "degraded", "advice")
@@ -54,11 +56,18 @@ class Code:
 
 @dataclass(frozen=True)
 class Finding:
-    """A code met in these facts. evidence: what was seen, as it was seen (not translated)."""
+    """A code met in these facts.
+
+    evidence: what was seen, as it was seen (not translated); who: who can mend it where that
+    depends on the facts, None: as the code says; tells: the probes whose failure, or whose silence
+    about something, this finding explains, so that nothing else needs to.
+    """
 
     code: Code
     evidence: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
+    who: Who | None = None
+    tells: tuple[str, ...] = ()
 
     def describe(self, gettext: Gettext, docs_url: str) -> dict[str, object]:
         """As the REST API and the report show it."""
@@ -67,7 +76,7 @@ class Finding:
             "code": code.code,
             "severity": code.severity,
             "layer": code.layer,
-            "who": code.who,
+            "who": self.who or code.who,
             "title": _fill(gettext(code.title), self.params),
             "evidence": list(self.evidence),
             "fix": _fill(gettext(code.fix), self.params),
@@ -84,9 +93,24 @@ def _fill(text: str, params: Mapping[str, str]) -> str:
     return text
 
 
+class CannotTell(Exception):
+    """Raised by a check that lacks a fact for its answer. probe: the one that did not tell it; why:
+    for people, English.
+    """
+
+    def __init__(self, probe: str, why: str) -> None:
+        super().__init__(f"{probe}: {why}")
+        self.probe = probe
+        self.why = why
+
+
 @dataclass(frozen=True)
 class Check:
-    """A question to the facts. needs: the probes it reads; codes: what it may find."""
+    """A question to the facts.
+
+    needs: the probes it reads; codes: what it may find; run: yields what is wrong. Nothing yielded
+    means that all is well, unless it read a failed probe or raised CannotTell.
+    """
 
     name: str
     layer: str

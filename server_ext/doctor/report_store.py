@@ -51,6 +51,13 @@ def localised(report: Mapping[str, Any], gettext: Gettext, docs_url: str) -> dic
             findings.append(entry)
             continue
         strings = {str(key): str(value) for key, value in params.items()}
-        finding = Finding(code, tuple(str(item) for item in evidence), strings)
+        who = entry.get("who")
+        finding = Finding(
+            code,
+            tuple(str(item) for item in evidence),
+            strings,
+            # whoever could mend it then: it may depend on facts that are not looked at again
+            who=who if who in ("you", "instructor") else None,
+        )
         findings.append(finding.describe(gettext, docs_url))
     return {**report, "findings": findings}

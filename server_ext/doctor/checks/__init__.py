@@ -6,9 +6,31 @@ Guarantees: pure; a check's name and a code are unique (tests/unit/doctor/test_c
 from __future__ import annotations
 
 from ..findings import Check, Code
-from . import cuda, device, environment, kernel, libcuda, nvml, packages, resources, torch
+from . import (
+    cuda,
+    device,
+    environment,
+    examination,
+    kernel,
+    libcuda,
+    nvml,
+    packages,
+    resources,
+    torch,
+)
 
-_MODULES = (kernel, environment, resources, device, nvml, libcuda, packages, torch, cuda)
+_MODULES = (
+    kernel,
+    environment,
+    resources,
+    device,
+    nvml,
+    libcuda,
+    packages,
+    torch,
+    cuda,
+    examination,
+)
 
 ALL_CHECKS: tuple[Check, ...] = tuple(check for module in _MODULES for check in module.CHECKS)
 

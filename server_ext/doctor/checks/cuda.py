@@ -95,16 +95,18 @@ def torch_sees_the_gpus(facts: Facts) -> Iterator[Finding]:
     """torch sees every GPU that CUDA sees."""
     cut_short = facts.text("torch", "cut_short", "detail")
     if cut_short is not None:
-        yield Finding(USE_HANGS, (cut_short,), {"error": cut_short})
+        yield Finding(USE_HANGS, (cut_short,), {"error": cut_short}, tells=("torch",))
         return
-    count = facts.integer("libcuda", "count")
-    if facts.flag("torch", "torch", "available") is False:
-        error = facts.text("torch", "torch", "init", "error", "message")
+    refused = facts.text("torch", "torch", "available", "error", "message")
+    if refused is not None or facts.flag("torch", "torch", "available") is False:
+        error = refused or facts.text("torch", "torch", "init", "error", "message")
         warnings = facts.texts("torch", "warnings")
         said = error or (warnings[0] if warnings else "no reason given")
-        evidence = (reading.shorten(said), f"CUDA: {count} GPU(s)")
-        yield Finding(UNAVAILABLE, evidence, {"error": reading.shorten(said, 120)})
+        evidence = (reading.shorten(said), f"CUDA: {facts.integer('libcuda', 'count')} GPU(s)")
+        params = {"error": reading.shorten(said, 120)}
+        yield Finding(UNAVAILABLE, evidence, params, tells=("torch",))
         return
+    reading.require(facts, "torch", "torch", "count")
     seen = facts.integer("torch", "torch", "count")
     here = facts.integer("nvml", "count")
     if seen is not None and here is not None and 0 < seen < here:
@@ -131,6 +133,7 @@ def _has_code(capability: tuple[int, int], flags: str) -> bool:
 )
 def gpus_compute(facts: Facts) -> Iterator[Finding]:
     """Every GPU adds two numbers."""
+    reading.require(facts, "torch", "torch", "devices")
     flags = facts.text("torch", "torch", "arch_flags") or ""
     for device in facts.objects("torch", "torch", "devices"):
         yield from _computes(device, flags, _fullest(facts))

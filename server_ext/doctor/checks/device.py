@@ -64,14 +64,20 @@ LEASE_DIFFERS = Code(
 )
 
 
+# without access to the card, NVML's silence needs no other reason
+_SILENCED = ("nvml", "libcuda")
+
+
 @check("device", ("system", "environment", "nvml"), (NOT_ASKED, NOT_HERE))
 def gpu_is_here(facts: Facts) -> Iterator[Finding]:
     """The GPU that was asked for is in the container."""
     if reading.variable(facts, "GPUCAMP_SIMULATED") == "1":
         # the devices are NVML's only; why it shows none is for the layer above to say
+        reading.require(facts, "nvml", "count")
         if facts.integer("nvml", "count") == 0:
             yield Finding(NOT_HERE, ("NVML: 0 devices", *reading.leased(facts)))
         return
+    reading.require(facts, "system", "nodes")
     if reading.gpu_nodes(facts) or facts.flag("system", "wsl") is not False:
         return
     seen = "no /dev/nvidia0, /dev/nvidia1, …"
@@ -79,14 +85,15 @@ def gpu_is_here(facts: Facts) -> Iterator[Finding]:
         promised = reading.leased(facts) or (
             f"NVIDIA_VISIBLE_DEVICES={reading.variable(facts, 'NVIDIA_VISIBLE_DEVICES')}",
         )
-        yield Finding(NOT_HERE, (seen, *promised))
+        yield Finding(NOT_HERE, (seen, *promised), tells=_SILENCED)
     else:
-        yield Finding(NOT_ASKED, (seen,))
+        yield Finding(NOT_ASKED, (seen,), tells=_SILENCED)
 
 
 @check("device", ("system",), (NOT_ALLOWED, NO_DRIVER))
 def nodes_can_be_opened(facts: Facts) -> Iterator[Finding]:
     """Every device node can be opened."""
+    reading.require(facts, "system", "nodes")
     opened = {
         name: facts.text("system", "nodes", name, "open") or "ok"
         for name in facts.mapping("system", "nodes")
@@ -97,25 +104,30 @@ def nodes_can_be_opened(facts: Facts) -> Iterator[Finding]:
     ):
         evidence = [f"/dev/{name}: {why}" for name, why in opened.items() if why in reasons]
         if evidence:
-            yield Finding(code, tuple(evidence))
+            yield Finding(code, tuple(evidence), tells=_SILENCED)
 
 
 @check("device", ("system",), (NODE_MISSING,))
 def no_node_is_missing(facts: Facts) -> Iterator[Finding]:
     """Where there is a card's node, there are the driver's, too."""
+    reading.require(facts, "system", "nodes")
     cards = reading.gpu_nodes(facts)
     for node in ("nvidiactl", "nvidia-uvm"):
         if cards and node not in facts.mapping("system", "nodes"):
-            yield Finding(NODE_MISSING, tuple(f"/dev/{name}" for name in cards), {"node": node})
+            evidence = tuple(f"/dev/{name}" for name in cards)
+            yield Finding(NODE_MISSING, evidence, {"node": node}, tells=_SILENCED)
 
 
 @check("device", ("nvml", "environment"), (LEASE_DIFFERS,))
 def gpus_are_the_leased_ones(facts: Facts) -> Iterator[Finding]:
     """NVML shows the leased devices, no fewer and no more."""
     given = set(reading.leased(facts))
-    seen = {text_of(device, "uuid") for device in reading.nvml_devices(facts)}
-    if not given or not seen or any(uuid.startswith("MIG-") for uuid in given):
+    if not given or any(uuid.startswith("MIG-") for uuid in given):
         return
+    reading.require(facts, "nvml", "count")
+    seen = {text_of(device, "uuid") for device in reading.nvml_devices(facts)}
+    if not seen:
+        return  # NVML's silence about its devices is told by the layer above
     if given != seen:
         yield Finding(
             LEASE_DIFFERS,

@@ -58,6 +58,7 @@ WORK_SHADOWS = Code(
 @check("environment", ("python", "packages"), (USER_SITE,))
 def user_site_is_unused(facts: Facts) -> Iterator[Finding]:
     """No packages in ~/.local shadow the image's."""
+    reading.require(facts, "python", "user_site")
     path = facts.text("python", "user_site", "path")
     if not path or not facts.flag("python", "user_site", "on_path"):
         return
@@ -70,6 +71,7 @@ def user_site_is_unused(facts: Facts) -> Iterator[Finding]:
 @check("environment", ("system", "environment"), (LIBRARY_PATH,))
 def library_path_has_no_cuda(facts: Facts) -> Iterator[Finding]:
     """LD_LIBRARY_PATH brings no libraries that torch has its own of."""
+    reading.require(facts, "system", "library_path")
     evidence = []
     for entry in facts.objects("system", "library_path"):
         libraries = entry.get("libraries")
@@ -88,6 +90,7 @@ def library_path_has_no_cuda(facts: Facts) -> Iterator[Finding]:
 @check("environment", ("system", "environment"), (PRELOAD,))
 def nothing_is_preloaded(facts: Facts) -> Iterator[Finding]:
     """LD_PRELOAD is not set."""
+    reading.require(facts, "system", "preload")
     for entry in facts.objects("system", "preload"):
         library = text_of(entry, "library")
         missing = " (missing)" if entry.get("exists") is False else ""
@@ -97,9 +100,11 @@ def nothing_is_preloaded(facts: Facts) -> Iterator[Finding]:
 @check("environment", ("environment", "packages", "reference"), (PYTHONPATH,))
 def pythonpath_shadows_nothing(facts: Facts) -> Iterator[Finding]:
     """PYTHONPATH has no other versions of what the image has."""
-    folders = {
-        part.rstrip("/") for part in (reading.variable(facts, "PYTHONPATH") or "").split(":")
-    }
+    parts = (reading.variable(facts, "PYTHONPATH") or "").split(":")
+    folders = {part.rstrip("/") for part in parts if part}
+    if not folders:
+        return
+    reading.require(facts, "packages", "directories")
     found: dict[str, str] = {}
     for item in reading.distributions(facts):
         base = reading.locked(facts, item.name)
@@ -112,6 +117,7 @@ def pythonpath_shadows_nothing(facts: Facts) -> Iterator[Finding]:
 @check("environment", ("python",), (WORK_SHADOWS,))
 def work_folder_shadows_nothing(facts: Facts) -> Iterator[Finding]:
     """No file in the work folder has the name of a module that torch imports."""
+    reading.require(facts, "python", "shadows")
     files = facts.texts("python", "shadows")
     if files:
         yield Finding(WORK_SHADOWS, files, {"files": ", ".join(files)})

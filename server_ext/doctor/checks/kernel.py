@@ -65,12 +65,16 @@ OTHER_PYTHON = Code(
 NOT_EXAMINABLE = Code(
     "GC207",
     "kernel",
-    "advice",
+    "degraded",
     "you",
     N_("The doctor cannot look into the kernel {kernel}: it is not started by a Python directly."),
     N_("Examine the kernel “Python 3 (PyTorch 2.9)” instead."),
     stops=True,
 )
+
+
+# where the kernel has no Python, these cannot tell anything
+_IN_KERNEL = ("python", "packages", "ipykernel", "torch")
 
 
 @check("kernel", ("kernelspec",), (NO_KERNEL, NO_PYTHON, NOT_EXAMINABLE))
@@ -80,24 +84,31 @@ def kernel_exists(facts: Facts) -> Iterator[Finding]:
     if facts.flag("kernelspec", "found") is False:
         available = ", ".join(facts.texts("kernelspec", "available")) or "-"
         error = facts.text("kernelspec", "error")
-        yield Finding(
-            NO_KERNEL, (error,) if error else (), {"kernel": kernel, "available": available}
-        )
+        params = {"kernel": kernel, "available": available}
+        yield Finding(NO_KERNEL, (error,) if error else (), params, tells=_IN_KERNEL)
     elif facts.flag("kernelspec", "is_python") is False:
-        evidence = " ".join(facts.texts("kernelspec", "argv"))
-        yield Finding(NOT_EXAMINABLE, (reading.shorten(evidence),), {"kernel": kernel})
+        argv = (reading.shorten(" ".join(facts.texts("kernelspec", "argv"))),)
+        yield Finding(NOT_EXAMINABLE, argv, {"kernel": kernel}, tells=_IN_KERNEL)
     elif facts.flag("kernelspec", "python_exists") is False:
         python = facts.text("kernelspec", "executable") or ""
         problem = facts.text("kernelspec", "python_problem") or ""
-        yield Finding(NO_PYTHON, (problem,) if problem else (), {"python": python})
+        lines = (problem,) if problem else ()
+        yield Finding(NO_PYTHON, lines, {"python": python}, tells=_IN_KERNEL)
+    else:
+        reading.require(facts, "kernelspec", "python_exists")
 
 
 @check("kernel", ("kernelspec", "python"), (PYTHON_DOES_NOT_START,))
 def python_starts(facts: Facts) -> Iterator[Finding]:
     """The kernel's Python starts and runs a script."""
     failure = facts.failure("python")
-    if failure is not None and facts.flag("kernelspec", "python_exists"):
-        yield Finding(PYTHON_DOES_NOT_START, reading.failure_evidence(failure))
+    if failure is None:
+        reading.require(facts, "python", "executable")
+    elif facts.flag("kernelspec", "python_exists"):
+        # a container that is full may start no other Python, either
+        if not reading.says_no_room(failure.kind, failure.detail):
+            evidence = reading.failure_evidence(failure)
+            yield Finding(PYTHON_DOES_NOT_START, evidence, tells=_IN_KERNEL)
 
 
 @check(
@@ -107,11 +118,14 @@ def python_starts(facts: Facts) -> Iterator[Finding]:
 )
 def ipykernel_imports(facts: Facts) -> Iterator[Finding]:
     """ipykernel, which every kernel is, can be imported."""
-    if facts.failure("python") is not None or not facts.flag("kernelspec", "python_exists"):
-        return
     failure = facts.failure("ipykernel")
-    if failure is None and facts.flag("ipykernel", "ok") is not False:
-        return
+    if facts.failure("python") is not None or (failure and failure.kind == "not-started"):
+        return  # which says nothing about ipykernel
+    if failure is None:
+        reading.require(facts, "ipykernel", "ok")
+        if facts.flag("ipykernel", "ok") is not False:
+            return
+    tells = ("ipykernel",)
     error = facts.mapping("ipykernel", "error")
     evidence = (
         reading.failure_evidence(failure)
@@ -121,9 +135,9 @@ def ipykernel_imports(facts: Facts) -> Iterator[Finding]:
     found = culprits.culprits_found(facts, "ipykernel")
     if found:
         params = params_of(facts, found)
-        yield Finding(IPYKERNEL_BROKEN_BY, evidence + places_of(found), params)
+        yield Finding(IPYKERNEL_BROKEN_BY, evidence + places_of(found), params, tells=tells)
     else:
-        yield Finding(NO_IPYKERNEL, evidence)
+        yield Finding(NO_IPYKERNEL, evidence, tells=tells)
 
 
 def params_of(facts: Facts, found: tuple[culprits.Suspect, ...]) -> dict[str, str]:
@@ -148,8 +162,11 @@ def places_of(found: tuple[culprits.Suspect, ...]) -> tuple[str, ...]:
 def kernel_uses_the_images_python(facts: Facts) -> Iterator[Finding]:
     """The image's own kernel runs the environment's Python."""
     expected = facts.text("reference", "environment_prefix")
+    if expected is None:
+        return
+    reading.require(facts, "python", "prefix")
     prefix = facts.text("python", "prefix")
-    if expected is None or prefix is None or prefix == expected:
+    if prefix is None or prefix == expected:
         return
     executable = facts.text("python", "executable") or prefix
     version = facts.text("python", "version") or "?"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...i18n import N_
 from ..facts import Facts
-from ..findings import Code, Finding, check
+from ..findings import CannotTell, Code, Finding, check
 from . import reading
 
 NO_LIBRARY = Code(
@@ -97,17 +97,22 @@ def cuda_starts(facts: Facts) -> Iterator[Finding]:
     if trouble is not None:
         yield trouble
         return
+    reading.require(facts, "libcuda", "init", "code")
     code = facts.integer("libcuda", "init", "code") or 0
     if code:
         text = facts.text("libcuda", "init", "text") or facts.text("libcuda", "init", "name")
         path = facts.text("libcuda", "library", "path") or "libcuda.so.1"
         evidence = (f"cuInit: {code} {text or ''}".strip(), path)
-        yield Finding(BY_CODE.get(code, FAILS), evidence, {"error": f"{text or 'error'} ({code})"})
+        params = {"error": f"{text or 'error'} ({code})"}
+        yield Finding(BY_CODE.get(code, FAILS), evidence, params, tells=("libcuda",))
 
 
 @check("libcuda", ("libcuda", "torch", "reference"), (TOO_OLD,))
 def driver_is_new_enough(facts: Facts) -> Iterator[Finding]:
     """The driver supports the major version of CUDA that torch was built for."""
+    if facts.text("libcuda", "library", "error"):
+        raise CannotTell("libcuda", "there is no libcuda")
+    reading.require(facts, "libcuda", "version")
     driver = facts.integer("libcuda", "version")
     wanted = facts.text("torch", "torch", "cuda") or facts.text(
         "reference", "versions", "stack", "cuda"

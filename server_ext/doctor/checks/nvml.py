@@ -127,35 +127,39 @@ def nvml_answers(facts: Facts) -> Iterator[Finding]:
     if trouble is not None:
         yield trouble
         return
+    reading.require(facts, "nvml", "init", "code")
     code = facts.integer("nvml", "init", "code") or 0
     if code:
         yield _by_code(code, facts.text("nvml", "init", "text") or f"error {code}")
         return
-    kernel, library = facts.text("system", "driver"), facts.text("nvml", "driver")
-    if kernel and library and kernel != library and not reading.is_practice(facts):
-        yield Finding(MISMATCH, (f"kernel module {kernel}", f"library {library}"))
-        return
+    reading.require(facts, "nvml", "count")
     for device in facts.objects("nvml", "devices"):
         error = _error(device) or _error(device.get("memory"))
         if error is not None and error[0] in (_GPU_LOST, 999):
             yield _by_code(*error)
             return
+    if reading.is_practice(facts):
+        return
+    kernel, library = facts.text("system", "driver"), facts.text("nvml", "driver")
+    if kernel and library and kernel != library:
+        yield Finding(MISMATCH, (f"kernel module {kernel}", f"library {library}"))
 
 
 def _by_code(code: int, text: str) -> Finding:
-    evidence = (f"NVML {code}: {text}",)
+    evidence, tells = (f"NVML {code}: {text}",), ("nvml",)
     if code == _MISMATCH:
-        return Finding(MISMATCH, evidence)
+        return Finding(MISMATCH, evidence, tells=tells)
     if code == _NOT_LOADED:
-        return Finding(NOT_LOADED, evidence)
+        return Finding(NOT_LOADED, evidence, tells=tells)
     if code == _GPU_LOST:
-        return Finding(LOST, evidence)
-    return Finding(FAILS, evidence, {"error": f"{text} ({code})"})
+        return Finding(LOST, evidence, tells=tells)
+    return Finding(FAILS, evidence, {"error": f"{text} ({code})"}, tells=tells)
 
 
 @check("nvml", ("nvml",), (RECOVERY, PROHIBITED))
 def gpus_are_healthy(facts: Facts) -> Iterator[Finding]:
     """No card asks for a repair or keeps programs off."""
+    reading.require(facts, "nvml", "count")
     for device in reading.nvml_devices(facts):
         action = integer_of(device, "recovery_action")
         if action:
@@ -169,8 +173,11 @@ def gpus_are_healthy(facts: Facts) -> Iterator[Finding]:
 def gpu_is_not_hidden(facts: Facts) -> Iterator[Finding]:
     """CUDA_VISIBLE_DEVICES names devices that exist."""
     value = reading.variable(facts, "CUDA_VISIBLE_DEVICES")
+    if value is None:
+        return
+    reading.require(facts, "nvml", "count")
     uuids = [text_of(device, "uuid") for device in reading.nvml_devices(facts)]
-    if value is None or not uuids:
+    if not uuids:
         return
     # CUDA stops at the first entry that it does not know
     first = value.split(",")[0].strip()

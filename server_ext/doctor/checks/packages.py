@@ -71,9 +71,12 @@ _NVIDIA = re.compile(r"^nvidia-[a-z0-9-]+?(?:-cu(\d+))?$")
 @check("packages", ("packages", "reference"), (TORCH_CHANGED,))
 def torch_is_the_pinned_one(facts: Facts) -> Iterator[Finding]:
     """torch is the version that the image was made with."""
+    base = reading.pinned_torch(facts)
+    if base is None:
+        return
+    reading.require(facts, "packages", "directories")
     torch = reading.effective(facts).get("torch")
-    base = reading.locked(facts, "torch")
-    if torch is None or base is None or torch.in_base:
+    if torch is None or torch.in_base:
         return
     if reading.without_local(torch.version) != reading.without_local(base):
         where = f"{torch.name} {torch.version} in {torch.directory}"
@@ -83,10 +86,13 @@ def torch_is_the_pinned_one(facts: Facts) -> Iterator[Finding]:
 @check("packages", ("packages", "reference"), (PAIR, TRITON))
 def torch_family_fits(facts: Facts) -> Iterator[Finding]:
     """torchvision, torchaudio and triton are the ones that go with the image's torch."""
+    base_torch = reading.pinned_torch(facts)
+    if base_torch is None:
+        return
+    reading.require(facts, "packages", "directories")
     installed = reading.effective(facts)
     torch = installed.get("torch")
-    base_torch = reading.locked(facts, "torch")
-    if torch is None or base_torch is None:
+    if torch is None:
         return
     if reading.without_local(torch.version) != reading.without_local(base_torch):
         return  # another torch needs another family; that finding comes first
@@ -111,8 +117,9 @@ def torch_family_fits(facts: Facts) -> Iterator[Finding]:
 @check("packages", ("packages", "reference"), (STRAY_CUDA, CUDA_CHANGED))
 def cuda_packages_are_torchs(facts: Facts) -> Iterator[Finding]:
     """No nvidia-* packages but the ones that torch was installed with."""
-    if reading.locked(facts, "torch") is None:
+    if reading.pinned_torch(facts) is None:
         return
+    reading.require(facts, "packages", "directories")
     strays, changed = [], []
     for item in reading.distributions(facts):
         if item.in_base or not _NVIDIA.match(item.name) or item.name == "nvidia-ml-py":
@@ -134,6 +141,7 @@ def cuda_packages_are_torchs(facts: Facts) -> Iterator[Finding]:
 @check("packages", ("packages",), (TWICE,))
 def nothing_is_installed_twice(facts: Facts) -> Iterator[Finding]:
     """No package of the torch family has two versions in one folder."""
+    reading.require(facts, "packages", "directories")
     seen: dict[tuple[str, str], list[str]] = {}
     for item in reading.distributions(facts):
         if item.name in ("torch", "torchvision", "torchaudio", "triton", "numpy"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..facts import Facts, Failure, text_of
-from ..findings import Code, Finding
+from ..findings import CannotTell, Code, Finding
 
 PRACTICE_UUID = "GPU-5ca1ab1e-"
 
@@ -36,15 +37,13 @@ def leased(facts: Facts) -> tuple[str, ...]:
 
 def is_practice(facts: Facts) -> bool:
     """Whether this server was given simulated devices, and NVML shows nothing but such."""
+    if variable(facts, "GPUCAMP_SIMULATED") != "1":
+        return False  # NVML is not asked, so that its silence counts only where it matters
     devices = nvml_devices(facts)
-    return (
-        variable(facts, "GPUCAMP_SIMULATED") == "1"
-        and bool(devices)
-        and all(
-            text_of(device, "uuid").startswith(PRACTICE_UUID)
-            or "simulated" in text_of(device, "name").lower()
-            for device in devices
-        )
+    return bool(devices) and all(
+        text_of(device, "uuid").startswith(PRACTICE_UUID)
+        or "simulated" in text_of(device, "name").lower()
+        for device in devices
     )
 
 
@@ -60,20 +59,49 @@ def was_promised_gpu(facts: Facts) -> bool:
 def library_trouble(
     facts: Facts, probe: str, *, missing: Code, hangs: Code, fails: Code
 ) -> Finding | None:
-    """What keeps a driver library's probe from telling more than its absence, if anything does."""
+    """What keeps a driver library's probe from telling more than its absence, if anything does.
+    Raises CannotTell when the probe was never started: that says nothing about the library.
+    """
+    tells = (probe,)
     failure = facts.failure(probe)
     if failure is not None:
+        if failure.kind == "not-started":
+            raise CannotTell(probe, failure.detail)
         if failure.kind == "timeout":
-            return Finding(hangs, failure_evidence(failure))
-        return Finding(fails, failure_evidence(failure), {"error": failure.detail})
+            return Finding(hangs, failure_evidence(failure), tells=tells)
+        params = {"error": failure.detail}
+        return Finding(fails, failure_evidence(failure), params, tells=tells)
     absent = facts.text(probe, "library", "error")
-    return Finding(missing, (absent,)) if absent else None
+    return Finding(missing, (absent,), tells=tells) if absent else None
+
+
+def require(facts: Facts, probe: str, *path: str) -> None:
+    """Raises CannotTell where a probe left out a fact that it always has, or could not read it."""
+    value = facts.get(probe, *path)
+    error = value.get("error") if isinstance(value, Mapping) else None
+    if value is None or error is not None:
+        named = ".".join(path)
+        raise CannotTell(probe, f"{named}: {shorten(str(error), 120)}" if error else f"no {named}")
+
+
+def says_no_room(kind: str, detail: str) -> bool:
+    """Whether a probe was not started because the container may not have another process (EAGAIN,
+    ENOMEM) or file (ENFILE, EMFILE).
+    """
+    return kind == "not-started" and any(
+        f"[Errno {number}]" in detail
+        for number in (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE)
+    )
 
 
 def failure_evidence(failure: Failure) -> tuple[str, ...]:
     """How a probe failed, with the last lines of what it said."""
-    lines = [line for line in failure.stderr.strip().splitlines() if line.strip()]
-    return (failure.detail, *lines[-3:])
+    return (failure.detail, *last_lines(failure.stderr))
+
+
+def last_lines(text: str) -> tuple[str, ...]:
+    """The last few lines that are not empty."""
+    return tuple([line for line in text.strip().splitlines() if line.strip()][-3:])
 
 
 def shorten(text: str, most: int = 300) -> str:
@@ -142,6 +170,17 @@ def effective(facts: Facts) -> dict[str, Distribution]:
 def locked(facts: Facts, name: str) -> str | None:
     """The version of a package in the base, by its lock."""
     return facts.text("reference", "lock", normalised(name))
+
+
+def pinned_torch(facts: Facts) -> str | None:
+    """The version of torch in the base; None outside the image, where nothing can be compared.
+    Raises CannotTell in an image that does not say it.
+    """
+    version = locked(facts, "torch")
+    if version is None and (facts.get("reference", "versions") or facts.get("reference", "lock")):
+        problems = facts.texts("reference", "problems")
+        raise CannotTell("reference", problems[0] if problems else "the lock has no torch")
+    return version
 
 
 def without_local(version: str) -> str:

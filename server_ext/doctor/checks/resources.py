@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 
 from ...i18n import N_
@@ -121,8 +122,10 @@ FEW_FILES_LIMIT = 1024
 def storage_answers(facts: Facts) -> Iterator[Finding]:
     """The file systems answer in time."""
     failure = facts.failure("resources")
-    if failure is not None and failure.kind == "timeout":
-        yield Finding(STORAGE_HANGS, reading.failure_evidence(failure))
+    if failure is None:
+        reading.require(facts, "resources", "filesystems")
+    elif failure.kind == "timeout":
+        yield Finding(STORAGE_HANGS, reading.failure_evidence(failure), tells=("resources",))
 
 
 @check("resources", ("resources",), (SMALL_SHM, FULL_SHM, SHM_LEFTOVERS))
@@ -135,6 +138,7 @@ def shared_memory_is_enough(facts: Facts) -> Iterator[Finding]:
     if size and free is not None and free < size * 0.05:
         sizes = {"free": reading.gibibytes(free), "size": reading.gibibytes(size)}
         yield Finding(FULL_SHM, (f"{free} of {size} bytes",), sizes)
+    reading.require(facts, "resources", "shm_leftovers")
     leftovers = facts.objects("resources", "shm_leftovers")
     if leftovers:
         total = sum(integer_of(item, "bytes") or 0 for item in leftovers)
@@ -147,6 +151,7 @@ def shared_memory_is_enough(facts: Facts) -> Iterator[Finding]:
             "files": " ".join(plain[:50]),
         }
         yield Finding(SHM_LEFTOVERS, tuple(names[:10]), params)
+    reading.require(facts, "resources", "filesystems", "shm")
 
 
 def _is_plain(name: str) -> bool:
@@ -156,6 +161,7 @@ def _is_plain(name: str) -> bool:
 @check("resources", ("resources",), (OOM,))
 def memory_was_enough(facts: Facts) -> Iterator[Finding]:
     """The kernel killed nothing for want of memory."""
+    reading.require(facts, "resources", "memory")
     kills = facts.integer("resources", "memory", "oom_kills")
     if kills:
         limit = facts.integer("resources", "memory", "limit_bytes")
@@ -188,12 +194,18 @@ def disks_have_room(facts: Facts) -> Iterator[Finding]:
         free_inodes = facts.integer("resources", "filesystems", name, "free_inodes")
         if inodes and free_inodes is not None and free_inodes < 10:
             yield Finding(NO_INODES, (f"{path}: {free_inodes} of {inodes} inodes free",), params)
+    for name in ("work", "home", "tmp"):
+        # a folder that is not there cannot be full; one that cannot be read may be
+        error = facts.text("resources", "filesystems", name, "error") or ""
+        if f"[Errno {errno.ENOENT}]" not in error:
+            reading.require(facts, "resources", "filesystems", name)
 
 
 @check("resources", ("resources", "python"), (NO_COMPILER, NO_HEADERS))
 def extensions_can_be_built(facts: Facts) -> Iterator[Finding]:
     """There are a C compiler and Python's headers."""
     values = facts.mapping("resources")
+    reading.require(facts, "resources", "limits")
     if "compiler" in values and values["compiler"] is None:
         yield Finding(NO_COMPILER, ("no gcc, cc or clang on PATH",))
     if facts.flag("python", "python_h") is False:
@@ -203,6 +215,7 @@ def extensions_can_be_built(facts: Facts) -> Iterator[Finding]:
 @check("resources", ("resources",), (FEW_FILES,))
 def enough_files_may_be_open(facts: Facts) -> Iterator[Finding]:
     """The limit of open files leaves room for data loader workers."""
+    reading.require(facts, "resources", "limits", "nofile")
     limit = facts.integer("resources", "limits", "nofile")
     if limit is not None and 0 <= limit <= FEW_FILES_LIMIT:
         yield Finding(FEW_FILES, (f"RLIMIT_NOFILE {limit}",), {"limit": str(limit)})
@@ -211,6 +224,7 @@ def enough_files_may_be_open(facts: Facts) -> Iterator[Finding]:
 @check("resources", ("resources",), (ORPHANS,))
 def no_rank_is_orphaned(facts: Facts) -> Iterator[Finding]:
     """No rank outlived its torchrun."""
+    reading.require(facts, "resources", "orphan_ranks")
     orphans = facts.objects("resources", "orphan_ranks")
     if orphans:
         pids = [str(integer_of(item, "pid")) for item in orphans if integer_of(item, "pid")]

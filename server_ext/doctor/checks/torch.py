@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ...i18n import N_
-from ..facts import Facts, text_of
-from ..findings import Code, Finding, check
+from ..facts import Facts, Failure, text_of
+from ..findings import CannotTell, Code, Finding, check
 from . import culprits, reading
 from .kernel import params_of, places_of
 
@@ -124,8 +125,17 @@ _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file"
 def torch_imports(facts: Facts) -> Iterator[Finding]:
     """torch can be imported."""
     failure = facts.failure("torch")
-    if failure is None and facts.flag("torch", "ok") is not False:
-        return
+    if failure is not None and failure.kind == "not-started":
+        return  # which says nothing about torch
+    if failure is None:
+        reading.require(facts, "torch", "ok")
+        if facts.flag("torch", "ok") is not False:
+            return
+    yield replace(_why_not(facts, failure), tells=("torch",))
+
+
+def _why_not(facts: Facts, failure: Failure | None) -> Finding:
+    """What keeps torch from being imported."""
     error = facts.mapping("torch", "error")
     kind, message = text_of(error, "type"), text_of(error, "message")
     evidence = (
@@ -135,31 +145,35 @@ def torch_imports(facts: Facts) -> Iterator[Finding]:
     )
     found = culprits.culprits_found(facts, "torch")
     if found:
-        yield Finding(BROKEN_BY, evidence + places_of(found), params_of(facts, found))
-    elif failure is not None:
+        return Finding(BROKEN_BY, evidence + places_of(found), params_of(facts, found))
+    if failure is not None:
         if failure.kind == "timeout":
-            yield Finding(IMPORT_HANGS, evidence)
-        else:
-            yield Finding(IMPORT_CRASHES, evidence, {"error": failure.detail})
-    elif kind == "ModuleNotFoundError" and text_of(error, "name") == "torch":
-        yield Finding(NOT_INSTALLED, evidence)
-    elif library := _LIBRARY.search(message):
-        yield Finding(LIBRARY_MISSING, evidence, {"library": library[1]})
-    elif "undefined symbol" in message or "version `" in message:
+            return Finding(IMPORT_HANGS, evidence)
+        return Finding(IMPORT_CRASHES, evidence, {"error": failure.detail})
+    if kind == "ModuleNotFoundError" and text_of(error, "name") == "torch":
+        return Finding(NOT_INSTALLED, evidence)
+    if library := _LIBRARY.search(message):
+        return Finding(LIBRARY_MISSING, evidence, {"library": library[1]})
+    if "undefined symbol" in message or "version `" in message:
         variables = tuple(
             f"{name}={value}"
             for name in ("LD_LIBRARY_PATH", "LD_PRELOAD")
             if (value := reading.variable(facts, name))
         )
-        yield Finding(UNDEFINED_SYMBOL, evidence + variables)
-    else:
-        short = f"{kind}: {reading.shorten(message, 120)}"
-        yield Finding(IMPORT_FAILS, evidence, {"error": short})
+        return Finding(UNDEFINED_SYMBOL, evidence + variables)
+    short = f"{kind}: {reading.shorten(message, 120)}"
+    return Finding(IMPORT_FAILS, evidence, {"error": short})
+
+
+def _must_be_imported(facts: Facts) -> None:
+    if not facts.mapping("torch", "torch"):
+        raise CannotTell("torch", "torch was not imported")
 
 
 @check("torch", ("torch",), (CPU_ONLY,))
 def torch_has_cuda(facts: Facts) -> Iterator[Finding]:
     """torch was built for CUDA."""
+    _must_be_imported(facts)
     version = facts.text("torch", "torch", "version")
     if version is not None and facts.get("torch", "torch", "cuda") is None:
         file = facts.text("torch", "torch", "file") or ""
@@ -171,6 +185,7 @@ def torch_has_cuda(facts: Facts) -> Iterator[Finding]:
 @check("torch", ("torch", "reference"), (CUDNN,))
 def cudnn_is_the_pinned_one(facts: Facts) -> Iterator[Finding]:
     """cuDNN loads, and is the version that came with torch."""
+    _must_be_imported(facts)
     wanted = facts.integer("reference", "versions", "stack", "cudnn")
     problem = facts.text("torch", "torch", "cudnn", "error", "message")
     found = facts.integer("torch", "torch", "cudnn")
@@ -200,6 +215,7 @@ def cudnn_is_the_pinned_one(facts: Facts) -> Iterator[Finding]:
 @check("torch", ("torch", "packages", "reference"), (NUMPY,))
 def numpy_works_with_torch(facts: Facts) -> Iterator[Finding]:
     """A tensor can become a NumPy array."""
+    _must_be_imported(facts)
     problem = facts.text("torch", "torch", "numpy", "error", "message")
     if problem is None or facts.flag("torch", "torch", "numpy_installed") is False:
         return

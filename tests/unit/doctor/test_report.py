@@ -68,6 +68,12 @@ def test_a_bug_in_a_check_costs_the_others_nothing() -> None:
     assert len(outcomes) == len(ALL_CHECKS) + 1
     (failed,) = [o for o in outcomes if o.error]
     assert failed.error == "KeyError: 'oops'" and failed.findings == ()
+    assert failed.state == "broken"
+    # nor does it let the verdict be better than what was seen
+    found = {f.code.code: f for o in outcomes for f in o.findings}
+    assert set(found) == {"GC101", "GC904"}
+    assert found["GC904"].evidence == ("breaks: KeyError: 'oops'",)
+    assert verdict(found.values()) == "degraded"
 
 
 @pytest.mark.parametrize(
