@@ -21,7 +21,7 @@ from . import pages, report, report_store
 from .checks import CATALOGUE
 from .examination import Found, examine
 from .findings import Finding
-from .kernel import find_async
+from .kernel import SpecManager, find_async
 from .report import Finished
 from .settings import Settings
 
@@ -80,13 +80,13 @@ def _explain(code: str) -> int:
     return 0
 
 
-def _spec_manager() -> Any:
-    # imported late, so that --explain and --help need nothing but Python
-    from jupyter_client.kernelspec import KernelSpecManager
-
+def _spec_manager() -> SpecManager:
     # as the server does: the image's kernel cannot be replaced by one of the same name in the home
     os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-    return KernelSpecManager()
+    # imported late, so that --explain and --help need nothing but Python
+    from .kernelspecs import KernelSpecs
+
+    return KernelSpecs()
 
 
 async def _examine(arguments: argparse.Namespace, gettext: i18n.Gettext) -> int:

@@ -4,6 +4,10 @@ Guarantees: `examine` always ends with Finished, whatever probes do; when its co
 (aclose, cancel), all probe processes are ended before it returns. Probes about the container run
 with the server's own Python, isolated, so that a broken environment cannot hide a broken GPU;
 probes about the kernel run with the kernel's Python in the kernel's environment.
+
+The order is for speed. torch takes most of the time, so it starts first; it does not wait to hear
+that the kernel's Python starts, and its answer does not count when that Python turns out not to.
+The other probes fit in beside it, those about the container first: they give the first results.
 """
 
 from __future__ import annotations
@@ -54,6 +58,7 @@ class Found:
 Event = Started | Probed | Found | Finished
 
 _KERNEL_PROBES = ("python", "packages", "ipykernel", "torch")
+_NO_START = "the kernel's Python does not start"
 _IMPORTED = {"torch": "torch", "ipykernel": "ipykernel.kernelapp"}
 
 
@@ -96,27 +101,34 @@ class _Rounds:
         self._settings = settings
         self._turn = asyncio.Semaphore(settings.concurrency)
         self.running: set[asyncio.Task[ProbeResult]] = set()
+        self._inner: set[asyncio.Task[ProbeResult]] = set()  # whose results others pass on
         self._culprits_asked: set[str] = set()
 
     def begin(self) -> None:
-        """Starts what depends on nothing, the quick first, so that first results come at once."""
+        """Starts what depends on nothing; torch first, then the quick."""
         limits, folders = (
             self._settings.limits,
             (str(self._settings.work), str(self._settings.home)),
         )
-        self._start(asyncio.to_thread(reference.read, self._settings))
         if self._kernel.python:
-            self._start(self._in_kernel(Probe("python", "python", limits.python, folders[:1])))
+            torch = Probe("torch", "imports", limits.torch, ("torch",), rest=limits.torch_gpu)
+            importing = asyncio.create_task(self._in_kernel(torch))
+            self._inner.add(importing)
+            python = self._start(
+                self._in_kernel(Probe("python", "python", limits.python, folders[:1]))
+            )
+            self._start(_unless_it_fails(python, importing))
         else:
             for name in _KERNEL_PROBES:
                 self._start(_not_started(name, "the kernel has no Python"))
         for probe in (
             Probe("system", "system", limits.system),
-            Probe("resources", "resources", limits.resources, folders),
             Probe("nvml", "nvml", limits.nvml),
+            Probe("resources", "resources", limits.resources, folders),
             Probe("libcuda", "libcuda", limits.libcuda),
         ):
             self._start(self._in_container(probe))
+        self._start(asyncio.to_thread(reference.read, self._settings))
 
     def follow_up(self, result: ProbeResult, facts: Facts) -> None:
         """Starts what became possible or necessary by this result."""
@@ -124,15 +136,13 @@ class _Rounds:
         if result.name == "python" and self._kernel.python:
             if result.failure is None:
                 base = (str(self._settings.base),)
-                torch = Probe("torch", "imports", limits.torch, ("torch",), rest=limits.torch_gpu)
-                self._start(self._in_kernel(torch))
                 self._start(self._in_kernel(Probe("packages", "packages", limits.packages, base)))
                 module = (_IMPORTED["ipykernel"],)
                 probe = Probe("ipykernel", "imports", limits.ipykernel, module)
                 self._start(self._in_kernel(probe))
             else:
-                for name in _KERNEL_PROBES[1:]:
-                    self._start(_not_started(name, "the kernel's Python does not start"))
+                for name in ("packages", "ipykernel"):
+                    self._start(_not_started(name, _NO_START))
         for name in _IMPORTED:
             known = all(other in facts.results for other in (name, "packages", "reference"))
             if known and name not in self._culprits_asked:
@@ -146,18 +156,21 @@ class _Rounds:
 
     async def end(self) -> None:
         """Ends every probe that still runs."""
-        for task in self.running:
+        tasks = self.running | self._inner
+        for task in tasks:
             task.cancel()
-        if self.running:
-            await asyncio.wait(self.running)
-        self.running = set()
+        if tasks:
+            await asyncio.wait(tasks)
+        self.running, self._inner = set(), set()
 
-    def _start(self, work: Coroutine[object, object, ProbeResult]) -> None:
-        self.running.add(asyncio.create_task(work))
+    def _start(self, work: Coroutine[object, object, ProbeResult]) -> asyncio.Task[ProbeResult]:
+        task = asyncio.create_task(work)
+        self.running.add(task)
+        return task
 
     async def _in_container(self, probe: Probe) -> ProbeResult:
         async with self._turn:
-            return await run_probe(probe, [sys.executable, "-I"], self._kernel.env, "/")
+            return await run_probe(probe, [sys.executable, "-I", "-S"], self._kernel.env, "/")
 
     async def _in_kernel(self, probe: Probe) -> ProbeResult:
         async with self._turn:
@@ -215,6 +228,18 @@ class _Rounds:
         arguments = (_IMPORTED[name], "--without", modules, "--over", *directories)
         result = await self._in_kernel(Probe(name, "imports", limit, arguments))
         return result.failure is None and result.value.get("ok") is True
+
+
+async def _unless_it_fails(
+    python: asyncio.Task[ProbeResult], importing: asyncio.Task[ProbeResult]
+) -> ProbeResult:
+    """What `importing` gives, if the kernel's Python turns out to start; else it is ended."""
+    await asyncio.wait({python})
+    if not python.cancelled() and python.result().failure is None:
+        return await importing
+    importing.cancel()
+    await asyncio.wait({importing})
+    return ProbeResult("torch", failure=Failure("not-started", _NO_START))
 
 
 async def _not_started(name: str, why: str) -> ProbeResult:

@@ -158,6 +158,46 @@ async def test_a_python_that_misbehaves_is_a_finding(
     await gone(pids)
 
 
+# what a probe's command line is, told apart by a stand-in for the kernel's Python
+OF_PYTHON, OF_TORCH = '*"run_probe.py python "*', '*"run_probe.py imports torch"*'
+
+
+async def test_torch_does_not_wait_for_the_kernels_python(jupyter: Any, tmp_path: Path) -> None:
+    """The two run side by side: the first answers only once the second was started."""
+    started = tmp_path / "started"
+    text = (
+        f'case "$*" in {OF_TORCH}) touch {started};;\n'
+        f"{OF_PYTHON}) while [ ! -e {started} ]; do sleep 0.02; done;; esac\n"
+        f'exec {sys.executable} "$@"\n'
+    )
+    jupyter.add_kernel("k", [script(tmp_path / "bin" / "python", text), *IPYKERNEL])
+    report = report_of(await examine(jupyter, "k"))
+    assert "failure" not in report["facts"]["python"]
+    assert "GC203" not in codes(report)
+
+
+async def test_what_torch_said_does_not_count_when_python_does_not_start(
+    jupyter: Any, tmp_path: Path
+) -> None:
+    """Its first answer may come before it is known that the kernel's Python does not start."""
+    pids, torch = tmp_path / "pids", tmp_path / "torch"
+    # a process is ended once it answered; only then the other one fails
+    text = (
+        f"echo $$ >> {pids}\n"
+        f'case "$*" in {OF_TORCH}) echo $$ > {torch}; exec {sys.executable} "$@";;\n'
+        f"{OF_PYTHON}) while [ ! -s {torch} ]; do sleep 0.02; done\n"
+        f"while kill -0 $(cat {torch}); do sleep 0.02; done; exit 3;; esac\n"
+    )
+    jupyter.add_kernel("k", [script(tmp_path / "bin" / "python", text), *IPYKERNEL])
+    report = report_of(await examine(jupyter, "k"))
+    assert report["facts"]["python"]["failure"]["kind"] == "crashed"
+    for name in ("torch", "ipykernel", "packages"):
+        assert report["facts"][name]["failure"]["kind"] == "not-started", name
+    assert "GC203" in codes(report) and not codes(report) & {"GC312", "GC315", "GC316", "GC317"}
+    assert len(pids.read_text().split()) == 2, "nothing more is tried"
+    await gone(pids)
+
+
 @pytest.fixture
 def quick(jupyter: Any) -> None:
     """Short time limits for pythons that hang."""
