@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from server_ext.doctor.facts import ProbeResult
-from server_ext.doctor.probing import Probe, run_probe
+from server_ext.doctor.probing import PROBES_DIR, Probe, run_probe
 
 PARTIAL = r"""printf '\036gpucamp-probe+ {"a": 1}\n'; """
 ANSWER = r"""printf '\036gpucamp-probe {"a": 2}\n'; """
@@ -137,6 +137,26 @@ async def test_an_import_that_exits_is_an_error_like_any_other(tmp_path: Path) -
     (tmp_path / "leaves.py").write_text("import sys; print('bye'); sys.exit(5)")
     facts = await real("imports", "leaves", PYTHONPATH=str(tmp_path))
     assert facts["error"]["type"] == "SystemExit"
+
+
+@pytest.mark.parametrize("end", ["", "raise ValueError", "raise SystemExit"])
+async def test_garbage_is_left_alone_during_an_import_only(tmp_path: Path, end: str) -> None:
+    """What is imported finds the collector off, and it is on again for what torch is asked then."""
+    (tmp_path / "looks.py").write_text(f"import gc; print('during', gc.isenabled())\n{end}\n")
+    collect = (
+        "import gc, importlib.util, sys\n"
+        "spec = importlib.util.spec_from_file_location('probe', sys.argv[1])\n"
+        "probe = importlib.util.module_from_spec(spec); spec.loader.exec_module(probe)\n"
+        "(facts,) = probe.collect(['looks'])\n"
+        "print('after', gc.isenabled(), facts['ok'])\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", collect, str(PROBES_DIR / "imports.py")),
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    out, _ = await process.communicate()
+    assert out.decode().splitlines() == ["during False", f"after True {not end}"]
 
 
 async def test_packages_are_told_by_folder_with_their_modules(tmp_path: Path) -> None:
