@@ -55,6 +55,9 @@ perf: ## measure the start of a server beside stock DockerSpawner
 perf-queue: ## how long the queue takes to decide, up to 4,000 devices and 10,000 who wait
 	@$(SETUP) perf-queue
 
+perf-doctor: ## how long the GPU doctor takes beside torch's collect_env, in one container
+	@$(SETUP) perf-doctor
+
 storm: ## fifty participants press Start at once: is every grant right, how fast is the hub
 	@$(SETUP) storm
 
@@ -86,4 +89,4 @@ lock: ## resolve the Python requirements anew
 	@$(SETUP) lock
 
 .PHONY: help run stop stop-engine status accounts clean test test-fast soak test-setup perf \
-	perf-queue storm compare-faults lint format venv front-end translations wheel image lock
+	perf-queue perf-doctor storm compare-faults lint format venv front-end translations wheel image lock

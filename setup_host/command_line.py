@@ -116,6 +116,10 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
     "soak": ("a million steps of the leases", lambda c, p, a: testing.soak(c, p)),
     "perf": ("measure the start of a server", lambda c, p, a: testing.measure(c, p, "perf")),
     "perf-queue": ("measure the queue", lambda c, p, a: testing.measure_queue(c, p)),
+    "perf-doctor": (
+        "measure the GPU doctor beside collect_env",
+        lambda c, p, a: testing.measure(c, p, "perf-doctor"),
+    ),
     "storm": ("fifty starts at once", lambda c, p, a: testing.measure(c, p, "storm")),
     "compare-faults": (
         "faults beside stock DockerSpawner",

@@ -46,6 +46,7 @@ _IP = "iproute2"
 # what `make NAME` measures
 MEASUREMENTS = {
     "perf": "tests/perf/spawn_time.py",
+    "perf-doctor": "tests/perf/doctor_time.py",
     "storm": "tests/perf/storm.py",
     "compare-faults": "tests/perf/stock_comparison.py",
 }
