@@ -42,6 +42,7 @@ class LabServer:
                 "GPUCAMP_PRACTICE": "1",
                 "GPUCAMP_SIMULATED": "1",
                 "GPUCAMP_DEVICES": "GPU-5ca1ab1e-0000-4000-8000-000000000000",
+                "NVIDIA_VISIBLE_DEVICES": "GPU-5ca1ab1e-0000-4000-8000-000000000000",
                 "GPUCAMP_CPU_LIMIT": "2",
                 "GPUCAMP_SERVICE_URL": "http://127.0.0.1:9/services/gpucamp/",  # is down
             },
