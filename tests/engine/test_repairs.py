@@ -135,4 +135,4 @@ def test_packages_outside_the_environment_are_set_aside(lab: LabServer) -> None:
     found = examine(lab, "mine")
     assert "GC211" in found
     assert mend(lab, "GC211") == found - {"GC211"}
-    assert "site-packages.set-aside-" in ok(lab, f"ls {site}/..")
+    assert "site-packages.set-aside-" in ok(lab, "ls " + site.rpartition("/")[0])
