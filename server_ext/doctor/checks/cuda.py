@@ -108,8 +108,9 @@ def torch_sees_the_gpus(facts: Facts) -> Iterator[Finding]:
         return
     reading.require(facts, "torch", "torch", "count")
     seen = facts.integer("torch", "torch", "count")
-    here = facts.integer("nvml", "count")
-    if seen is not None and here is not None and 0 < seen < here:
+    # those that answer NVML; what is wrong with the others is told by its layer
+    here = len(reading.nvml_devices(facts))
+    if seen is not None and 0 < seen < here:
         value = reading.variable(facts, "CUDA_VISIBLE_DEVICES")
         shown = () if value is None else (f"CUDA_VISIBLE_DEVICES={value}",)
         yield Finding(FEWER, shown, {"torch": str(seen), "all": str(here)})

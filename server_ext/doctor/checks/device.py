@@ -68,6 +68,10 @@ LEASE_DIFFERS = Code(
 _SILENCED = ("nvml", "libcuda")
 
 
+def _nvml_shows_none(facts: Facts) -> bool:
+    return facts.failure("nvml") is None and facts.integer("nvml", "count") == 0
+
+
 @check("device", ("system", "environment", "nvml"), (NOT_ASKED, NOT_HERE))
 def gpu_is_here(facts: Facts) -> Iterator[Finding]:
     """The GPU that was asked for is in the container."""
@@ -78,7 +82,12 @@ def gpu_is_here(facts: Facts) -> Iterator[Finding]:
             yield Finding(NOT_HERE, ("NVML: 0 devices", *reading.leased(facts)))
         return
     reading.require(facts, "system", "nodes")
-    if reading.gpu_nodes(facts) or facts.flag("system", "wsl") is not False:
+    if reading.gpu_nodes(facts):
+        # a node without a card behind it; why NVML does not answer is for the layer above to say
+        if reading.was_promised_gpu(facts) and _nvml_shows_none(facts):
+            yield Finding(NOT_HERE, ("NVML: 0 devices", *reading.leased(facts)), tells=_SILENCED)
+        return
+    if facts.flag("system", "wsl") is not False:
         return
     seen = "no /dev/nvidia0, /dev/nvidia1, …"
     if reading.was_promised_gpu(facts):
@@ -126,9 +135,9 @@ def gpus_are_the_leased_ones(facts: Facts) -> Iterator[Finding]:
         return
     reading.require(facts, "nvml", "count")
     seen = {text_of(device, "uuid") for device in reading.nvml_devices(facts)}
-    if not seen:
-        return  # NVML's silence about its devices is told by the layer above
-    if given != seen:
+    # those that NVML counts and cannot read are told by the layer above
+    unread = (facts.integer("nvml", "count") or 0) - len(seen)
+    if (given - seen and unread <= 0 and seen) or seen - given:
         yield Finding(
             LEASE_DIFFERS,
             (f"given: {', '.join(sorted(given))}", f"seen: {', '.join(sorted(seen))}"),

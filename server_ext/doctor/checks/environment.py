@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ...i18n import N_
@@ -87,12 +88,17 @@ def library_path_has_no_cuda(facts: Facts) -> Iterator[Finding]:
         yield Finding(LIBRARY_PATH, tuple(evidence))
 
 
+_HARMLESS = re.compile(r"lib(jemalloc|tcmalloc(_minimal)?|mimalloc|iomp5|gomp)(-\w+)?\.so(\.|$)")
+
+
 @check("environment", ("system", "environment"), (PRELOAD,))
 def nothing_is_preloaded(facts: Facts) -> Iterator[Finding]:
-    """LD_PRELOAD is not set."""
+    """LD_PRELOAD brings nothing but memory allocators and OpenMP, which torch works with."""
     reading.require(facts, "system", "preload")
     for entry in facts.objects("system", "preload"):
         library = text_of(entry, "library")
+        if entry.get("exists") is not False and _HARMLESS.match(library.rpartition("/")[2]):
+            continue
         missing = " (missing)" if entry.get("exists") is False else ""
         yield Finding(PRELOAD, (f"LD_PRELOAD={library}{missing}",), {"library": library})
 

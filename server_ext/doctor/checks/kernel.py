@@ -62,6 +62,14 @@ OTHER_PYTHON = Code(
     N_("This kernel uses another Python than the image's: {python}."),
     N_("Choose the kernel “Python 3 (PyTorch 2.9)” for work with the GPU."),
 )
+IMAGES_KERNEL_DIFFERS = Code(
+    "GC208",
+    "kernel",
+    "blocker",
+    "you",
+    N_("The image's own kernel runs another Python than its environment's: {python}."),
+    N_("Reset the environment; your files in work stay."),
+)
 NOT_EXAMINABLE = Code(
     "GC207",
     "kernel",
@@ -75,6 +83,8 @@ NOT_EXAMINABLE = Code(
 
 # where the kernel has no Python, these cannot tell anything
 _IN_KERNEL = ("python", "packages", "ipykernel", "torch")
+# the name of "Python 3 (PyTorch 2.9)"
+IMAGES_KERNEL = "python3"
 
 
 @check("kernel", ("kernelspec",), (NO_KERNEL, NO_PYTHON, NOT_EXAMINABLE))
@@ -158,7 +168,7 @@ def places_of(found: tuple[culprits.Suspect, ...]) -> tuple[str, ...]:
     )
 
 
-@check("kernel", ("kernelspec", "python", "reference"), (OTHER_PYTHON,))
+@check("kernel", ("kernelspec", "python", "reference"), (OTHER_PYTHON, IMAGES_KERNEL_DIFFERS))
 def kernel_uses_the_images_python(facts: Facts) -> Iterator[Finding]:
     """The image's own kernel runs the environment's Python."""
     expected = facts.text("reference", "environment_prefix")
@@ -170,7 +180,11 @@ def kernel_uses_the_images_python(facts: Facts) -> Iterator[Finding]:
         return
     executable = facts.text("python", "executable") or prefix
     version = facts.text("python", "version") or "?"
-    yield Finding(OTHER_PYTHON, (f"{executable} (Python {version})",), {"python": executable})
+    # another kernel may well have a Python of its own, and work; this one is promised to be the
+    # environment's
+    own = facts.text("kernelspec", "name") == IMAGES_KERNEL
+    lines = (f"{executable} (Python {version})", f"sys.prefix: {prefix}, not {expected}")
+    yield Finding(IMAGES_KERNEL_DIFFERS if own else OTHER_PYTHON, lines, {"python": executable})
 
 
 CHECKS = (kernel_exists, python_starts, ipykernel_imports, kernel_uses_the_images_python)

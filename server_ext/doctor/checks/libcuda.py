@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ...i18n import N_
-from ..facts import Facts
+from ..facts import Facts, text_of
 from ..findings import CannotTell, Code, Finding, check
 from . import reading
 
@@ -73,6 +74,25 @@ HANGS = Code(
     N_("Tell your instructor: the GPU must be reset, or its host rebooted."),
     stops=True,
 )
+BUSY = Code(
+    "GC138",
+    "libcuda",
+    "blocker",
+    "instructor",
+    N_("CUDA may not use the GPU: it is kept for another program (error 46)."),
+    N_("End other kernels and runs on the GPU; if there are none, tell your instructor."),
+    stops=True,
+)
+STUB = Code(
+    "GC130",
+    "libcuda",
+    "blocker",
+    "you",
+    N_("A stub takes the place of CUDA's driver library (error 34): {library}."),
+    N_("Unset LD_LIBRARY_PATH, so that the driver's own libcuda is used."),
+    "unset LD_LIBRARY_PATH",
+    stops=True,
+)
 FAILS = Code(
     "GC139",
     "libcuda",
@@ -83,11 +103,23 @@ FAILS = Code(
     stops=True,
 )
 
-BY_CODE = {100: NO_DEVICE, 803: LIBRARY_MISMATCH, 804: COMPAT, 802: FABRIC}
+# by CUresult
+BY_CODE = {
+    34: STUB,
+    46: BUSY,
+    100: NO_DEVICE,
+    802: FABRIC,
+    803: LIBRARY_MISMATCH,
+    804: COMPAT,
+}
+# not initialized, and a refusal of the host's operating system: nothing in a container changes them
+_OF_THE_HOST = {3, 304}
 
 
 @check(
-    "libcuda", ("libcuda",), (NO_LIBRARY, NO_DEVICE, LIBRARY_MISMATCH, COMPAT, FABRIC, HANGS, FAILS)
+    "libcuda",
+    ("libcuda", "system", "environment"),
+    (NO_LIBRARY, STUB, BUSY, NO_DEVICE, LIBRARY_MISMATCH, COMPAT, FABRIC, HANGS, FAILS),
 )
 def cuda_starts(facts: Facts) -> Iterator[Finding]:
     """libcuda loads, and cuInit succeeds."""
@@ -103,8 +135,22 @@ def cuda_starts(facts: Facts) -> Iterator[Finding]:
         text = facts.text("libcuda", "init", "text") or facts.text("libcuda", "init", "name")
         path = facts.text("libcuda", "library", "path") or "libcuda.so.1"
         evidence = (f"cuInit: {code} {text or ''}".strip(), path)
-        params = {"error": f"{text or 'error'} ({code})"}
-        yield Finding(BY_CODE.get(code, FAILS), evidence, params, tells=("libcuda",))
+        params = {"error": f"{text or 'error'} ({code})", "library": path}
+        found = Finding(BY_CODE.get(code, FAILS), evidence, params, tells=("libcuda",))
+        if found.code is LIBRARY_MISMATCH and _is_users_own(facts, path):
+            found = replace(found, who="you")
+        elif found.code is FAILS and code in _OF_THE_HOST:
+            found = replace(found, who="instructor")
+        yield found
+
+
+def _is_users_own(facts: Facts, path: str) -> bool:
+    """Whether a libcuda comes from a folder that the user's LD_LIBRARY_PATH names."""
+    return any(
+        path.startswith(text_of(entry, "directory").rstrip("/") + "/")
+        for entry in facts.objects("system", "library_path")
+        if text_of(entry, "directory")
+    )
 
 
 @check("libcuda", ("libcuda", "torch", "reference"), (TOO_OLD,))
@@ -117,15 +163,23 @@ def driver_is_new_enough(facts: Facts) -> Iterator[Finding]:
     wanted = facts.text("torch", "torch", "cuda") or facts.text(
         "reference", "versions", "stack", "cuda"
     )
-    major = (wanted or "").split(".")[0]
-    # within a major version, an older driver runs newer builds (minor version compatibility)
-    if driver and major.isdigit() and driver < int(major) * 1000:
-        has = f"{driver // 1000}.{driver % 1000 // 10}"
+    if driver and not _runs(driver, wanted):
+        # where the image's torch would do, it is the one that was put in front of it
+        pinned = facts.text("reference", "versions", "stack", "cuda")
         yield Finding(
             TOO_OLD,
             (f"cuDriverGetVersion: {driver}", f"torch.version.cuda: {wanted}"),
-            {"driver": has, "torch": wanted or ""},
+            {"driver": f"{driver // 1000}.{driver % 1000 // 10}", "torch": wanted or ""},
+            who="you" if pinned and _runs(driver, pinned) else None,
         )
+
+
+def _runs(driver: int, cuda: str | None) -> bool:
+    """Whether a driver (12080 for 12.8) runs what was built for this CUDA: within a major version,
+    an older driver runs newer builds (minor version compatibility).
+    """
+    major = (cuda or "").split(".")[0]
+    return not major.isdigit() or driver >= int(major) * 1000
 
 
 CHECKS = (cuda_starts, driver_is_new_enough)

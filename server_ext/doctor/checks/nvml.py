@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from ...i18n import N_
 from ..facts import Facts, integer_of, text_of
-from ..findings import Code, Finding, check
+from ..findings import CannotTell, Code, Finding, check
 from . import reading
 
 PRACTICE = Code(
@@ -74,10 +75,10 @@ LOST = Code(
 RECOVERY = Code(
     "GC127",
     "nvml",
-    "degraded",
+    "blocker",
     "instructor",
-    N_("The GPU asks to be repaired: {action}."),
-    N_("Tell your instructor; save your work, the GPU may fail."),
+    N_("The GPU cannot be used before it is repaired: {action}."),
+    N_("Tell your instructor; a server with another GPU works meanwhile."),
 )
 HIDDEN = Code(
     "GC128",
@@ -97,15 +98,48 @@ PROHIBITED = Code(
     N_("The GPU is in compute mode {mode}, which keeps programs off it."),
     N_("Tell your instructor: `nvidia-smi -c 0` on the host gives it free."),
 )
+DEVICE_FAILS = Code(
+    "GC151",
+    "nvml",
+    "blocker",
+    "you",
+    N_("A GPU does not answer: {error}."),
+    N_("Restart the server; if it stays so, tell your instructor."),
+)
+EXCLUSIVE = Code(
+    "GC152",
+    "nvml",
+    "degraded",
+    "instructor",
+    N_("Only one program at a time can use the GPU (compute mode {mode})."),
+    N_("Run one kernel or job at a time; `nvidia-smi -c 0` on the host lets several use it."),
+)
+DRAIN = Code(
+    "GC153",
+    "nvml",
+    "degraded",
+    "instructor",
+    N_("The GPU works, but less well than it should, and asks for repair: {action}."),
+    N_("Save your work and tell your instructor: the GPU must be taken out of use for it."),
+)
 
-_ACTIONS = {
-    1: "reset the GPU",
-    2: "reboot the host",
-    3: "drain peer-to-peer traffic",
-    4: "drain and reset the GPU",
-}
+# nvmlDeviceGpuRecoveryAction_t: with the first two the GPU cannot be used, with the others it still
+# computes
+_ACTIONS = {1: "reset the GPU", 2: "reboot the host"}
+_DRAINS = {3: "drain peer-to-peer traffic", 4: "drain and reset the GPU"}
+# nvmlComputeMode_t
+_PROHIBITED_MODE = 2
+_EXCLUSIVE_MODES = {1: "EXCLUSIVE_THREAD", 3: "EXCLUSIVE_PROCESS"}
 # nvmlReturn_t
-_NOT_LOADED, _GPU_LOST, _MISMATCH = 9, 15, 18
+_NO_PERMISSION, _NOT_LOADED, _GPU_LOST, _RESET_REQUIRED, _MISMATCH = 4, 9, 15, 16, 18
+# of a question, not of a card: not supported by it, not known to this library or not allowed; -1 is
+# the probe's own for a symbol that the library lacks
+_UNANSWERABLE = {-1, 3, 4, 13, 25}
+# MIG-<UUID>, or MIG-<UUID of the GPU>/<GPU instance>/<compute instance>
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_MIG_NAME = re.compile(rf"MIG-(?:{_UUID}|(?P<gpu>GPU-{_UUID})/\d+/\d+)$", re.IGNORECASE)
+# how many devices the probe looks at
+_MOST_LISTED = 64
 
 
 def _error(value: object) -> tuple[int, str] | None:
@@ -118,8 +152,8 @@ def _error(value: object) -> tuple[int, str] | None:
 
 @check(
     "nvml",
-    ("nvml", "system"),
-    (NO_LIBRARY, HANGS, FAILS, MISMATCH, NOT_LOADED, LOST),
+    ("nvml", "system", "environment"),
+    (NO_LIBRARY, HANGS, FAILS, MISMATCH, NOT_LOADED, LOST, DEVICE_FAILS),
 )
 def nvml_answers(facts: Facts) -> Iterator[Finding]:
     """NVML loads, starts and knows its devices."""
@@ -133,11 +167,13 @@ def nvml_answers(facts: Facts) -> Iterator[Finding]:
         yield _by_code(code, facts.text("nvml", "init", "text") or f"error {code}")
         return
     reading.require(facts, "nvml", "count")
-    for device in facts.objects("nvml", "devices"):
-        error = _error(device) or _error(device.get("memory"))
-        if error is not None and error[0] in (_GPU_LOST, 999):
-            yield _by_code(*error)
-            return
+    failing = list(_failing_devices(facts))
+    yield from failing
+    if failing:
+        return
+    count, listed = facts.integer("nvml", "count"), facts.objects("nvml", "devices")
+    if count is not None and len(listed) < min(count, _MOST_LISTED):
+        raise CannotTell("nvml", f"NVML counts {count} devices and tells of {len(listed)}")
     if reading.is_practice(facts):
         return
     kernel, library = facts.text("system", "driver"), facts.text("nvml", "driver")
@@ -145,28 +181,57 @@ def nvml_answers(facts: Facts) -> Iterator[Finding]:
         yield Finding(MISMATCH, (f"kernel module {kernel}", f"library {library}"))
 
 
-def _by_code(code: int, text: str) -> Finding:
-    evidence, tells = (f"NVML {code}: {text}",), ("nvml",)
+def _failing_devices(facts: Facts) -> Iterator[Finding]:
+    """The cards that NVML cannot reach, or cannot read."""
+    given = set(reading.leased(facts))
+    all_given_are_seen = bool(given) and given <= {
+        text_of(device, "uuid") for device in reading.nvml_devices(facts)
+    }
+    for device in facts.objects("nvml", "devices"):
+        error = _error(device)
+        if error is not None and error[0] == _NO_PERMISSION and all_given_are_seen:
+            continue  # someone else's card, which this container may count and not touch
+        if error is None:
+            of_parts = (_error(device.get(part)) for part in ("uuid", "memory"))
+            error = next((e for e in of_parts if e and e[0] not in _UNANSWERABLE), None)
+        if error is not None and error[0] != _RESET_REQUIRED:
+            where = text_of(device, "uuid") or f"GPU {integer_of(device, 'index')}"
+            yield _by_code(*error, fails=DEVICE_FAILS, where=where)
+
+
+def _by_code(code: int, text: str, *, fails: Code = FAILS, where: str = "") -> Finding:
+    tells = ("nvml",)
+    evidence = (f"{where}: NVML {code}: {text}" if where else f"NVML {code}: {text}",)
     if code == _MISMATCH:
         return Finding(MISMATCH, evidence, tells=tells)
     if code == _NOT_LOADED:
         return Finding(NOT_LOADED, evidence, tells=tells)
     if code == _GPU_LOST:
         return Finding(LOST, evidence, tells=tells)
-    return Finding(FAILS, evidence, {"error": f"{text} ({code})"}, tells=tells)
+    return Finding(fails, evidence, {"error": f"{text} ({code})"}, tells=tells)
 
 
-@check("nvml", ("nvml",), (RECOVERY, PROHIBITED))
+@check("nvml", ("nvml",), (RECOVERY, DRAIN, PROHIBITED, EXCLUSIVE))
 def gpus_are_healthy(facts: Facts) -> Iterator[Finding]:
     """No card asks for a repair or keeps programs off."""
     reading.require(facts, "nvml", "count")
+    for device in facts.objects("nvml", "devices"):
+        error = _error(device)
+        if error is not None and error[0] == _RESET_REQUIRED:
+            lines = (f"GPU {integer_of(device, 'index')}: NVML {error[0]}: {error[1]}",)
+            yield Finding(RECOVERY, lines, {"action": _ACTIONS[1]}, tells=("nvml",))
     for device in reading.nvml_devices(facts):
-        action = integer_of(device, "recovery_action")
-        if action:
-            name = _ACTIONS.get(action, str(action))
-            yield Finding(RECOVERY, (text_of(device, "uuid"),), {"action": name})
-        if integer_of(device, "compute_mode") == 2:
-            yield Finding(PROHIBITED, (text_of(device, "uuid"),), {"mode": "PROHIBITED"})
+        which = (text_of(device, "uuid"),)
+        action, mode = integer_of(device, "recovery_action"), integer_of(device, "compute_mode")
+        if action in _DRAINS:
+            yield Finding(DRAIN, which, {"action": _DRAINS[action]})
+        elif action:
+            name = _ACTIONS.get(action, f"recovery action {action}")
+            yield Finding(RECOVERY, which, {"action": name})
+        if mode == _PROHIBITED_MODE:
+            yield Finding(PROHIBITED, which, {"mode": "PROHIBITED"})
+        elif mode in _EXCLUSIVE_MODES:
+            yield Finding(EXCLUSIVE, which, {"mode": _EXCLUSIVE_MODES[mode]})
 
 
 @check("nvml", ("nvml", "environment"), (HIDDEN,))
@@ -179,15 +244,47 @@ def gpu_is_not_hidden(facts: Facts) -> Iterator[Finding]:
     uuids = [text_of(device, "uuid") for device in reading.nvml_devices(facts)]
     if not uuids:
         return
-    # CUDA stops at the first entry that it does not know
-    first = value.split(",")[0].strip()
-    known = (first.isascii() and first.isdigit() and int(first) < len(uuids)) or (
-        first.startswith(("GPU-", "MIG-"))
-        and (first.startswith("MIG-") or any(uuid.startswith(first) for uuid in uuids))
-    )
-    if not known:
+    why = _hides_all(value, uuids, reading.leased(facts))
+    if why:
         seen = f"{len(uuids)} GPU(s): 0…{len(uuids) - 1}"
-        yield Finding(HIDDEN, (f"CUDA_VISIBLE_DEVICES={value}", seen), {"value": value or '""'})
+        lines = (f"CUDA_VISIBLE_DEVICES={value}", why, seen)
+        yield Finding(HIDDEN, lines, {"value": value or '""'})
+
+
+def _hides_all(value: str, uuids: list[str], leased: tuple[str, ...]) -> str:
+    """Why CUDA sees none of these GPUs with this CUDA_VISIBLE_DEVICES; "" when it sees some.
+
+    CUDA takes entries up to the first that it does not know; one that comes twice before that hides
+    all.
+    """
+    entries = [entry.strip() for entry in value.split(",")]
+    slices = [uuid for uuid in leased if uuid.startswith("MIG-")]
+    taken: list[str] = []
+    for entry in entries:
+        named = _named_device(entry, uuids, slices, anything=not leased)
+        if named is None:
+            break
+        if named in taken:
+            return f"{entry} comes twice"
+        taken.append(named)
+    return "" if taken else f"{entries[0] or 'nothing'} is no GPU here"
+
+
+def _named_device(entry: str, uuids: list[str], slices: list[str], *, anything: bool) -> str | None:
+    """What an entry names: an index, a UUID or its beginning, a MIG instance. anything: it is not
+    known which instances there are, so that one of the right form is believed.
+    """
+    number = re.match(r"\d+", entry, re.ASCII)
+    if number:
+        return f"#{int(number[0])}" if int(number[0]) < len(uuids) else None
+    if entry.startswith("MIG-"):
+        name = _MIG_NAME.match(entry)
+        if name and (anything or name["gpu"] in uuids):
+            return entry
+        return next((uuid for uuid in slices if uuid.startswith(entry)), None)
+    if entry.startswith("GPU-"):
+        return next((uuid for uuid in uuids if uuid.startswith(entry)), None)
+    return None
 
 
 @check("nvml", ("nvml", "environment"), (PRACTICE,))

@@ -65,12 +65,23 @@ TWICE = Code(
     "pip uninstall -y {package}",
 )
 
+OTHER_BUILD = Code(
+    "GC307",
+    "packages",
+    "advice",
+    "you",
+    N_("torch {found} in your environment is another build than the base's ({base})."),
+    N_("If you did not mean that, uninstall torch from your environment."),
+    "pip uninstall -y torch",
+)
+
+_CPU = "cpu"
 _NVIDIA = re.compile(r"^nvidia-[a-z0-9-]+?(?:-cu(\d+))?$")
 
 
-@check("packages", ("packages", "reference"), (TORCH_CHANGED,))
+@check("packages", ("packages", "reference"), (TORCH_CHANGED, OTHER_BUILD))
 def torch_is_the_pinned_one(facts: Facts) -> Iterator[Finding]:
-    """torch is the version that the image was made with."""
+    """torch is the version and the build that the image was made with."""
     base = reading.pinned_torch(facts)
     if base is None:
         return
@@ -78,9 +89,39 @@ def torch_is_the_pinned_one(facts: Facts) -> Iterator[Finding]:
     torch = reading.effective(facts).get("torch")
     if torch is None or torch.in_base:
         return
+    where = (f"{torch.name} {torch.version} in {torch.directory}",)
+    pinned, found = _pinned_build(facts, base), _build(torch.version)
+    params = {"found": torch.version, "base": f"{reading.without_local(base)}+{pinned}"}
     if reading.without_local(torch.version) != reading.without_local(base):
-        where = f"{torch.name} {torch.version} in {torch.directory}"
-        yield Finding(TORCH_CHANGED, (where,), {"found": torch.version, "base": base})
+        yield Finding(TORCH_CHANGED, where, {**params, "base": base})
+    elif pinned and found and found != pinned and found != _CPU:
+        # torchvision and torchaudio of the base refuse a torch for another major version of CUDA;
+        # that a build can never use the GPU is for the layer of torch to say
+        fits = _major(found) == _major(pinned)
+        yield Finding(OTHER_BUILD if fits else TORCH_CHANGED, where, params)
+
+
+def _build(version: str) -> str:
+    """2.9.1+cu130 -> cu130; "" where the version does not say it, as on PyPI."""
+    return version.partition("+")[2]
+
+
+def _pinned_build(facts: Facts, base: str) -> str:
+    """The build of the base's torch, cu128; "" when unknown."""
+    cuda = facts.text("reference", "versions", "stack", "cuda") or ""
+    return _build(base) or (f"cu{cuda.replace('.', '')}" if cuda else "")
+
+
+def _major(build: str) -> str:
+    """cu128 -> cu12; a build of another kind stays as it is."""
+    return build[:-1] if re.fullmatch(r"cu\d{3}", build) else build
+
+
+def _go_together(version: str, build: str) -> bool:
+    """Whether a package of the family was built for the same major version of CUDA as torch."""
+    own = _build(version)
+    named = all(re.fullmatch(r"cu\d{3}|cpu", part) for part in (own, build))
+    return not named or _major(own) == _major(build)
 
 
 @check("packages", ("packages", "reference"), (PAIR, TRITON))
@@ -96,6 +137,7 @@ def torch_family_fits(facts: Facts) -> Iterator[Finding]:
         return
     if reading.without_local(torch.version) != reading.without_local(base_torch):
         return  # another torch needs another family; that finding comes first
+    build = _build(torch.version) or _pinned_build(facts, base_torch)
     for code, names in ((PAIR, ("torchvision", "torchaudio")), (TRITON, ("triton",))):
         unfit = []
         for name in names:
@@ -103,6 +145,9 @@ def torch_family_fits(facts: Facts) -> Iterator[Finding]:
             if package is not None and wanted is not None:
                 if reading.without_local(package.version) != reading.without_local(wanted):
                     unfit.append((package, wanted))
+                # in the base all are of one build
+                elif not package.in_base and not _go_together(package.version, build):
+                    unfit.append((package, f"{reading.without_local(wanted)}+{build}"))
         if unfit:
             params = {
                 "package": " ".join(package.name for package, _ in unfit),

@@ -13,7 +13,7 @@ from . import reading
 SMALL_SHM = Code(
     "GC401",
     "resources",
-    "degraded",
+    "blocker",
     "instructor",
     N_("/dev/shm is small ({size}): data loaders and NCCL end with a bus error."),
     N_("Use fewer DataLoader workers (num_workers=0 works); the instructor can raise shm_size."),
@@ -103,6 +103,14 @@ ORPHANS = Code(
     N_("End them."),
     "kill -9 {pids}",
 )
+SCARCE_SHM = Code(
+    "GC413",
+    "resources",
+    "degraded",
+    "instructor",
+    N_("/dev/shm is rather small ({size}): large batches or many workers may fill it."),
+    N_("Use fewer DataLoader workers if a bus error comes; the instructor can raise shm_size."),
+)
 STORAGE_HANGS = Code(
     "GC412",
     "resources",
@@ -112,7 +120,9 @@ STORAGE_HANGS = Code(
     N_("Save your work and tell your instructor."),
 )
 
-SMALL_SHM_BYTES = 512 * 2**20
+# Docker's default, with which NCCL and data loader workers fail
+SMALL_SHM_BYTES = 64 * 2**20
+SCARCE_SHM_BYTES = 512 * 2**20
 FULL_BYTES = 100 * 2**20
 NEARLY_FULL_BYTES = 2**30
 FEW_FILES_LIMIT = 1024
@@ -128,13 +138,14 @@ def storage_answers(facts: Facts) -> Iterator[Finding]:
         yield Finding(STORAGE_HANGS, reading.failure_evidence(failure), tells=("resources",))
 
 
-@check("resources", ("resources",), (SMALL_SHM, FULL_SHM, SHM_LEFTOVERS))
+@check("resources", ("resources",), (SMALL_SHM, SCARCE_SHM, FULL_SHM, SHM_LEFTOVERS))
 def shared_memory_is_enough(facts: Facts) -> Iterator[Finding]:
     """/dev/shm is large enough, has room, and holds no leftovers."""
     size = facts.integer("resources", "filesystems", "shm", "bytes")
     free = facts.integer("resources", "filesystems", "shm", "free_bytes")
-    if size is not None and size < SMALL_SHM_BYTES:
-        yield Finding(SMALL_SHM, (f"{size} bytes",), {"size": reading.gibibytes(size)})
+    if size is not None and size < SCARCE_SHM_BYTES:
+        code = SMALL_SHM if size <= SMALL_SHM_BYTES else SCARCE_SHM
+        yield Finding(code, (f"{size} bytes",), {"size": reading.gibibytes(size)})
     if size and free is not None and free < size * 0.05:
         sizes = {"free": reading.gibibytes(free), "size": reading.gibibytes(size)}
         yield Finding(FULL_SHM, (f"{free} of {size} bytes",), sizes)

@@ -20,7 +20,9 @@ from bodies import (
     practice,
     with_gpu,
 )
+from test_host_checks import CASES as HOST_CASES
 
+from server_ext.doctor import report_store
 from server_ext.doctor.checks import CATALOGUE
 from server_ext.doctor.facts import Failure
 
@@ -28,6 +30,7 @@ HUNG = Failure("timeout", "no answer within 5 s")
 CRASHED = Failure("crashed", "ended by SIGSEGV", -11, "Fatal Python error: Segmentation fault")
 NO_ROOM = Failure("not-started", "BlockingIOError: [Errno 11] Resource temporarily unavailable")
 NO_PYTHON = Failure("not-started", "the kernel's Python does not start")
+FOREIGN = {"index": 1, "error": {"code": 4, "text": "Insufficient Permissions"}}
 
 CULPRIT = {
     "tried": [{"name": "typing_extensions", "version": "4.0.0"}],
@@ -56,6 +59,25 @@ def torch_says(text: str) -> list[tuple[str, Any]]:
         ("torch.torch.init", {"error": {"type": "RuntimeError", "message": text}}),
         ("torch.torch.devices", DELETE),
     ]
+
+
+def second_gpu(**facts: Any) -> list[tuple[str, Any]]:
+    """A second card, given and shown by NVML."""
+    first = with_gpu()["nvml"]["devices"][0]
+    other = {**first, "index": 1, "uuid": "GPU-second", **facts}
+    return [
+        ("environment.variables.GPUCAMP_DEVICES", f"{UUID},GPU-second"),
+        ("nvml.count", 2),
+        ("nvml.devices", [first, other]),
+    ]
+
+
+def nvml_error(code: int, text: str) -> dict[str, Any]:
+    return {"error": {"code": code, "text": text}}
+
+
+def visible(value: str) -> list[tuple[str, Any]]:
+    return [("environment.variables.CUDA_VISIBLE_DEVICES", value)]
 
 
 def add_fails(text: str) -> list[tuple[str, Any]]:
@@ -106,8 +128,17 @@ CASES: list[tuple[str, list[tuple[str, Any]], str | set[str]]] = [
     ),
     (
         "other Python",
-        [("python.prefix", "/opt/conda"), ("python.executable", "/opt/conda/bin/python")],
+        [
+            ("kernelspec.name", "conda"),
+            ("python.prefix", "/opt/conda"),
+            ("python.executable", "/opt/conda/bin/python"),
+        ],
         "GC206",
+    ),
+    (
+        "other Python in the image's kernel",
+        [("python.prefix", "/usr"), ("python.executable", "/usr/bin/python3")],
+        "GC208",
     ),
     (
         "wrapper kernel",
@@ -203,7 +234,50 @@ CASES: list[tuple[str, list[tuple[str, Any]], str | set[str]]] = [
         [("nvml.devices.0.memory", {"error": {"code": 15, "text": "GPU is lost"}})],
         "GC126",
     ),
-    ("recovery action", [("nvml.devices.0.recovery_action", 2)], "GC127"),
+    *(
+        (
+            f"NVML {number} at its handle",
+            [("nvml.devices.0", {"index": 0, **nvml_error(number, "x")})],
+            code,
+        )
+        for number, code in (
+            (1, "GC151"),
+            (4, "GC151"),
+            (8, "GC151"),
+            (9, "GC125"),
+            (11, "GC151"),
+            (16, "GC127"),
+            (17, "GC151"),
+            (18, "GC124"),
+            (999, "GC151"),
+        )
+    ),
+    ("no UUID", [("nvml.devices.0.uuid", nvml_error(999, "Unknown Error"))], "GC151"),
+    ("no memory", [("nvml.devices.0.memory", nvml_error(10, "Timeout"))], "GC151"),
+    (
+        "the second of two does not answer",
+        [*second_gpu(), ("nvml.devices.1", {"index": 1, **nvml_error(999, "Unknown Error")})],
+        "GC151",
+    ),
+    (
+        "the second of two is not there",
+        [("environment.variables.GPUCAMP_DEVICES", f"{UUID},GPU-second")],
+        "GC106",
+    ),
+    ("nodes without a card", [("nvml.count", 0), ("nvml.devices", [])], "GC102"),
+    ("NVML tells less than it counts", [*second_gpu(), ("nvml.devices.1", 3)], "GC902"),
+    ("reset wanted", [("nvml.devices.0.recovery_action", 1)], "GC127"),
+    ("reboot wanted", [("nvml.devices.0.recovery_action", 2)], "GC127"),
+    ("an unknown recovery action", [("nvml.devices.0.recovery_action", 77)], "GC127"),
+    ("peers to be drained", [("nvml.devices.0.recovery_action", 3)], "GC153"),
+    ("to be drained", [("nvml.devices.0.recovery_action", 4)], "GC153"),
+    ("kept for one process", [("nvml.devices.0.compute_mode", 3)], "GC152"),
+    ("kept for one thread", [("nvml.devices.0.compute_mode", 1)], "GC152"),
+    ("CUDA_VISIBLE_DEVICES twice", visible("0,0"), "GC128"),
+    ("CUDA_VISIBLE_DEVICES twice, by UUID", visible(f"{UUID},{UUID[:12]}"), "GC128"),
+    ("CUDA_VISIBLE_DEVICES no slice", visible("MIG-bogus"), "GC128"),
+    ("CUDA_VISIBLE_DEVICES no slice of this", visible(UUID.replace("GPU", "MIG")), "GC128"),
+    ("CUDA_VISIBLE_DEVICES junk", visible("cuda:0"), "GC128"),
     ("CUDA_VISIBLE_DEVICES empty", [("environment.variables.CUDA_VISIBLE_DEVICES", "")], "GC128"),
     ("CUDA_VISIBLE_DEVICES -1", [("environment.variables.CUDA_VISIBLE_DEVICES", "-1")], "GC128"),
     ("CUDA_VISIBLE_DEVICES 1 of 1", [("environment.variables.CUDA_VISIBLE_DEVICES", "1")], "GC128"),
@@ -233,6 +307,10 @@ CASES: list[tuple[str, list[tuple[str, Any]], str | set[str]]] = [
     ),
     ("cuInit 804", [("libcuda", cu_init(804, "", "forward compatibility was attempted"))], "GC135"),
     ("cuInit 802", [("libcuda", cu_init(802, "", "system not yet initialized"))], "GC136"),
+    ("cuInit 34", [("libcuda", cu_init(34, "CUDA_ERROR_STUB_LIBRARY", "stub"))], "GC130"),
+    ("cuInit 46", [("libcuda", cu_init(46, "CUDA_ERROR_DEVICE_UNAVAILABLE", "busy"))], "GC138"),
+    ("cuInit 3", [("libcuda", cu_init(3, "", "initialization error"))], "GC139"),
+    ("cuInit 304", [("libcuda", cu_init(304, "", "OS call failed"))], "GC139"),
     ("cuInit hangs", [("libcuda", HUNG)], "GC137"),
     ("cuInit 999", [("libcuda", cu_init(999, "CUDA_ERROR_UNKNOWN", "unknown error"))], "GC139"),
     ("libcuda crashes", [("libcuda", CRASHED)], "GC139"),
@@ -243,7 +321,7 @@ CASES: list[tuple[str, list[tuple[str, Any]], str | set[str]]] = [
         [("torch.cut_short", {"kind": "timeout", "detail": "no answer in time"})],
         "GC149",
     ),
-    ("one of two seen", [("nvml.count", 2)], "GC142"),
+    ("one of two seen", second_gpu(), "GC142"),
     ("old card", [("torch.torch.devices.0.capability", [6, 1])], "GC143"),
     ("no kernel image", add_fails("CUDA error: no kernel image is available"), "GC143"),
     ("memory full", add_fails("CUDA out of memory. Tried to allocate 20.00 MiB."), "GC144"),
@@ -344,6 +422,14 @@ CASES: list[tuple[str, list[tuple[str, Any]], str | set[str]]] = [
         ],
         "GC401",
     ),
+    (
+        "300 MB /dev/shm",
+        [
+            ("resources.filesystems.shm.bytes", 300 * 2**20),
+            ("resources.filesystems.shm.free_bytes", 300 * 2**20),
+        ],
+        "GC413",
+    ),
     ("/dev/shm full", [("resources.filesystems.shm.free_bytes", 4096)], "GC402"),
     (
         "/dev/shm leftovers",
@@ -385,24 +471,38 @@ CASES: list[tuple[str, list[tuple[str, Any]], str | set[str]]] = [
 ]
 
 
+def codes_of(expected: str | set[str]) -> set[str]:
+    return {expected} if isinstance(expected, str) else expected
+
+
 @pytest.mark.parametrize(("changes", "expected"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_each_illness_gives_its_code_and_no_other(
-    changes: list[tuple[str, Any]], expected: str
+    changes: list[tuple[str, Any]], expected: str | set[str]
 ) -> None:
     body = with_gpu()
     for path, value in changes:
         change(body, path, copy.deepcopy(value))
     findings = findings_of(body)
-    assert set(findings) == {expected}
-    described = findings[expected].describe(lambda text: text, "/docs/{code}")
-    for key in ("title", "fix", "command", "docs_url"):
-        assert not re.search(r"\{\w+\}", str(described[key])), described[key]
-    assert described["docs_url"] == f"/docs/{expected}"
+    assert set(findings) == codes_of(expected)
+    for code, finding in findings.items():
+        described = finding.describe(lambda text: text, "/docs/{code}")
+        for key in ("title", "fix", "command", "docs_url"):
+            assert not re.search(r"\{\w+\}", str(described[key])), described[key]
+        assert described["docs_url"] == f"/docs/{code}"
 
 
 PACKAGES: list[tuple[str, list[tuple[str, str]], set[str]]] = [
     ("torch upgraded", [("torch", "2.14.0+cu130")], {"GC301"}),
     ("the same torch again", [("torch", "2.9.1")], set()),
+    ("the same torch and build again", [("torch", "2.9.1+cu128")], set()),
+    ("the same torch for another CUDA 12", [("torch", "2.9.1+cu126")], {"GC307"}),
+    ("the same torch for CUDA 13", [("torch", "2.9.1+cu130")], {"GC301"}),
+    # torch itself says that it has no CUDA: GC321
+    ("the same torch for the CPU", [("torch", "2.9.1+cpu")], set()),
+    ("torchvision of the same build", [("torchvision", "0.24.1+cu128")], set()),
+    ("torchvision for another CUDA 12", [("torchvision", "0.24.1+cu126")], set()),
+    ("torchvision for CUDA 13", [("torchvision", "0.24.1+cu130")], {"GC302"}),
+    ("triton of a build of its own", [("triton", "3.5.1+git1b0418a9")], set()),
     ("torchvision alone", [("torchvision", "0.25.0")], {"GC302"}),
     ("both alone", [("torchvision", "0.25.0"), ("torchaudio", "2.10.0")], {"GC302"}),
     ("torchvision with its torch", [("torch", "2.10.0"), ("torchvision", "0.25.0")], {"GC301"}),
@@ -438,9 +538,148 @@ def test_healthy_servers_give_no_false_alarm() -> None:
 
 def test_a_table_reaches_every_code() -> None:
     # GC904 needs a fault of the doctor: test_report.py
-    reached = {expected for _, _, expected in CASES} | {"GC101", "GC109", "GC904"}
+    reached = {code for _, _, expected in CASES for code in codes_of(expected)} | {
+        "GC101",
+        "GC109",
+        "GC904",
+    }
     reached |= {code for _, _, expected in PACKAGES for code in expected}
+    reached |= {"GC168"}.union(*(codes for _, codes in HOST_CASES))
     assert set(CATALOGUE) - reached == set()
+
+
+def mended_by(body: dict[str, Any], code: str) -> str:
+    return str(findings_of(body)[code].describe(lambda text: text, "")["who"])
+
+
+class TestWhoCanMendIt:
+    """Whom the facts send the reader to."""
+
+    @pytest.mark.parametrize(
+        ("driver", "torch", "who"),
+        [(12080, "13.0", "you"), (11080, "12.8", "instructor"), (11080, "13.0", "instructor")],
+    )
+    def test_a_driver_that_would_do_for_the_images_torch(
+        self, driver: int, torch: str, who: str
+    ) -> None:
+        body = with_gpu()
+        body["libcuda"]["version"] = driver
+        body["torch"]["torch"]["cuda"] = torch
+        assert mended_by(body, "GC132") == who
+
+    @pytest.mark.parametrize(
+        ("error", "code", "who"),
+        [
+            (3, "GC139", "instructor"),
+            (304, "GC139", "instructor"),
+            (999, "GC139", "you"),
+            (34, "GC130", "you"),
+            (46, "GC138", "instructor"),
+            (803, "GC134", "instructor"),
+        ],
+    )
+    def test_an_error_of_cu_init(self, error: int, code: str, who: str) -> None:
+        body = with_gpu()
+        body["libcuda"] = cu_init(error, "", "x")
+        assert mended_by(body, code) == who
+
+    def test_a_libcuda_of_the_users_own(self) -> None:
+        body = with_gpu()
+        body["libcuda"] = cu_init(803, "", "x")
+        body["libcuda"]["library"]["path"] = "/home/jovyan/cuda/libcuda.so.550.1"
+        body["system"]["library_path"] = [
+            {"directory": "/home/jovyan/cuda/", "libraries": ["libcuda.so.1"]}
+        ]
+        assert mended_by(body, "GC134") == "you"
+
+    def test_it_stays_when_the_report_is_read_in_another_language(self) -> None:
+        body = with_gpu()
+        body["libcuda"] = cu_init(304, "", "x")
+        described = findings_of(body)["GC139"].describe(lambda text: text, "")
+        kept = report_store.localised({"findings": [described]}, lambda text: text, "")
+        assert kept["findings"][0]["who"] == "instructor"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        visible("0"),
+        visible(" 0 "),
+        visible("0,7"),
+        visible("0,junk"),
+        visible(UUID),
+        visible(UUID[:10]),
+        visible(f"MIG-{UUID}/1/0"),
+        [("nvml.devices.0.memory", nvml_error(3, "Not Supported"))],
+        [("nvml.devices.0.memory", nvml_error(-1, "the library has no such call"))],
+        [("nvml.devices.0.recovery_action", nvml_error(3, "Not Supported"))],
+        # someone else's card, which is counted and may not be touched
+        [("nvml.count", 2), ("nvml.devices", [with_gpu()["nvml"]["devices"][0], FOREIGN])],
+        *(
+            [("system.preload", [{"library": library, "exists": exists}])]
+            for library, exists in (
+                ("/usr/lib/x86_64-linux-gnu/libjemalloc.so.2", True),
+                ("/usr/lib/x86_64-linux-gnu/libtcmalloc.so.4", True),
+                ("/usr/lib/libtcmalloc_minimal.so.4", True),
+                ("libjemalloc.so", None),
+                ("/x/libiomp5.so", True),
+                ("/x/torch.libs/libgomp-98b21ff3.so.1.0.0", True),
+            )
+        ),
+        [("resources.filesystems.work", {"path": "/w", "error": "[Errno 2] No such file"})],
+    ],
+)
+def test_what_works_is_no_illness(changes: list[tuple[str, Any]]) -> None:
+    body = with_gpu()
+    for path, value in changes:
+        change(body, path, copy.deepcopy(value))
+    assert findings_of(body) == {}
+    assert not [o.check.name for o in outcomes_of(body) if o.state != "passed"]
+
+
+@pytest.mark.parametrize(
+    ("leased", "value", "hidden"),
+    [
+        ("MIG-0d6dbcb1-0000-4000-8000-000000000001", "MIG-0d6dbcb1", False),
+        ("MIG-0d6dbcb1-0000-4000-8000-000000000001", "MIG-1d6dbcb1", True),
+        ("MIG-0d6dbcb1-0000-4000-8000-000000000001", "0", False),
+        ("", "MIG-0d6dbcb1-0000-4000-8000-000000000001", False),
+        ("", "MIG-bogus", True),
+    ],
+)
+def test_a_slice_is_known_by_the_lease_or_by_its_form(
+    leased: str, value: str, hidden: bool
+) -> None:
+    body = with_gpu()
+    body["environment"]["variables"] |= {"GPUCAMP_DEVICES": leased, "CUDA_VISIBLE_DEVICES": value}
+    assert ("GC128" in findings_of(body)) is hidden
+
+
+@pytest.mark.parametrize(
+    ("library", "exists"),
+    [
+        ("/gone/libjemalloc.so.2", False),
+        ("/usr/local/cuda/lib64/libnccl.so.2", True),
+        ("/x/libgomphose.so", True),
+    ],
+)
+def test_what_is_preloaded_and_may_harm_is_told(library: str, exists: bool) -> None:
+    body = with_gpu()
+    body["system"]["preload"] = [{"library": library, "exists": exists}]
+    assert set(findings_of(body)) == {"GC213"}
+
+
+@pytest.mark.parametrize(
+    ("code", "severity"),
+    [
+        # as the catalogue of failures has them; the milder ones are for what works all the same
+        *((code, "blocker") for code in ("GC127", "GC208", "GC401")),
+        *((code, "degraded") for code in ("GC152", "GC153", "GC207", "GC413", "GC901", "GC902")),
+        *((code, "advice") for code in ("GC206", "GC307")),
+    ],
+)
+def test_severities(code: str, severity: str) -> None:
+    assert CATALOGUE[code].severity == severity
 
 
 def test_what_was_promised_decides_between_advice_and_blocker() -> None:
