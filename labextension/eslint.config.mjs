@@ -5,7 +5,7 @@ import typescript from 'typescript-eslint';
 export default defineConfig([
   globalIgnores(['lib', 'prebuilt', 'node_modules', '.yarn']),
   {
-    files: ['src/**/*.ts', 'src/**/*.tsx', 'tests/**/*.ts', '*.config.ts'],
+    files: ['src/**/*.ts', 'src/**/*.tsx', 'tests/**/*.ts', 'tests/**/*.tsx', '*.config.ts'],
     extends: [typescript.configs.strictTypeChecked],
     plugins: { 'react-hooks': hooks },
     languageOptions: {

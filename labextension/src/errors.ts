@@ -56,35 +56,38 @@ export function isAbort(error: unknown): boolean {
 /** What happened and what to do, in the reader's language. */
 export function describeError(error: unknown, trans: TranslationBundle): string {
   if (!(error instanceof ApiError)) {
-    const detail = error instanceof Error ? error.message : String(error);
+    const detail = oneLine(error instanceof Error ? error.message : String(error));
     return trans.__(
       'Something went wrong in this page: %1. Reload the page and try again.',
       detail
     );
   }
+  const words = oneLine(error.message);
   switch (error.kind) {
     case 'network':
       return trans.__('Your server does not answer. Check your network, then try again.');
     case 'stopped':
       return trans.__('Your server is not running. Reload this page to start it.');
     case 'signed-out':
-      return (
-        error.message || trans.__('Your session has ended. Reload this page to sign in again.')
-      );
+      return words || trans.__('Your session has ended. Reload this page to sign in again.');
     case 'missing':
       return (
-        error.message ||
+        words ||
         trans.__(
           'This server has no gpucamp extension. Restart your server, or tell an instructor.'
         )
       );
     case 'unavailable':
-      return (
-        error.message || trans.__('The gpucamp service does not answer. Try again in a minute.')
-      );
+      return words || trans.__('The gpucamp service does not answer. Try again in a minute.');
     case 'refused':
-      return error.message || trans.__('The server refused this (error %1).', error.status);
+      return words || trans.__('The server refused this (error %1).', error.status);
     case 'fault':
-      return error.message || trans.__('The server made an error (%1). Try again.', error.status);
+      return words || trans.__('The server made an error (%1). Try again.', error.status);
   }
+}
+
+/** Words for people are in one line; what has more is a traceback, which helps nobody who reads it in a panel. */
+function oneLine(text: string): string {
+  const [first = '', ...more] = text.trim().split('\n');
+  return more.length && /^Traceback\b/.test(first) ? '' : first;
 }

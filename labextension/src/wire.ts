@@ -95,6 +95,10 @@ export interface Report {
   facts: Record<string, unknown>;
   checks_passed: string[];
   checks_skipped: string[];
+  /** Why, by the name of the check: the code of a finding, or the mistake of the check itself. */
+  skipped_because?: Record<string, string>;
+  /** Why the server could not keep this report; empty or missing: it did. */
+  not_kept?: string | null;
 }
 
 export type ExaminationEvent =

@@ -3,11 +3,14 @@
  *
  * Guarantees: findings are ordered worst first, and within a severity as they came; the same code counts once (the
  * last one wins); the final report replaces what was gathered before it; an event that does not fit leaves the
- * state as it was.
+ * state as it was; until an examination has ended, the report before it stays in view.
  */
 import type { TranslationBundle } from '@jupyterlab/translation';
 
+import { durationText, timeOf } from '../lease/texts';
 import type { ExaminationEvent, Finding, Report, Severity, Verdict } from '../wire';
+
+const MINUTE = 60_000;
 
 export type Phase = 'idle' | 'running' | 'finished' | 'cancelled' | 'failed';
 
@@ -20,7 +23,16 @@ export interface Examination {
   done: number;
   findings: Finding[];
   report: Report | null;
+  /** The report of this kernel before this examination, until this one has ended; null where there is none. */
+  before: Report | null;
   error: unknown;
+}
+
+/** A finding as it is shown. */
+export interface Row {
+  finding: Finding;
+  /** Whether it is of the report before, and not found again (yet). */
+  old: boolean;
 }
 
 export const NO_EXAMINATION: Examination = {
@@ -30,6 +42,7 @@ export const NO_EXAMINATION: Examination = {
   done: 0,
   findings: [],
   report: null,
+  before: null,
   error: null
 };
 
@@ -45,8 +58,24 @@ export function worstFirst(findings: readonly Finding[]): Finding[] {
   return [...findings].sort((a, b) => weight(a) - weight(b));
 }
 
-export function begin(kernel: string): Examination {
-  return { ...NO_EXAMINATION, phase: 'running', kernel };
+/** @param before - the last report; it counts only if it is of this kernel */
+export function begin(kernel: string, before: Report | null = null): Examination {
+  return {
+    ...NO_EXAMINATION,
+    phase: 'running',
+    kernel,
+    before: before?.kernel === kernel ? before : null
+  };
+}
+
+/** What is shown, worst first: what was found, and what the report before it found and nobody has contradicted. */
+export function rows(state: Examination): Row[] {
+  const known = new Set(state.findings.map(finding => finding.code));
+  const old = state.before?.findings.filter(finding => !known.has(finding.code)) ?? [];
+  return [
+    ...state.findings.map(finding => ({ finding, old: false })),
+    ...old.map(finding => ({ finding, old: true }))
+  ].sort((a, b) => weight(a.finding) - weight(b.finding));
 }
 
 export function apply(state: Examination, event: ExaminationEvent): Examination {
@@ -76,6 +105,7 @@ export function ofReport(report: Report): Examination {
     done: checks,
     findings: worstFirst(report.findings),
     report,
+    before: null,
     error: null
   };
 }
@@ -142,6 +172,69 @@ export function whoText(finding: Finding, trans: TranslationBundle): string {
   return finding.who === 'you' ? trans.__('You can do this') : trans.__('Ask your instructor');
 }
 
+/**
+ * How long ago a report was made: "just now", "5 min ago"; empty where it does not say when.
+ *
+ * @param now - milliseconds since the epoch
+ */
+export function ageText(report: Report, now: number, trans: TranslationBundle): string {
+  const { started_at } = report;
+  const at = typeof started_at === 'number' ? started_at * 1000 : timeOf(started_at);
+  if (at === null) {
+    return '';
+  }
+  const minutes = Math.floor((now - at) / MINUTE);
+  // The server's clock may be ahead.
+  return minutes < 1
+    ? trans.__('just now')
+    : trans.__('%1 ago', durationText(minutes * MINUTE, trans));
+}
+
+/**
+ * What a person who does not see the panel is told when it changes; null: nothing. Only what is new: who wants the
+ * whole list reads it. A failure is told by its own box.
+ */
+export function news(
+  before: Examination,
+  after: Examination,
+  trans: TranslationBundle
+): string | null {
+  if (after.phase === 'running' && before.phase === 'running') {
+    const known = new Set(before.findings.map(finding => finding.code));
+    const found = after.findings.filter(finding => !known.has(finding.code));
+    return found.length ? found.map(one => headline(one, trans)).join('\n') : null;
+  }
+  if (after.phase === before.phase || after.phase === 'idle' || after.phase === 'failed') {
+    return null;
+  }
+  if (after.phase === 'running') {
+    return trans.__('Examining the kernel %1', after.kernel);
+  }
+  const found = new Set(after.findings.map(finding => finding.code));
+  const gone = before.before?.findings.filter(finding => !found.has(finding.code)).length ?? 0;
+  return after.phase === 'finished' && gone
+    ? `${verdictText(after, trans)}\n` +
+        trans._n(
+          '%1 finding of the last report is gone',
+          '%1 findings of the last report are gone',
+          gone
+        )
+    : verdictText(after, trans);
+}
+
+function headline(finding: Finding, trans: TranslationBundle): string {
+  return `${severityText(finding.severity, trans)}: ${finding.title}`;
+}
+
+/** The checks that were skipped, each with the code or the mistake that is the reason. */
+export function skippedChecks(report: Report | null): string[] {
+  const reasons = report?.skipped_because ?? {};
+  return (report?.checks_skipped ?? []).map(name => {
+    const reason = reasons[name];
+    return reason ? `${name} (${reason})` : name;
+  });
+}
+
 /** Evidence of any shape as lines to read. */
 export function evidenceLines(evidence: unknown): string[] {
   if (evidence === null || evidence === undefined || evidence === '') {
@@ -171,11 +264,11 @@ export function asText(state: Examination, trans: TranslationBundle): string {
     `${trans.__('GPU doctor')}: ${verdictText(state, trans)}`,
     trans.__('Kernel: %1', state.kernel)
   ];
-  for (const finding of state.findings) {
+  for (const { finding, old } of rows(state)) {
     lines.push(
       '',
-      `${severityMark(finding.severity)} ${finding.code} ` +
-        `${severityText(finding.severity, trans)}: ${finding.title}`,
+      `${severityMark(finding.severity)} ${finding.code} ${headline(finding, trans)}` +
+        (old ? ` (${trans.__('from the last report')})` : ''),
       `  ${trans.__('Fix:')} ${finding.fix} (${whoText(finding, trans)})`
     );
     if (finding.command) {
@@ -188,6 +281,7 @@ export function asText(state: Examination, trans: TranslationBundle): string {
 
 /** The examination as JSON; the server's own report when there is one. */
 export function asJson(state: Examination): string {
-  const { kernel, findings } = state;
-  return JSON.stringify(state.report ?? { kernel, phase: state.phase, findings }, null, 2);
+  const { kernel, phase, findings, before } = state;
+  const unfinished = { kernel, phase, findings, ...(before && { last_report: before }) };
+  return JSON.stringify(state.report ?? unfinished, null, 2);
 }

@@ -65,7 +65,7 @@ export const doctorPlugin: JupyterFrontEndPlugin<void> = {
         await tracker.add(widget);
         app.shell.add(widget, 'main');
         app.shell.activateById(widget.id);
-        void (args['restored'] ? model.resume() : model.examine());
+        void (args['restored'] ? model.resume() : model.open());
         return widget;
       }
     });

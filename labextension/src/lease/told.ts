@@ -44,9 +44,19 @@ export class Told {
 
   /** Forgets what was shown of everything whose key begins otherwise. */
   keepOnly(beginning: string): void {
+    this.forget(key => !key.startsWith(beginning));
+  }
+
+  /** Forgets all keys that `isOver` names: they may be claimed again. */
+  forget(isOver: (key: string) => boolean): void {
+    this._mine.forEach(key => {
+      if (isOver(key)) {
+        this._mine.delete(key);
+      }
+    });
     try {
       for (const name of Object.keys(this.storage ?? {})) {
-        if (name.startsWith(this.prefix) && !name.startsWith(this.prefix + beginning)) {
+        if (name.startsWith(this.prefix) && isOver(name.slice(this.prefix.length))) {
           this.storage?.removeItem(name);
         }
       }
