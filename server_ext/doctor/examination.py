@@ -13,13 +13,14 @@ The other probes fit in beside it, those about the container first: they give th
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from . import reference
+from . import host_view, reference
 from .checks import ALL_CHECKS
 from .checks.culprits import LIKELY, Suspect, describe, suspects
 from .facts import Facts, Failure, ProbeResult
@@ -128,6 +129,8 @@ class _Rounds:
             Probe("libcuda", "libcuda", limits.libcuda),
         ):
             self._start(self._in_container(probe))
+        # not with the kernel's variables: they have no token
+        self._start(host_view.ask(os.environ))
         self._start(asyncio.to_thread(reference.read, self._settings))
 
     def follow_up(self, result: ProbeResult, facts: Facts) -> None:

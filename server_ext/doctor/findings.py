@@ -24,6 +24,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "environment": (),
     "resources": (),
     "device": (),
+    "host": (),  # of the same device, as it is seen from outside of the container
     "nvml": ("device",),
     "libcuda": ("nvml",),
     "packages": ("kernel",),

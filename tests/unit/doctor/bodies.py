@@ -120,6 +120,7 @@ NO_GPU: dict[str, dict[str, Any]] = {
         "library_path": [],
         "preload": [],
     },
+    "host": {"asked": False},
     "nvml": {"library": {"error": "libnvidia-ml.so.1: cannot open shared object file"}},
     "libcuda": {"library": {"error": "libcuda.so.1: cannot open shared object file"}},
     "resources": {
@@ -165,6 +166,31 @@ def with_gpu() -> dict[str, dict[str, Any]]:
                 "memory": {"total": 40 * GIB, "used": GIB, "free": 39 * GIB},
                 "utilization": 0,
                 "recovery_action": 0,
+            }
+        ],
+    }
+    body["host"] = {
+        "asked": True,
+        "looked_at": "2026-11-26T10:00:00+00:00",
+        "devices": [
+            {
+                "uuid": UUID,
+                "name": "NVIDIA A100-SXM4-40GB",
+                "state": "healthy",
+                "reason": "",
+                "driver_version": "570.86.15",
+                "cuda_version": "12.8",
+                "compute_mode": "default",
+                "simulated": False,
+                "mig": False,
+                "shared": False,
+                "persistence": True,
+                "memory_bytes": 40 * GIB,
+                "memory_used_bytes": GIB,
+                "xids": [],
+                "holders": [
+                    {"holder": "own", "pid": 23, "processes": 1, "memory_bytes": GIB},
+                ],
             }
         ],
     }
