@@ -81,6 +81,11 @@ def gpu_is_here(facts: Facts) -> Iterator[Finding]:
         if facts.integer("nvml", "count") == 0:
             yield Finding(NOT_HERE, ("NVML: 0 devices", *reading.leased(facts)))
         return
+    if facts.get("system", "nodes") is None and not reading.was_promised_gpu(facts):
+        # the nodes are not known; a driver's library that was never handed in needs no other reason
+        absent = facts.text("nvml", "library", "error")
+        if absent:
+            yield Finding(NOT_ASKED, (absent,), tells=_SILENCED)
     reading.require(facts, "system", "nodes")
     if reading.gpu_nodes(facts):
         # a node without a card behind it; why NVML does not answer is for the layer above to say

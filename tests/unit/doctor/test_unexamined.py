@@ -224,6 +224,18 @@ def test_a_probe_that_nobody_needs_may_fail() -> None:
     assert set(findings_of(body)) == {"GC101"}
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("none", {"GC101", "GC902"}), ("gpu", {"GC902"}), ("practice", {"GC109", "GC902"})],
+)
+def test_without_the_device_nodes_the_lease_says_what_to_expect(
+    name: str, expected: set[str]
+) -> None:
+    """A server without a GPU lacks the driver's libraries by right."""
+    body = {**BODIES[name], "system": Failure("timeout", "no answer in time")}
+    assert set(findings_of(body)) == expected
+
+
 def test_an_image_that_does_not_say_what_it_was_made_with() -> None:
     """Outside the image there is nothing to compare with; inside, that is a gap."""
     body = with_gpu()
