@@ -10,6 +10,8 @@ import json
 import os
 import stat
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -354,22 +356,91 @@ async def test_a_codes_page(jupyter: Any) -> None:
     assert (await jupyter.fetch("gpucamp/doctor/findings/GC999")).code == 404
 
 
-async def test_the_event_loop_never_stalls(jupyter: Any) -> None:
-    """An examination must not make the server's other users wait (50 ms, with room for a busy
-    machine).
+PACKAGES = 500  # as many as a large environment has
+
+
+def large_environment(folder: Path) -> str:
+    """A folder with many packages: much to read, to send and to check."""
+    for number in range(PACKAGES):
+        name = f"package_{number}"
+        (folder / name).mkdir(parents=True)
+        info = folder / f"{name}-1.{number}.dist-info"
+        info.mkdir()
+        (info / "RECORD").write_text(f"{name}/__init__.py,sha256=x,0\n" * 20)
+    return str(folder)
+
+
+class Turns:
+    """The longest that the running event loop keeps everybody waiting, in seconds.
+
+    A turn is what the loop does between two waits for events: computing, and waiting for a disk,
+    a lock or another thread. The time in which the turn could run but other processes had the
+    processor is left out: that is the machine's doing, not ours.
     """
-    jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
-    loop = asyncio.get_running_loop()
-    gaps: list[float] = []
 
-    async def watch() -> None:
-        while True:
-            before = loop.time()
-            await asyncio.sleep(0.005)
-            gaps.append(loop.time() - before)
+    def __init__(self) -> None:
+        self._selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+        self._delays = os.open(
+            f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY
+        )
+        self._began: tuple[float, float] | None = None
+        self.longest = 0.0
 
-    watcher = asyncio.create_task(watch())
-    await examine(jupyter, "good")
-    watcher.cancel()
-    gaps.sort()
-    assert gaps[int(len(gaps) * 0.95)] < 0.05, gaps[-5:]
+    def __enter__(self) -> Turns:
+        select = self._selector.select
+
+        def watched(timeout: float | None = None) -> Any:
+            if self._began is not None:
+                taken, delayed = (
+                    now - was for now, was in zip(self._now(), self._began, strict=True)
+                )
+                self.longest = max(self.longest, taken - delayed)
+            events = select(timeout)
+            self._began = self._now()
+            return events
+
+        self._selector.select = watched
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._selector.select
+        os.close(self._delays)
+
+    def _now(self) -> tuple[float, float]:
+        """By the clock, and how long this thread waited for a processor until now."""
+        waited = os.pread(self._delays, 100, 0).split()[1]
+        return time.monotonic(), int(waited) / 1e9
+
+
+STALL = 0.05
+
+
+async def test_the_measure_of_stalls_sees_one(jupyter: Any) -> None:
+    for block in (
+        lambda: time.sleep(2 * STALL),
+        lambda: sum(number * number for number in range(5_000_000)),
+    ):
+        with Turns() as turns:
+            await asyncio.sleep(0.02)
+            before = turns.longest
+            asyncio.get_running_loop().call_soon(block)
+            await asyncio.sleep(0.02)
+        assert before < STALL < turns.longest
+
+
+async def test_the_event_loop_never_stalls(jupyter: Any, tmp_path: Path) -> None:
+    """An examination keeps the server's other users waiting for 50 ms at most, in a large
+    environment, too: the longest turn counts, of the best of three examinations.
+    """
+    env = {"PYTHONPATH": large_environment(tmp_path / "packages")}
+    jupyter.add_kernel("large", [sys.executable, *IPYKERNEL], env)
+    longest = []
+    for _ in range(3):
+        with Turns() as turns:
+            report = report_of(await examine(jupyter, "large"))
+        folders = report["facts"]["packages"]["value"]["directories"]
+        assert max(len(folder["distributions"]) for folder in folders) >= PACKAGES
+        longest.append(turns.longest)
+        if turns.longest < STALL:
+            return
+    pytest.fail(f"the longest turns of each examination: {longest}")
