@@ -33,6 +33,7 @@ from docker.utils import kwargs_from_env
 
 from .errors import EngineRefused, EngineUnavailable, ImageMissing, NameTaken
 from .pulling import Pull, PullProgress, follow, is_unknown
+from .tasks import seen
 
 T = TypeVar("T")
 
@@ -247,6 +248,7 @@ class EngineClient:
         if pull is None:
             pull = self._pulls[image] = Pull(asyncio.get_running_loop())
             pull.task = asyncio.create_task(self._run_pull(image, pull))
+            pull.task.add_done_callback(seen)
         pull.listeners.append(on_progress)
         try:
             assert pull.task is not None  # noqa: S101  (set where the pull is made)

@@ -29,6 +29,7 @@ from .ledger import Ledger
 from .models import Device, Key, Snapshot
 from .queue_keeper import QueueKeeper
 from .start_slots import StartSlots
+from .tasks import seen
 
 T = TypeVar("T")
 
@@ -81,10 +82,9 @@ class HubSide:
             steps.discard(task)
             if not steps:
                 self._under_way.pop(key, None)
-            if not task.cancelled():
-                task.exception()  # seen, even if nobody waits for it any more
 
         task.add_done_callback(ended)
+        task.add_done_callback(seen)
         return await asyncio.shield(task)
 
     async def settled(self, key: Key) -> None:
@@ -129,6 +129,7 @@ class Line:
         if self._reading is None or time.monotonic() - self._read_at > SNAPSHOT_SECONDS:
             self._read_at = time.monotonic()
             self._reading = asyncio.ensure_future(asyncio.to_thread(self._read))
+            self._reading.add_done_callback(seen)
         return await asyncio.shield(self._reading)
 
     def _read(self) -> View:
