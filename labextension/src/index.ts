@@ -1,8 +1,17 @@
 import { ddpPlugin } from './ddp/plugin';
 import { doctorPlugin } from './doctor/plugin';
+import { suggestPlugin } from './doctor/suggestPlugin';
 import { launcherPlugin } from './launcher';
 import { leasePlugin } from './lease/plugin';
 import { resetPlugin } from './reset/plugin';
 import { statusPlugin } from './status';
 
-export default [leasePlugin, statusPlugin, doctorPlugin, ddpPlugin, resetPlugin, launcherPlugin];
+export default [
+  leasePlugin,
+  statusPlugin,
+  doctorPlugin,
+  suggestPlugin,
+  ddpPlugin,
+  resetPlugin,
+  launcherPlugin
+];

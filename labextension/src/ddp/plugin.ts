@@ -76,6 +76,7 @@ export const ddpPlugin: JupyterFrontEndPlugin<void> = {
       const content = new RunPanel(
         model,
         again => void openForm(form => form.fillFrom(again)),
+        () => void app.commands.execute(CommandIDs.doctor),
         trans
       );
       const widget = new MainAreaWidget({ content });

@@ -11,13 +11,14 @@ import type { Diagnosis, Run } from '../wire';
 import { LogView } from './logView';
 import { RunModel } from './runModel';
 import { StateBadge } from './runList';
-import { durationText, elapsedSeconds, isAlive } from './runText';
+import { durationText, elapsedSeconds, isAlive, namesDoctor } from './runText';
 
 /** One run: its state, its log, and how it ended. Closing it does not end the run. */
 export class RunPanel extends Panel {
   constructor(
     readonly model: RunModel,
     again: (run: Run) => void,
+    examine: () => void,
     trans: TranslationBundle
   ) {
     super();
@@ -30,7 +31,7 @@ export class RunPanel extends Panel {
       count =>
         trans.__('%1 earlier lines are not shown here; the whole log is kept in a file.', count)
     );
-    this.addWidget(new RunHeader(model, this._log, again, trans));
+    this.addWidget(new RunHeader(model, this._log, again, examine, trans));
     this.addWidget(this._log);
     model.logChanged.connect(() => this._log.changed());
   }
@@ -50,6 +51,7 @@ class RunHeader extends VDomRenderer<RunModel> {
     model: RunModel,
     private readonly log: LogView,
     private readonly again: (run: Run) => void,
+    private readonly examine: () => void,
     private readonly trans: TranslationBundle
   ) {
     super(model);
@@ -57,7 +59,15 @@ class RunHeader extends VDomRenderer<RunModel> {
   }
 
   protected override render(): React.ReactElement {
-    return <Header model={this.model} log={this.log} again={this.again} trans={this.trans} />;
+    return (
+      <Header
+        model={this.model}
+        log={this.log}
+        again={this.again}
+        examine={this.examine}
+        trans={this.trans}
+      />
+    );
   }
 }
 
@@ -65,6 +75,7 @@ function Header(props: {
   model: RunModel;
   log: LogView;
   again: (run: Run) => void;
+  examine: () => void;
   trans: TranslationBundle;
 }): React.ReactElement {
   const { model, log, trans } = props;
@@ -119,7 +130,9 @@ function Header(props: {
       {stopError !== null && (
         <ErrorBox error={stopError} trans={trans} retry={() => void model.stop()} />
       )}
-      {run.diagnosis && <DiagnosisBox diagnosis={run.diagnosis} trans={trans} />}
+      {run.diagnosis && (
+        <DiagnosisBox diagnosis={run.diagnosis} examine={props.examine} trans={trans} />
+      )}
       {!run.diagnosis && <Ending run={run} trans={trans} />}
       <details>
         <summary>{trans.__('Command')}</summary>
@@ -145,8 +158,10 @@ function Elapsed(props: { run: Run }): React.ReactElement {
   return <span className="gpucamp-Muted">{seconds === null ? '' : durationText(seconds)}</span>;
 }
 
-function DiagnosisBox(props: {
+/** What went wrong; where the doctor is named, the way to it, too. */
+export function DiagnosisBox(props: {
   diagnosis: Diagnosis;
+  examine: () => void;
   trans: TranslationBundle;
 }): React.ReactElement {
   const { diagnosis, trans } = props;
@@ -165,6 +180,13 @@ function DiagnosisBox(props: {
       <p>
         <b>{trans.__('Fix:')}</b> {diagnosis.fix}
       </p>
+      {namesDoctor(diagnosis, trans) && (
+        <div className="gpucamp-Actions">
+          <Button kind="accept" onClick={props.examine}>
+            {trans.__('GPU doctor')}
+          </Button>
+        </div>
+      )}
       {evidence.length > 0 && (
         <details>
           <summary>{trans.__('What was seen')}</summary>

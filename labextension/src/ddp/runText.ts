@@ -3,7 +3,7 @@
  */
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { Run, RunState } from '../wire';
+import type { Diagnosis, Run, RunState } from '../wire';
 
 export function isAlive(state: RunState): boolean {
   return state === 'starting' || state === 'running';
@@ -61,4 +61,9 @@ export function elapsedSeconds(run: Run, now: number): number | null {
   }
   const end = toMillis(run.ended_at) ?? (isAlive(run.state) ? now : null);
   return end === null ? null : Math.max(0, (end - start) / 1000);
+}
+
+/** Whether the doctor is named as the way to mend it, in English or in the reader's language. */
+export function namesDoctor(diagnosis: Diagnosis, trans: TranslationBundle): boolean {
+  return ['GPU doctor', trans.__('GPU doctor')].some(name => diagnosis.fix.includes(name));
 }

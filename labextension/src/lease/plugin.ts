@@ -157,7 +157,8 @@ export const leasePlugin: JupyterFrontEndPlugin<LeaseModel> = {
   }
 };
 
-const labNotifications: INotifications = {
+/** JupyterLab's notifications. */
+export const labNotifications: INotifications = {
   emit: (message, type, options) => Notification.emit(message, type, options),
   dismiss: id => Notification.dismiss(id),
   onRemoved: listener => {
@@ -169,7 +170,8 @@ const labNotifications: INotifications = {
   }
 };
 
-function pageStorage(): Storage | null {
+/** What this browser keeps for the page; null where it may not. */
+export function pageStorage(): Storage | null {
   try {
     return window.localStorage;
   } catch {
