@@ -564,22 +564,29 @@ print(time.perf_counter() - started)
 
 
 ROUNDS = 8  # others on a busy host spoil some of them
+# importing torch alone is 0.6 to 0.7 of collect_env on two cores: see tests/perf/doctor_time.py
+MOST = 0.9
 
 
 def test_it_is_faster_than_collect_env(patient: Patient) -> None:
-    """Side by side, in one round at least; 0.7 was measured on a quiet 2-core host."""
-    commands = ("gpucamp-doctor --json", "python -m torch.utils.collect_env")
-    rounds: list[tuple[float, ...]] = []
-    while len(rounds) < ROUNDS:
-        ours, theirs = (
-            float(patient.ok(f"/opt/gpucamp/base/bin/python -I - {command} <<'END'\n{TIMED}\nEND"))
-            for command in commands
-        )
-        rounds.append((ours, theirs))
-        print(f"doctor / collect_env = {ours / theirs:.2f}")
-        if ours < theirs:
+    """Side by side, each once before and once after the other; in one round at least. 0.72 was
+    measured on two busy cores.
+    """
+    ours, theirs = "gpucamp-doctor --json", "python -m torch.utils.collect_env"
+
+    def seconds(command: str) -> float:
+        python = "/opt/gpucamp/base/bin/python"
+        return float(patient.ok(f"{python} -I - {command} <<'END'\n{TIMED}\nEND"))
+
+    ratios: list[float] = []
+    while len(ratios) < ROUNDS:
+        turns = [(command, seconds(command)) for command in (ours, theirs, theirs, ours)]
+        taken = {name: sum(t for each, t in turns if each == name) for name in (ours, theirs)}
+        ratios.append(taken[ours] / taken[theirs])
+        print(f"doctor / collect_env = {ratios[-1]:.2f}")
+        if ratios[-1] < MOST:
             return
-    pytest.fail(f"slower in each round: {rounds}")
+    pytest.fail(f"of collect_env's time, in each round: {ratios}")
 
 
 def test_the_status_shows_the_practice_card(make_patient: Callable[..., Patient]) -> None:
