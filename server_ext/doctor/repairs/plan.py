@@ -118,6 +118,7 @@ _NAMED: Mapping[str, tuple[str, ...]] = {
 }
 _VARIABLES: Mapping[str, str] = {
     "GC128": "CUDA_VISIBLE_DEVICES",
+    "GC130": "LD_LIBRARY_PATH",
     "GC135": "LD_LIBRARY_PATH",
     "GC142": "CUDA_VISIBLE_DEVICES",
     "GC212": "LD_LIBRARY_PATH",
@@ -126,10 +127,10 @@ _VARIABLES: Mapping[str, str] = {
 }
 _ELSEWHERE: Mapping[str, Elsewhere] = {
     **dict.fromkeys(
-        ("GC202", "GC203", "GC204", "GC312", "GC313", "GC314", "GC315", "GC317"), "reset"
+        ("GC202", "GC203", "GC204", "GC208", "GC312", "GC313", "GC314", "GC315", "GC317"), "reset"
     ),
     **dict.fromkeys(
-        ("GC102", "GC103", "GC123", "GC133", "GC139", "GC149", "GC316", "GC402", "GC404"),
+        ("GC102", "GC103", "GC123", "GC133", "GC139", "GC149", "GC151", "GC316", "GC402", "GC404"),
         "restart",
     ),
     **dict.fromkeys(("GC144", "GC148"), "kernels"),
