@@ -147,8 +147,8 @@ def test_who_holds_memory_is_told_of_oneself_by_pid_and_of_others_without_names(
     contained(world, "ada", MINE)
     contained(world, "bob", BOBS)
     process(tmp_path / "proc", 4711, MINE, 23)
-    process(tmp_path / "proc", 4712, BOBS, 99)
-    process(tmp_path / "proc", 4713, STRANGE, 98)
+    process(tmp_path / "proc", 4712, BOBS, 770099)
+    process(tmp_path / "proc", 4713, STRANGE, 770098)
     running = [{"pid": 4711 + n, "memory": (n + 1) * GIB} for n in range(4)]  # 4714 is gone
     state = {UUIDS[0]: {"processes": running, "persistence": False}}
     with simulated(world, tmp_path, state) as ask:
@@ -161,7 +161,7 @@ def test_who_holds_memory_is_told_of_oneself_by_pid_and_of_others_without_names(
         {"holder": "unknown", "processes": 2, "pid": None, "memory_bytes": 7 * GIB},
     ]
     assert (device["memory_used_bytes"], device["persistence"]) == (10 * GIB, False)
-    assert not [word for word in ("bob", BOBS, "4712", "99", "98") if word in answer.text]
+    assert not [word for word in ("bob", BOBS, "770099", "770098") if word in answer.text]
     assert theirs["devices"][0]["holders"] is None, "the file says nothing of bob's device"
 
 
