@@ -58,6 +58,12 @@ perf-queue: ## how long the queue takes to decide, up to 4,000 devices and 10,00
 perf-doctor: ## how long the GPU doctor takes beside torch's collect_env, in one container
 	@$(SETUP) perf-doctor
 
+perf-ddp: ## what Launch DDP costs beside bare torchrun, and a flood of log lines
+	@$(SETUP) perf-ddp
+
+ddp-kills: ## a hundred random kills of ranks, agents, terminals, servers, containers (20 min)
+	@$(SETUP) ddp-kills
+
 storm: ## fifty participants press Start at once: is every grant right, how fast is the hub
 	@$(SETUP) storm
 
@@ -89,4 +95,5 @@ lock: ## resolve the Python requirements anew
 	@$(SETUP) lock
 
 .PHONY: help run stop stop-engine status accounts clean test test-fast soak test-setup perf \
-	perf-queue perf-doctor storm compare-faults lint format venv front-end translations wheel image lock
+	perf-queue perf-doctor perf-ddp ddp-kills storm compare-faults lint format venv front-end \
+	translations wheel image lock

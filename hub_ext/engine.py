@@ -71,6 +71,7 @@ class ContainerState:
     exit_code: int | None = None
     oom_killed: bool = False
     error: str = ""  # the Engine's own words, for STOPPED and UNKNOWN
+    pid: int = 0  # of its first process, on the Engine's host; 0: none runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,4 +347,5 @@ def _state_of(facts: Mapping[str, Any]) -> ContainerState:
         exit_code=None if running else int(state.get("ExitCode") or 0),
         oom_killed=bool(state.get("OOMKilled")),
         error=state.get("Error", ""),
+        pid=int(state.get("Pid") or 0),
     )

@@ -26,6 +26,7 @@ SERVICE_NAME = "gpucamp"
 
 ENVIRONMENT_READ = "custom:gpucamp:environment:read"
 ENVIRONMENT_RESET = "custom:gpucamp:environment:reset"
+ENVIRONMENT_EXAMINE = "custom:gpucamp:environment:examine"
 DEVICES_READ = "custom:gpucamp:devices:read"
 LEASES_READ = "custom:gpucamp:leases:read"
 LEASE_EXTEND = "custom:gpucamp:lease:extend"
@@ -34,6 +35,9 @@ DEVICES_MANAGE = "custom:gpucamp:devices:manage"
 CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     ENVIRONMENT_READ: {"description": "See a server's environment and lease in gpucamp."},
     ENVIRONMENT_RESET: {"description": "Reset a server's environment, and undo it."},
+    ENVIRONMENT_EXAMINE: {
+        "description": "Examine a server with GPU doctor, read the report, and tell its verdict."
+    },
     DEVICES_READ: {"description": "See all GPUs and who holds them."},
     LEASES_READ: {"description": "See all GPU leases, who waits for one, and who used how much."},
     LEASE_EXTEND: {
@@ -50,19 +54,21 @@ USER_SCOPES: tuple[str, ...] = (
     ACCESS_SERVICE,
     f"{ENVIRONMENT_READ}!user",
     f"{ENVIRONMENT_RESET}!user",
+    f"{ENVIRONMENT_EXAMINE}!user",
     f"{LEASE_EXTEND}!user",
 )
 
 # JUPYTERHUB_API_TOKEN of a user's server. Any code in a notebook can read it, so it can neither
 # start nor stop servers (`servers` would accept arbitrary user_options): it asks the service for a
-# reset of that one server, or for more time for its lease. Naming scopes replaces JupyterHub's
-# default list, so that comes first.
+# reset of that one server, or for more time for its lease, and tells what GPU doctor found there.
+# Naming scopes replaces JupyterHub's default list, so that comes first.
 SERVER_TOKEN_SCOPES: tuple[str, ...] = (
     "users:activity!user",
     "access:servers!server",
     ACCESS_SERVICE,
     f"{ENVIRONMENT_READ}!server",
     f"{ENVIRONMENT_RESET}!server",
+    f"{ENVIRONMENT_EXAMINE}!server",
     f"{LEASE_EXTEND}!server",
 )
 
@@ -70,6 +76,7 @@ SERVER_TOKEN_SCOPES: tuple[str, ...] = (
 OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     ENVIRONMENT_READ,
     ENVIRONMENT_RESET,
+    ENVIRONMENT_EXAMINE,
     DEVICES_READ,
     LEASES_READ,
     LEASE_EXTEND,
@@ -91,6 +98,7 @@ INSTRUCTOR_SCOPES: tuple[str, ...] = (
     ACCESS_SERVICE,
     ENVIRONMENT_READ,
     ENVIRONMENT_RESET,
+    ENVIRONMENT_EXAMINE,
     LEASE_EXTEND,
 )
 

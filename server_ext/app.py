@@ -12,6 +12,7 @@ from traitlets import Unicode
 from . import activity, status
 from .ddp import handlers as ddp
 from .doctor import handlers as doctor
+from .doctor.performance import handlers as performance
 from .doctor.repairs import handlers as repairs
 from .doctor.settings import Settings
 from .lease import handlers as lease
@@ -41,7 +42,7 @@ class GpucampApp(ExtensionApp):
 
     def initialize_handlers(self) -> None:
         """Every part exports `handlers`, a list of (pattern, handler class)."""
-        for part in (status, doctor, repairs, ddp, lease, reset):
+        for part in (status, doctor, performance, repairs, ddp, lease, reset):
             self.handlers.extend(part.handlers)
 
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
@@ -58,5 +59,5 @@ class GpucampApp(ExtensionApp):
         stop(settings)`.
         """
         assert self.serverapp is not None  # noqa: S101 - an extension is always linked to a server
-        for part in (activity, doctor, ddp):
+        for part in (activity, performance, repairs, doctor, ddp):
             await part.stop(self.serverapp.web_app.settings)

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 
-def write(path: Path, value: Any) -> None:
-    """Write `value` to `path`, whose folder exists. Blocking. Raises OSError."""
+def write(path: Path, value: Any, *, indent: int | None = 1) -> None:
+    """Write `value` to `path`, whose folder exists. Blocking. Raises OSError.
+
+    indent: None for a file that people do not read: smaller, and written faster.
+    """
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            json.dump(value, file, ensure_ascii=True, indent=1)
+            file.write(json.dumps(value, ensure_ascii=True, indent=indent))
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -120,6 +120,14 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
         "measure the GPU doctor beside collect_env",
         lambda c, p, a: testing.measure(c, p, "perf-doctor"),
     ),
+    "perf-ddp": (
+        "measure Launch DDP beside torchrun",
+        lambda c, p, a: testing.measure(c, p, "perf-ddp"),
+    ),
+    "ddp-kills": (
+        "a hundred random kills of DDP runs",
+        lambda c, p, a: testing.measure(c, p, "ddp-kills"),
+    ),
     "storm": ("fifty starts at once", lambda c, p, a: testing.measure(c, p, "storm")),
     "compare-faults": (
         "faults beside stock DockerSpawner",

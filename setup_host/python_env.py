@@ -23,7 +23,7 @@ _VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
 def lock_file(settings: Settings, name: str) -> Path:
-    """The lock of `build`, `hub`, `dev` or `breaking`."""
+    """The lock of `build`, `hub`, `dev`, `breaking` or `frameworks`."""
     return settings.root / "requirements" / f"{name}.txt"
 
 

@@ -47,6 +47,8 @@ _IP = "iproute2"
 MEASUREMENTS = {
     "perf": "tests/perf/spawn_time.py",
     "perf-doctor": "tests/perf/doctor_time.py",
+    "perf-ddp": "tests/perf/ddp_time.py",
+    "ddp-kills": "tests/perf/ddp_kills.py",
     "storm": "tests/perf/storm.py",
     "compare-faults": "tests/perf/stock_comparison.py",
 }
@@ -98,8 +100,8 @@ UNIT = Level("unit", (_pytest("unit", 180, "-n", "3"),), 2400)
 STATEFUL = Level("stateful", (_pytest("stateful", 300, "-n", "2"),), 2400)
 SOAK = Level("soak", (("python", "tests/stateful/soak.py"),), 24 * 3600)
 SERVER = Level("server", (_pytest("server", 180, "-n", "2"),), 1200)
-ENGINE = Level("engine", (_pytest("engine", 300),), 2700)
-# each file has hubs of its own; they wait for processes more than they compute
+# each file has hubs and containers of its own; they wait for processes more than they compute
+ENGINE = Level("engine", (_pytest("engine", 300, "-n", "2", "--dist", "loadfile"),), 2700)
 FAULTS = Level("faults", (_pytest("faults", 300, "-n", "3", "--dist", "loadfile"),), 1800)
 BROWSER = Level("browser", (_pytest("browser", 600),), 1500)
 # the long ones first: they run side by side
@@ -214,11 +216,13 @@ def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
         postgres.ensure(mine, progress)
         _ensure_tools_of_faults(mine, progress)
         _ensure_browser(mine, progress)
-        wheels = _fetch_breaking_wheels(mine, progress)
+        breaking = _fetch_wheels(mine, progress, "breaking", "that the browser test installs")
+        frameworks = _fetch_wheels(mine, progress, "frameworks", "of Lightning and its like")
     return {
         "DOCKER_HOST": the_engine.address,
         "GPUCAMP_IMAGE": image,
-        "GPUCAMP_BREAKING_WHEELS": str(wheels),
+        "GPUCAMP_BREAKING_WHEELS": str(breaking),
+        "GPUCAMP_FRAMEWORKS_WHEELS": str(frameworks),
     }
 
 
@@ -240,19 +244,25 @@ def _ensure_browser(settings: Settings, progress: Progress) -> None:
         apt.install(settings, progress, ["chromium"])
 
 
-def _fetch_breaking_wheels(settings: Settings, progress: Progress) -> Path:
-    """The folder with the wheel that breaks torch: the tests themselves reach no index."""
-    folder = settings.state / "breaking-wheels"
-    progress.run(
-        [
-            *(settings.python, "-m", "pip", "download", "--no-deps", "--require-hashes"),
-            *("--dest", folder, "-r", python_env.lock_file(settings, "breaking")),
-        ],
-        log=settings.logs / "python.log",
-        environ=tool_environ(settings, os.environ),
-        problem="The wheel that the browser test installs cannot be downloaded.",
-        remedy="see the log.",
-    )
+def _fetch_wheels(settings: Settings, progress: Progress, name: str, what: str) -> Path:
+    """The folder with the wheels of a lock, fetched once: the tests themselves reach no index."""
+    folder = settings.state / f"{name}-wheels"
+    lock = python_env.lock_file(settings, name)
+    mark = folder / "lock"
+    if not mark.exists() or mark.read_bytes() != lock.read_bytes():
+        shutil.rmtree(folder, ignore_errors=True)
+        with progress.step(f"Packages {what}"):
+            progress.run(
+                [
+                    *(settings.python, "-m", "pip", "download", "--no-deps", "--require-hashes"),
+                    *("--dest", folder, "-r", lock),
+                ],
+                log=settings.logs / "python.log",
+                environ=tool_environ(settings, os.environ),
+                problem=f"The packages {what} cannot be downloaded.",
+                remedy="see the log.",
+            )
+        mark.write_bytes(lock.read_bytes())
     return folder
 
 

@@ -22,9 +22,10 @@ from . import audit, claims, facts, grants, history, leases, snapshots, terms, w
 from .database import Database
 from .device_store import DeviceStore
 from .environment_store import EnvironmentStore
+from .verdict_store import VerdictStore
 
 
-class Ledger(DeviceStore, EnvironmentStore):
+class Ledger(DeviceStore, EnvironmentStore, VerdictStore):
     """Synchronous; call it with asyncio.to_thread from an event loop."""
 
     def __init__(self, url: str, *, actor: str = "hub") -> None:

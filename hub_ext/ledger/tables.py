@@ -282,6 +282,22 @@ notice = Table(
 )
 Index("ix_notice_user_name_server_name", notice.c.user_name, notice.c.server_name)
 
+# The last verdict of GPU doctor about each server, as the server told it.
+verdict = Table(
+    "verdict",
+    metadata,
+    Column("user_name", Text, primary_key=True),
+    Column("server_name", Text, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("findings", Text, nullable=False),  # JSON: [[code, severity], ...]
+    Column("kernel", Text, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("passed", Integer, nullable=False),
+    Column("unexamined", Integer, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("lease_id", String(32), nullable=False),
+)
+
 audit_entry = Table(
     "audit_entry",
     metadata,

@@ -32,13 +32,16 @@ from traitlets.config import Application, catch_config_error
 
 from .. import __version__
 from ..engine import EngineClient
+from ..engine_exec import EngineExec
 from ..errors import LedgerUnavailable
 from ..garbage import pass_over_what_is_there
+from ..host_facts import HostLook
 from ..inventory import DeviceWatch, discover, out_of_use
 from ..ledger import Ledger
 from ..volumes import PREFIX
 from .containers import HubContainers
 from .cookie_secret import cookie_secret
+from .examinations import Examinations
 from .hub_api import HubClient
 from .loops import every
 from .monitor import Monitor
@@ -46,6 +49,7 @@ from .parts import Service, make_web_application
 from .reset import Limits, ResetWorkflow
 from .revival import Revival
 from .terms_loop import TermsLoop
+from .verdict_rounds import forget_lost_servers
 
 MAX_BODY_BYTES = 64 * 1024
 LOOK_SECONDS = 1.0  # between two looks at the port, and at the hub that started this
@@ -288,6 +292,7 @@ class GpucampService(Application):
             for task in rounds:
                 task.cancel()
             await asyncio.gather(*rounds, return_exceptions=True)
+            await service.examinations.close()
             await service.terms.close()
             await service.revival.close()
             await service.monitor.close()
@@ -305,10 +310,14 @@ class GpucampService(Application):
             before = service.now() - timedelta(days=self.history_days)
             await asyncio.to_thread(service.ledger.prune, before)
 
+        async def forget_servers() -> None:
+            await forget_lost_servers(service.ledger, service.hub)
+
         return [
             asyncio.create_task(every(self.terms_interval, service.terms.round)),
             asyncio.create_task(every(self.revival_interval, service.revival.round)),
             asyncio.create_task(every(PRUNE_SECONDS, prune)),
+            asyncio.create_task(every(PRUNE_SECONDS, forget_servers)),
         ]
 
     async def _listen(self, stop: asyncio.Event) -> list[socket.socket]:
@@ -379,10 +388,12 @@ class GpucampService(Application):
             monitor=monitor,
             terms=TermsLoop(ledger, hub, engine, monitor.seen),
             revival=Revival(ledger, hub),
+            examinations=Examinations(ledger, engine, EngineExec(), prefix=hub_auth.base_url),
             prefix=hub_auth.base_url,
             # with subdomains the hub has a host of its own
             hub_prefix=hub_auth.hub_host + hub_auth.hub_prefix,
             image=self.image,
+            host=HostLook(engine_client),
             recent_xids=lambda: watch.recent if watch else (),
         )
 

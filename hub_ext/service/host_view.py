@@ -1,8 +1,9 @@
 """What the host says of a server's devices, which its container cannot see. Pure but for its reads.
 
 Guarantees: JSON-ready values; null is what is not known, never a guess; of others it tells that
-they hold memory and how much, neither names nor PIDs. It asks neither NVML nor the Engine: it tells
-what the last inventory found, so that asking often costs nobody anything.
+they hold memory and how much, neither names nor PIDs. It does not ask NVML: it tells what the last
+inventory found; of the Engine it asks one question, about the server's own container. So asking
+often costs nobody anything.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import HubRefused, HubUnavailable, NotFound
 from ..health import ANY_CARD, XidEvent, XidFault, counts, explain
+from ..host_facts import HostState, Nodes
 from ..i18n import _
 from ..inventory import known_faults
 from ..inventory.attribution import holdings
@@ -45,6 +47,8 @@ class HostFacts:
     containers: Sequence[ContainerFact] = ()
     faults: Mapping[str, XidFault] = field(default_factory=dict)
     events: Sequence[XidEvent] = ()
+    host: HostState = HostState()
+    nodes: Nodes | None = None  # in the server's container; None: it cannot be told
 
 
 async def host_view(service: Service, user: str, server: str) -> Json:
@@ -56,6 +60,7 @@ async def host_view(service: Service, user: str, server: str) -> Json:
     leases, records, faults = await asyncio.to_thread(
         lambda: (ledger.leases(), ledger.devices(), known_faults(ledger))
     )
+    host, nodes = await _look(service, leases, records, (user, server))
     facts = HostFacts(
         leases=leases,
         records=records,
@@ -64,10 +69,29 @@ async def host_view(service: Service, user: str, server: str) -> Json:
         containers=monitor.health.containers,
         faults=faults,
         events=service.recent_xids(),
+        host=host,
+        nodes=nodes,
     )
     if all((each.user, each.server) != (user, server) for each in leases):
         await _require_server(service, user, server)
     return describe(facts, (user, server))
+
+
+async def _look(
+    service: Service, leases: Sequence[Lease], records: Sequence[DeviceRecord], server: Key
+) -> tuple[HostState, Nodes | None]:
+    if service.host is None:
+        return HostState(), None
+    known = {record.device.uuid: record.device for record in records}
+    lease = next((each for each in leases if (each.user, each.server) == server), None)
+    devices = [known[uuid] for uuid in lease.device_uuids if uuid in known] if lease else []
+    # a simulated device has no node; MIG instances share their card's
+    cards = {each.parent or each.uuid for each in devices if not each.simulated}
+    if lease is None or not lease.container_id or not cards:
+        return await service.host.state(), None
+    return await asyncio.gather(
+        service.host.state(), service.host.nodes(lease.container_id, len(cards))
+    )
 
 
 async def _require_server(service: Service, user: str, server: str) -> None:
@@ -89,6 +113,13 @@ def describe(facts: HostFacts, server: Key) -> Json:
         "server": server[1],
         "lease": lease.id if lease is not None else None,
         "looked_at": facts.looked_at.isoformat() if facts.looked_at is not None else None,
+        "host": {
+            "toolkit_version": facts.host.toolkit_version,
+            "persistenced": facts.host.persistenced,
+        },
+        "nodes": {"present": list(facts.nodes.present), "missing": list(facts.nodes.missing)}
+        if facts.nodes is not None
+        else None,
         "devices": [
             _device(facts, lease, uuid, known.get(uuid), servers) for uuid in lease.device_uuids
         ]

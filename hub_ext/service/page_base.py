@@ -16,9 +16,11 @@ from urllib.parse import parse_qsl, urlencode
 import jinja2
 
 from ..i18n import LANGUAGES, _, ngettext
-from ..scopes import DEVICES_READ, LEASES_READ
+from ..scopes import DEVICES_READ, ENVIRONMENT_READ, LEASES_READ
+from .auth import Caller
 from .handlers import LANGUAGE_COOKIE, ServiceHandler
 from .views import server_path
+from .wording import verdict_word
 
 HERE = Path(__file__).parent
 
@@ -42,6 +44,7 @@ def make_templates() -> jinja2.Environment:
     environment.filters["utc"] = utc
     environment.filters["short_name"] = lambda uuid, names: names.get(uuid, uuid)
     environment.globals["server_path"] = server_path
+    environment.globals["verdict_word"] = verdict_word
     return environment
 
 
@@ -68,6 +71,11 @@ def hours(value: float) -> str:
 def utc(moment: str) -> str:
     """A time for those whose browser runs no script; others see their own clock's."""
     return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def sees_others(caller: Caller) -> bool:
+    """Whether somebody may see servers beside their own: all, or those of a class."""
+    return caller.holds_for_all(ENVIRONMENT_READ) or caller.filters_by_group(ENVIRONMENT_READ)
 
 
 class PageHandler(ServiceHandler):
@@ -106,6 +114,7 @@ class PageHandler(ServiceHandler):
                 path=self.request.path,
                 query=urlencode([*self._query(), ("", "")]).removesuffix("="),
                 visitor=caller.name if caller else "",
+                sees_servers=bool(caller and sees_others(caller)),
                 sees_devices=bool(caller and caller.holds_for_all(DEVICES_READ)),
                 sees_leases=bool(caller and caller.holds_for_all(LEASES_READ)),
                 now=service.now().isoformat(),

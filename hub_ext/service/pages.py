@@ -13,9 +13,10 @@ from jupyterhub.services.auth import HubOAuthCallbackHandler
 
 from ..i18n import _
 from ..models import FINAL_STEPS, Operation
-from ..scopes import ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASE_EXTEND
-from . import pages_admin
+from ..scopes import ENVIRONMENT_EXAMINE, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASE_EXTEND
+from . import pages_admin, pages_doctor
 from .api import find_operation
+from .api_doctor import examination_view
 from .auth import Resource, requires
 from .http_errors import message_for
 from .lease_views import Json
@@ -39,6 +40,7 @@ class EnvironmentPage(PageHandler):
         elif user != self.caller.name:
             spawn += f"/{quote(user)}"
         operation = view["operation"]
+        may_examine = await self.allows(ENVIRONMENT_EXAMINE, Resource(user, server_name))
         self.show(
             "environment.html",
             server=view,
@@ -46,6 +48,10 @@ class EnvironmentPage(PageHandler):
             spawn_url=spawn,
             api_url=f"{self.service.prefix}api/{server_path(user, server_name)}",
             may_reset=await self.allows(ENVIRONMENT_RESET, Resource(user, server_name)),
+            may_examine=may_examine,
+            examination=examination_view(self.service.examinations.of(user, server_name))
+            if may_examine
+            else None,
             may_extend=await self.allows(LEASE_EXTEND, Resource(user, server_name)),
             under_way=operation if operation and operation["step"] not in FINAL_STEPS else None,
             limits=limits(view["quota"]),
@@ -135,5 +141,6 @@ ROUTES: list[tuple[str, type[PageHandler]]] = [
     (r"users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)", EnvironmentPage),
     (r"operations/(?P<operation_id>[^/]+)", OperationPage),
     *pages_admin.ROUTES,
+    *pages_doctor.ROUTES,
     (r".*", UnknownPage),
 ]

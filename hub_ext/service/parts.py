@@ -17,8 +17,10 @@ from tornado.web import Application as WebApplication
 from tornado.web import StaticFileHandler
 
 from ..health import XidEvent
+from ..host_facts import HostLook
 from ..ledger import Ledger
 from . import api, page_base, pages
+from .examinations import Examinations
 from .hub_api import HubClient
 from .monitor import Monitor
 from .reset import ResetWorkflow
@@ -38,10 +40,12 @@ class Service:
     monitor: Monitor
     terms: TermsLoop
     revival: Revival
+    examinations: Examinations
     prefix: str  # of this service, "/services/gpucamp/"
     hub_prefix: str  # "/hub/"
     image: str  # what new servers get
     recent_xids: Callable[[], Sequence[XidEvent]] = tuple  # of this run, of all cards
+    host: HostLook | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

@@ -15,6 +15,7 @@ from ..i18n import _
 from ..models import FINAL_STEPS, Operation, OperationStep
 from .hub_api import HubServer
 from .lease_views import Json, lease_facts, term_views
+from .verdict_views import verdict_view
 from .wording import failure_message, failure_text, split_error, step_text
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def server_path(user: str, server: str) -> str:
 
 
 async def server_view(service: Service, user: str, server: str) -> Json:
-    """A server's environment and latest operation, its lease, place in the line and notices.
+    """A server's environment and latest operation, its lease, notices and the doctor's verdict.
 
     Raises NotFound for an unknown user, or a named server that was never made. The default server
     of a user always is, if only stopped.
@@ -50,8 +51,12 @@ async def server_view(service: Service, user: str, server: str) -> Json:
             raise NotFound(_("There is no such server."))
     except (HubUnavailable, HubRefused):
         state = "unknown"
-    environment, operation = await asyncio.to_thread(
-        lambda: (ledger.environment(user, server), ledger.operation_of(user, server))
+    environment, operation, verdict = await asyncio.to_thread(
+        lambda: (
+            ledger.environment(user, server),
+            ledger.operation_of(user, server),
+            ledger.verdict(user, server),
+        )
     )
     facts = await lease_facts(service, user, server)
     container = next(
@@ -68,6 +73,7 @@ async def server_view(service: Service, user: str, server: str) -> Json:
         "newest": environment.newest,
         "can_undo": bool(environment.history),
         "operation": operation_brief(operation) if operation is not None else None,
+        "doctor": verdict_view(verdict, facts.lease, service.prefix),
         **term_views(facts, user),
     }
 

@@ -1,4 +1,4 @@
-"""Words for steps, states, failures, notices and links, in the reader's language. Pure."""
+"""Words for steps, states, failures, notices and verdicts, in the reader's language. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from ..i18n import N_, _, gap, ngettext
 from ..models import Link, NoticeKind, OperationKind, OperationStep
+from ..verdicts import Word
 from .device_reasons import device_reason
 from .reset import Failure
 
@@ -183,6 +184,19 @@ def hours_used_up(used: float, limit: float, *, daily: bool, group: str) -> str:
         text = N_("You may use {limit} device-hours, and {used} are used.")
     said = _(text).format(group=group, limit=f"{limit:g}", used=f"{used:.1f}")
     return said + gap() + _("So the lease cannot last longer.")
+
+
+_VERDICTS = {
+    Word.BLOCKED: N_("cannot work"),
+    Word.DEGRADED: N_("works badly"),
+    Word.ADVICE: N_("well, with advice"),
+    Word.HEALTHY: N_("well"),
+}
+
+
+def verdict_word(verdict: str) -> str:
+    """GPU doctor's verdict in a word or two."""
+    return _(_VERDICTS[Word(verdict)])
 
 
 _LINKS = (

@@ -117,6 +117,22 @@ API nvmlReturn_t nvmlDeviceGetComputeRunningProcesses_v3(nvmlDevice_t handle, un
     return NVML_SUCCESS;
 }
 
+/* torch asks by this name when memory runs out */
+API nvmlReturn_t nvmlDeviceGetComputeRunningProcesses(nvmlDevice_t handle, unsigned int *count,
+                                                      nvmlProcessInfo_v1_t *infos) {
+    Device device;
+    BEGIN(handle, &device);
+    NEED(count, NVML_ERROR_INVALID_ARGUMENT);
+    unsigned int room = *count;
+    *count = (unsigned int)device.process_count;
+    NEED(device.process_count == 0 || (infos && room >= *count), NVML_ERROR_INSUFFICIENT_SIZE);
+    for (int i = 0; i < device.process_count; i++) {
+        infos[i].pid = device.processes[i].pid;
+        infos[i].usedGpuMemory = device.processes[i].memory;
+    }
+    return NVML_SUCCESS;
+}
+
 API nvmlReturn_t nvmlDeviceGetGraphicsRunningProcesses_v3(nvmlDevice_t handle, unsigned int *count,
                                                           nvmlProcessInfo_t *infos) {
     Device device;
@@ -205,7 +221,7 @@ API nvmlReturn_t nvmlDeviceGetMigMode(nvmlDevice_t handle, unsigned int *current
     Device device;
     BEGIN(handle, &device);
     NEED(current && pending, NVML_ERROR_INVALID_ARGUMENT);
-    *current = *pending = device.mig_count > 0;
+    *current = *pending = device.mig_mode;
     return NVML_SUCCESS;
 }
 

@@ -228,9 +228,10 @@ void state_from_json(State *state, const char *json) {
     cJSON_ArrayForEach(object, list) {
         if (!uuid_of(object) || card == state->card_count)
             continue;
-        const cJSON *part;
-        cJSON_ArrayForEach(part, cJSON_GetObjectItemCaseSensitive(object, "mig_devices")) {
-            Device *parent = &state->devices[card];
+        const cJSON *part, *parts = cJSON_GetObjectItemCaseSensitive(object, "mig_devices");
+        Device *parent = &state->devices[card];
+        parent->mig_mode = cJSON_IsArray(parts);
+        cJSON_ArrayForEach(part, parts) {
             Device *device = uuid_of(part)
                                  ? add_device(state, uuid_of(part), card, parent->mig_count)
                                  : NULL;
@@ -334,7 +335,7 @@ void state_from_environment(State *state, const char *visible_devices) {
     link_practice_cards(state);
     for (int card = 0; card < state->card_count; card++) {
         if (slices[card] && add_device(state, slices[card], card, 0))
-            state->devices[card].mig_count = 1;
+            state->devices[card].mig_count = state->devices[card].mig_mode = 1;
     }
     free(list);
 }

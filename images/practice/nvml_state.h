@@ -32,6 +32,7 @@ typedef struct {
     int parent;    /* index of the MIG device's card, -1 for a card */
     int position;  /* among the cards, or among the MIG devices of its card */
     int mig_count; /* MIG devices of this card */
+    int mig_mode;  /* whether it is divided into such, were it into none */
     unsigned long long memory_total, memory_used, memory_reserved;
     unsigned int utilization, memory_utilization;
     unsigned int minor, temperature, power, power_limit;

@@ -8,18 +8,26 @@
 import { URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 
+import type { PerformanceEvent, PerformanceResult } from './doctor/performance';
 import { ApiError, isAbort, kindOf } from './errors';
 import { NdjsonError, NdjsonParser } from './ndjson';
 import type {
+  DdpProposal,
   ExaminationEvent,
+  KernelsHeld,
   LaunchDefaults,
   LaunchPlan,
   LaunchRequest,
   LeaseView,
   LogEvent,
+  NotebookScript,
+  OfferedRepairs,
+  RepairEvent,
   Report,
   ResetPreview,
   Run,
+  RunMetrics,
+  RunUsage,
   ServerStatus
 } from './wire';
 
@@ -33,14 +41,28 @@ export interface IApi {
   extendLease(): Promise<LeaseView>;
   keepLease(): Promise<LeaseView>;
   readNotices(upTo: number): Promise<LeaseView>;
-  examine(kernel: string, signal: AbortSignal): AsyncGenerator<ExaminationEvent>;
+  /** @param kernelId - of the running kernel that is meant; empty: what the spec would start */
+  examine(kernel: string, signal: AbortSignal, kernelId?: string): AsyncGenerator<ExaminationEvent>;
   lastReport(signal?: AbortSignal): Promise<Report>;
+  measure(kernel: string, signal: AbortSignal): AsyncGenerator<PerformanceEvent>;
+  lastPerformance(signal?: AbortSignal): Promise<PerformanceResult>;
+  repairs(signal?: AbortSignal): Promise<OfferedRepairs>;
+  repair(code: string, command: string, signal: AbortSignal): AsyncGenerator<RepairEvent>;
+  stopRepair(): Promise<{ stopped: boolean }>;
   ddpDefaults(signal?: AbortSignal): Promise<LaunchDefaults>;
   ddpPlan(request: LaunchRequest, signal?: AbortSignal): Promise<LaunchPlan>;
+  ddpKernels(signal?: AbortSignal): Promise<KernelsHeld>;
+  ddpNotebook(notebook: string): Promise<NotebookScript>;
+  ddpProposal(script: string): Promise<DdpProposal>;
+  ddpAccept(script: string, digest: string): Promise<{ script: string }>;
   ddpRuns(signal?: AbortSignal): Promise<Run[]>;
   ddpLaunch(request: LaunchRequest): Promise<Run>;
   ddpRun(id: string, signal?: AbortSignal): Promise<Run>;
   ddpLog(id: string, offset: number, signal: AbortSignal): AsyncGenerator<LogEvent>;
+  ddpMetrics(id: string, signal?: AbortSignal): Promise<RunMetrics>;
+  ddpUsage(id: string, signal?: AbortSignal): Promise<RunUsage>;
+  /** Where the browser gets the whole log as a file. */
+  ddpLogFile(id: string): string;
   ddpStop(id: string): Promise<Run>;
   resetPreview(signal?: AbortSignal): Promise<ResetPreview>;
   reset(undo: boolean): Promise<{ progress_url: string }>;
@@ -76,12 +98,33 @@ export class Api implements IApi {
     return this._json('notices/read', { method: 'POST', body: { up_to: upTo } });
   }
 
-  examine(kernel: string, signal: AbortSignal): AsyncGenerator<ExaminationEvent> {
-    return this._stream('doctor/examinations', { method: 'POST', body: { kernel }, signal });
+  examine(kernel: string, signal: AbortSignal, kernelId = ''): AsyncGenerator<ExaminationEvent> {
+    const body = kernelId ? { kernel_id: kernelId } : { kernel };
+    return this._stream('doctor/examinations', { method: 'POST', body, signal });
   }
 
   lastReport(signal?: AbortSignal): Promise<Report> {
     return this._json('doctor/report', { signal });
+  }
+
+  measure(kernel: string, signal: AbortSignal): AsyncGenerator<PerformanceEvent> {
+    return this._stream('doctor/performance', { method: 'POST', body: { kernel }, signal });
+  }
+
+  lastPerformance(signal?: AbortSignal): Promise<PerformanceResult> {
+    return this._json('doctor/performance', { signal });
+  }
+
+  repairs(signal?: AbortSignal): Promise<OfferedRepairs> {
+    return this._json('doctor/repairs', { signal });
+  }
+
+  repair(code: string, command: string, signal: AbortSignal): AsyncGenerator<RepairEvent> {
+    return this._stream('doctor/repairs', { method: 'POST', body: { code, command }, signal });
+  }
+
+  stopRepair(): Promise<{ stopped: boolean }> {
+    return this._json('doctor/repairs', { method: 'DELETE' });
   }
 
   ddpDefaults(signal?: AbortSignal): Promise<LaunchDefaults> {
@@ -90,6 +133,22 @@ export class Api implements IApi {
 
   ddpPlan(request: LaunchRequest, signal?: AbortSignal): Promise<LaunchPlan> {
     return this._json('ddp/plan', { method: 'POST', body: request, signal });
+  }
+
+  ddpKernels(signal?: AbortSignal): Promise<KernelsHeld> {
+    return this._json('ddp/kernels', { signal });
+  }
+
+  ddpNotebook(notebook: string): Promise<NotebookScript> {
+    return this._json('ddp/notebook', { method: 'POST', body: { notebook } });
+  }
+
+  ddpProposal(script: string): Promise<DdpProposal> {
+    return this._json('ddp/proposal', { method: 'POST', body: { script } });
+  }
+
+  ddpAccept(script: string, digest: string): Promise<{ script: string }> {
+    return this._json('ddp/proposal', { method: 'POST', body: { script, digest } });
   }
 
   async ddpRuns(signal?: AbortSignal): Promise<Run[]> {
@@ -108,6 +167,18 @@ export class Api implements IApi {
     return this._stream(`ddp/runs/${encodeURIComponent(id)}/log?offset=${offset}`, { signal });
   }
 
+  ddpLogFile(id: string): string {
+    return this._url(`ddp/runs/${encodeURIComponent(id)}/log/file`);
+  }
+
+  ddpMetrics(id: string, signal?: AbortSignal): Promise<RunMetrics> {
+    return this._json(`ddp/runs/${encodeURIComponent(id)}/metrics`, { signal });
+  }
+
+  ddpUsage(id: string, signal?: AbortSignal): Promise<RunUsage> {
+    return this._json(`ddp/runs/${encodeURIComponent(id)}/usage`, { signal });
+  }
+
   ddpStop(id: string): Promise<Run> {
     return this._json(`ddp/runs/${encodeURIComponent(id)}/stop`, { method: 'POST', body: {} });
   }
@@ -118,6 +189,10 @@ export class Api implements IApi {
 
   reset(undo: boolean): Promise<{ progress_url: string }> {
     return this._json('reset', { method: 'POST', body: { undo } });
+  }
+
+  private _url(path: string): string {
+    return URLExt.join(this.settings.baseUrl, 'gpucamp') + `/${path}`;
   }
 
   private async _json<T>(path: string, options: Api.IOptions): Promise<T> {
@@ -182,11 +257,7 @@ export class Api implements IApi {
     }
     let response: Response;
     try {
-      response = await ServerConnection.makeRequest(
-        URLExt.join(this.settings.baseUrl, 'gpucamp') + `/${path}`,
-        init,
-        this.settings
-      );
+      response = await ServerConnection.makeRequest(this._url(path), init, this.settings);
     } catch (error) {
       if (isAbort(error) || options.signal?.aborted) {
         throw new DOMException('The request was ended', 'AbortError');
@@ -202,7 +273,7 @@ export class Api implements IApi {
 
 export namespace Api {
   export interface IOptions {
-    method?: 'GET' | 'POST';
+    method?: 'GET' | 'POST' | 'DELETE';
     body?: unknown;
     signal?: AbortSignal;
   }

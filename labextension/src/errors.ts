@@ -62,7 +62,8 @@ export function describeError(error: unknown, trans: TranslationBundle): string 
       detail
     );
   }
-  const words = oneLine(error.message);
+  const line = oneLine(error.message);
+  const words = PHRASE.test(line) ? '' : line;
   switch (error.kind) {
     case 'network':
       return trans.__('Your server does not answer. Check your network, then try again.');
@@ -85,6 +86,10 @@ export function describeError(error: unknown, trans: TranslationBundle): string 
       return words || trans.__('The server made an error (%1). Try again.', error.status);
   }
 }
+
+/** What HTTP and the web framework say of themselves; nobody knows from it what to do. */
+const PHRASE =
+  /xsrf|^(bad request|unauthorized|forbidden|not found|method not allowed|request timeout|conflict|gone|(request entity|payload|content) too large|too many requests|internal server error|bad gateway|service unavailable|gateway timeout)\.?$/i;
 
 /** Words for people are in one line; what has more is a traceback, which helps nobody who reads it in a panel. */
 function oneLine(text: string): string {

@@ -1,4 +1,5 @@
 import { ddpPlugin } from './ddp/plugin';
+import { ddpToolbarPlugin } from './ddp/toolbar';
 import { doctorPlugin } from './doctor/plugin';
 import { suggestPlugin } from './doctor/suggestPlugin';
 import { launcherPlugin } from './launcher';
@@ -12,6 +13,7 @@ export default [
   doctorPlugin,
   suggestPlugin,
   ddpPlugin,
+  ddpToolbarPlugin,
   resetPlugin,
   launcherPlugin
 ];

@@ -6,18 +6,44 @@ export const TestId = {
   doctorVerdict: 'gpucamp-doctor-verdict',
   doctorKernel: 'gpucamp-doctor-kernel',
   doctorExamine: 'gpucamp-doctor-examine',
+  performance: 'gpucamp-performance',
+  performanceMeasure: 'gpucamp-performance-measure',
+  repair: 'gpucamp-repair',
+  repairDialog: 'gpucamp-repair-dialog',
+  repairCommand: 'gpucamp-repair-command',
   ddpDialog: 'gpucamp-ddp-dialog',
   ddpScript: 'gpucamp-ddp-script',
   ddpProcesses: 'gpucamp-ddp-processes',
   ddpArguments: 'gpucamp-ddp-arguments',
   ddpFolder: 'gpucamp-ddp-folder',
+  ddpModule: 'gpucamp-ddp-module',
+  ddpLogRank: 'gpucamp-ddp-log-rank',
+  ddpLogSearch: 'gpucamp-ddp-log-search',
+  ddpKernels: 'gpucamp-ddp-kernels',
+  ddpKernelsEnd: 'gpucamp-ddp-kernels-end',
+  ddpRecent: 'gpucamp-ddp-recent',
+  ddpNotify: 'gpucamp-ddp-notify',
+  ddpMetrics: 'gpucamp-ddp-metrics',
+  ddpUsage: 'gpucamp-ddp-usage',
+  ddpMakeDdp: 'gpucamp-ddp-make-ddp',
+  ddpProposal: 'gpucamp-ddp-proposal',
+  ddpAccept: 'gpucamp-ddp-accept',
+  ddpNotebook: 'gpucamp-ddp-notebook',
+  ddpMore: 'gpucamp-ddp-more',
+  ddpVariables: 'gpucamp-ddp-variables',
+  ddpThreads: 'gpucamp-ddp-threads',
+  ddpNcclDebug: 'gpucamp-ddp-nccl-debug',
+  ddpRestarts: 'gpucamp-ddp-restarts',
+  ddpRanks: 'gpucamp-ddp-ranks',
   ddpCommand: 'gpucamp-ddp-command',
   ddpLaunch: 'gpucamp-ddp-launch',
   ddpRuns: 'gpucamp-ddp-runs',
   ddpLog: 'gpucamp-ddp-log',
   ddpState: 'gpucamp-ddp-state',
   ddpStop: 'gpucamp-ddp-stop',
+  ddpHang: 'gpucamp-ddp-hang',
   ddpDiagnosis: 'gpucamp-ddp-diagnosis',
+  ddpRemarks: 'gpucamp-ddp-remarks',
   resetDialog: 'gpucamp-reset-dialog',
   resetConfirm: 'gpucamp-reset-confirm',
   status: 'gpucamp-status',
@@ -26,6 +52,11 @@ export const TestId = {
   leaseExtend: 'gpucamp-lease-extend',
   leaseKeep: 'gpucamp-lease-keep'
 } as const;
+
+/** The hook of the button that offers a finding's repair. */
+export function repairTestId(code: string): string {
+  return `gpucamp-repair-${code}`;
+}
 
 /** The hook of one finding of the doctor, by its code, e.g. `gpucamp-finding-GC101`. */
 export function findingTestId(code: string): string {

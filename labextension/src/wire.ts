@@ -74,6 +74,27 @@ export type Severity = 'blocker' | 'degraded' | 'advice';
 export type Who = 'you' | 'instructor';
 export type Verdict = 'healthy' | 'advice' | 'degraded' | 'blocked';
 
+/** here: the server does it; kernel: it restarts the kernel that was examined; else where one is led. */
+export type RepairKind = 'here' | 'kernel' | 'restart' | 'reset' | 'kernels';
+
+/** What would mend a finding; the texts are for people, in their language. */
+export interface Repair {
+  kind: RepairKind;
+  /** All that would be done, as one would type it; empty where one is led elsewhere. */
+  command: string;
+  says: string[];
+  loses: string[];
+  undo: string[];
+  then: string[];
+}
+
+export interface OfferedRepairs {
+  kernel: string;
+  /** The code that is being mended; empty: none. */
+  running: string;
+  repairs: (Repair & { code: string })[];
+}
+
 export interface Finding {
   code: string;
   severity: Severity;
@@ -84,17 +105,23 @@ export interface Finding {
   layer?: string;
   command?: string | null;
   docs_url?: string | null;
+  repair?: Repair | null;
 }
 
 export interface Report {
   started_at: number | string;
   seconds: number;
   kernel: string;
+  /** Of the running kernel that was examined; empty or missing: what the spec would start. */
+  kernel_id?: string;
   verdict: Verdict;
   findings: Finding[];
   facts: Record<string, unknown>;
   checks_passed: string[];
+  /** Those that could not be decided, too. */
   checks_skipped: string[];
+  /** Checks that did not learn what they needed to know. */
+  checks_unexamined?: string[];
   /** Why, by the name of the check: the code of a finding, or the mistake of the check itself. */
   skipped_because?: Record<string, string>;
   /** Why the server could not keep this report; empty or missing: it did. */
@@ -109,18 +136,60 @@ export type ExaminationEvent =
   | { event: 'finished'; report: Report }
   | { event: 'error'; status: number; message: string };
 
+export type RepairEvent =
+  | { event: 'output'; text: string }
+  | { event: 'repaired'; code: string; then: string[] }
+  | ExaminationEvent;
+
 export interface Warning {
   code: string;
   message: string;
 }
 
+/** Of a script or a module, one of them. */
 export interface LaunchRequest {
-  script: string;
+  script?: string;
+  module?: string;
   arguments: string[];
   processes: number;
   working_directory?: string;
+  environment?: Record<string, string>;
+  max_restarts?: number;
+  /** The ranks whose output gets into the log. */
+  local_ranks_filter?: number[];
   /** The id of the plan, so that what is run is what was shown, once. */
   id?: string;
+}
+
+/** Something about a line of a notebook's cell; both are counted from 1. */
+export interface NotebookRemark {
+  cell: number;
+  line: number;
+  code: string;
+  message: string;
+}
+
+/** A notebook as a script; script: null where there are obstacles. */
+export interface NotebookScript {
+  script: string | null;
+  written: boolean;
+  left_out: NotebookRemark[];
+  obstacles: NotebookRemark[];
+}
+
+/** About a line of a script, from 1; 0: about the whole. */
+export interface ScriptNote {
+  line: number;
+  message: string;
+}
+
+/** What would make a DDP script of a plain one; digest: null where there are reasons against it. */
+export interface DdpProposal {
+  digest: string | null;
+  diff: string;
+  changes: ScriptNote[];
+  remarks: ScriptNote[];
+  reasons: ScriptNote[];
 }
 
 export interface LaunchPlan {
@@ -138,6 +207,28 @@ export interface LaunchDefaults {
   backend: 'nccl' | 'gloo';
 }
 
+/** A kernel of the user's and the memory that it holds, in bytes; null: not known. */
+export interface HeldByKernel {
+  id: string;
+  /** Of its spec. */
+  name: string;
+  /** The path of its notebook; may be empty. */
+  label: string;
+  state: string;
+  memory_bytes: number | null;
+  gpu_bytes: number | null;
+  uses_gpu: boolean;
+}
+
+export interface KernelsHeld {
+  /** False where the kernels could not be looked at. */
+  known: boolean;
+  /** Whether a run may miss what they hold. */
+  much: boolean;
+  memory_limit_bytes: number | null;
+  kernels: HeldByKernel[];
+}
+
 export type RunState = 'starting' | 'running' | 'succeeded' | 'failed' | 'stopped' | 'lost';
 
 export interface Diagnosis {
@@ -145,6 +236,26 @@ export interface Diagnosis {
   fix: string;
   rank: number | null;
   evidence: unknown;
+}
+
+/** What a rank of a run that hangs does. frames: its stack, the innermost first. */
+export interface HungRank {
+  rank: number;
+  doing: string;
+  /** The line of the script; "" where it is not known. */
+  where: string;
+  /** Null where it is in none. */
+  collective: string | null;
+  frames: string[];
+}
+
+/** A run that hangs. rank: which the others wait for, where one is to be named. */
+export interface Hang {
+  since: string;
+  cause: string;
+  fix: string;
+  rank: number | null;
+  ranks: HungRank[];
 }
 
 export interface Run {
@@ -157,14 +268,86 @@ export interface Run {
   ended_at: number | string | null;
   exit_code: number | null;
   diagnosis: Diagnosis | null;
+  /** What a run that succeeded should still hear. */
+  remarks?: Warning[];
+  /** Set as long as it hangs, and kept where it ended so. */
+  hang?: Hang | null;
   arguments?: string[];
   working_directory?: string | null;
+  is_module?: boolean;
+  /** The variables that were asked for. */
+  environment?: Record<string, string>;
+  max_restarts?: number;
+  /** The ranks whose output is not in the log. */
+  hidden_ranks?: number[];
+  /** null: not stated in the arguments, the environment or the log. */
+  seed?: Seed | null;
+}
+
+/** value: a whole number of any length, as it was written. */
+export interface Seed {
+  value: string;
+  source: 'arguments' | 'environment' | 'printed';
 }
 
 export type LogEvent =
   | { event?: undefined; offset: number; rank: number | null; text: string }
   | { event: 'end'; run: Run }
   | { event: 'error'; status: number; message: string };
+
+/** Numbers of one name that a run printed. A value that is no number is text: "nan", "inf", "-inf". */
+export interface MetricSeries {
+  name: string;
+  rank: number;
+  count: number;
+  last: number | string;
+  least: number | null;
+  most: number | null;
+  points: [step: number, value: number | string][];
+}
+
+export type UsageKind =
+  'cpu' | 'memory' | 'gpu_memory' | 'utilization' | 'device_memory' | 'throughput';
+
+/** of: a rank, the UUID of a device, or a unit of throughput. values: at the `times` of the usage. */
+export interface UsageSeries {
+  kind: UsageKind;
+  of: number | string;
+  values: (number | null)[];
+}
+
+/** A rank as it was when last seen. Sizes in bytes, times in seconds since the start; cpu: 100 is one core. */
+export interface RankUsage {
+  rank: number;
+  pid: number;
+  state: 'running' | 'waiting' | 'stopped' | 'ended';
+  cpu_percent: number | null;
+  memory_bytes: number | null;
+  memory_peak_bytes: number | null;
+  /** null, as is `device`: NVML does not tell which process is which. */
+  gpu_memory_bytes: number | null;
+  gpu_memory_peak_bytes: number | null;
+  device: string | null;
+  starts: number;
+  ended_at: number | null;
+  exit_code: number | null;
+  signal: string | null;
+}
+
+export interface RunUsage {
+  elapsed_seconds: number | null;
+  throughput: { unit: string; mean: number; last: number } | null;
+  ranks: RankUsage[];
+  devices: Device[];
+  times: number[];
+  series: UsageSeries[];
+}
+
+/** complete: false where there is more to be read now. */
+export interface RunMetrics {
+  complete: boolean;
+  series: MetricSeries[];
+}
 
 export interface ChangedPackage {
   name: string;

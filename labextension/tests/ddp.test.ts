@@ -1,6 +1,13 @@
 import { describe, expect, test } from 'vitest';
 
-import { formOf, joinArguments, serverPath, splitArguments, toRequest } from '../src/ddp/form';
+import {
+  EMPTY_FORM,
+  formOf,
+  joinArguments,
+  serverPath,
+  splitArguments,
+  toRequest
+} from '../src/ddp/form';
 import { LaunchModel } from '../src/ddp/launchModel';
 import { RunModel } from '../src/ddp/runModel';
 import { durationText, elapsedSeconds, toMillis } from '../src/ddp/runText';
@@ -11,7 +18,7 @@ import type { LaunchDefaults, LaunchPlan, LaunchRequest, LogEvent, Run } from '.
 import { Deferred, fakeApi, until } from './helpers';
 
 const DEFAULTS: LaunchDefaults = { processes: 2, max_processes: 4, backend: 'gloo' };
-const FORM = { script: 'a.py', processes: '2', arguments: '', folder: '' };
+const FORM = { ...EMPTY_FORM, script: 'a.py', processes: '2' };
 
 const run = (more: Partial<Run> = {}): Run => ({
   id: '1',
@@ -54,7 +61,13 @@ describe('arguments', () => {
 
 describe('the form', () => {
   test('is a request when it can be one', () => {
-    const form = { script: ' RTC:/x/a.py ', processes: ' 3 ', arguments: '-a "b c"', folder: '/x' };
+    const form = {
+      ...EMPTY_FORM,
+      script: ' RTC:/x/a.py ',
+      processes: ' 3 ',
+      arguments: '-a "b c"',
+      folder: '/x'
+    };
     expect(toRequest(form, DEFAULTS)).toEqual({
       request: { script: 'x/a.py', processes: 3, arguments: ['-a', 'b c'], working_directory: 'x' }
     });
@@ -65,7 +78,8 @@ describe('the form', () => {
 
   test.each([
     [{ script: '' }, 'script', 'no-script'],
-    [{ script: 'a.ipynb' }, 'script', 'not-python'],
+    [{ script: 'a.txt' }, 'script', 'not-python'],
+    [{ script: 'a.ipynb' }, 'script', 'notebook'],
     [{ processes: '' }, 'processes', 'not-a-number'],
     [{ processes: '1.5' }, 'processes', 'not-a-number'],
     [{ processes: '1e1' }, 'processes', 'not-a-number'],
@@ -73,9 +87,70 @@ describe('the form', () => {
     [{ processes: '0' }, 'processes', 'out-of-range'],
     [{ processes: '5' }, 'processes', 'out-of-range'],
     [{ processes: '9'.repeat(400) }, 'processes', 'out-of-range'],
-    [{ arguments: '"' }, 'arguments', 'open-quote']
+    [{ arguments: '"' }, 'arguments', 'open-quote'],
+    [{ module: true }, 'script', 'not-a-module'],
+    [{ module: true, script: 'a/b' }, 'script', 'not-a-module'],
+    [{ module: true, script: '1a' }, 'script', 'not-a-module'],
+    [{ variables: "A='x" }, 'variables', 'open-quote'],
+    [{ variables: 'A=1 B' }, 'variables', 'not-a-variable'],
+    [{ variables: '=1' }, 'variables', 'not-a-variable'],
+    [{ threads: '0' }, 'threads', 'not-a-number'],
+    [{ threads: 'all' }, 'threads', 'not-a-number'],
+    [{ restarts: '-1' }, 'restarts', 'not-a-number'],
+    [{ restarts: '11' }, 'restarts', 'out-of-range'],
+    [{ ranks: '2' }, 'ranks', 'not-ranks'],
+    [{ ranks: '0,' }, 'ranks', 'not-ranks'],
+    [{ ranks: '0-1' }, 'ranks', 'not-ranks']
   ])('%j is refused at %s: %s', (change, field, reason) => {
     expect(toRequest({ ...FORM, ...change }, DEFAULTS)).toEqual({ problem: { field, reason } });
+  });
+
+  test('names a module', () => {
+    const form = { ...FORM, module: true, script: ' pack.träin_2 ' };
+    expect(toRequest(form, DEFAULTS)).toEqual({
+      request: { module: 'pack.träin_2', processes: 2, arguments: [] }
+    });
+  });
+
+  test('has in the request what was chosen, and nothing else', () => {
+    const form = {
+      ...FORM,
+      variables: 'A=1\nB="x y" C==',
+      threads: ' 3 ',
+      ncclDebug: 'INFO',
+      restarts: '2',
+      ranks: '1, 0'
+    };
+    const environment = { A: '1', B: 'x y', C: '=', OMP_NUM_THREADS: '3', NCCL_DEBUG: 'INFO' };
+    const chosen = { environment, max_restarts: 2, local_ranks_filter: [1, 0] };
+    expect(toRequest(form, DEFAULTS)).toEqual({
+      request: { script: 'a.py', processes: 2, arguments: [], ...chosen }
+    });
+    const earlier = run({ environment, max_restarts: 2, hidden_ranks: [0] });
+    expect(formOf(earlier)).toMatchObject({ threads: '3', ncclDebug: 'INFO', ranks: '1' });
+    expect(toRequest(formOf(earlier), DEFAULTS)).toEqual({
+      request: {
+        ...{ script: 'a.py', processes: 2, arguments: [] },
+        ...{ ...chosen, local_ranks_filter: [1] }
+      }
+    });
+  });
+
+  test('any variable comes back as it was', () => {
+    const environment = { A: '', B: "it's", C: 'a\nb "q" \\ $x', D: '漢 字' };
+    expect(toRequest(formOf(run({ environment })), DEFAULTS)).toMatchObject({
+      request: { environment }
+    });
+  });
+
+  test('a run of a module comes back with its folder', () => {
+    const log = '--log-dir "/home/my user/work/.gpucamp/runs/x/ranks"';
+    const earlier = { script: 'pack.train', is_module: true, command: `torchrun ${log} -m x` };
+    const folder = (working_directory: string): string =>
+      formOf(run({ ...earlier, working_directory })).folder;
+    expect(formOf(run(earlier))).toMatchObject({ module: true, script: 'pack.train' });
+    expect(folder('/home/my user/work')).toBe('');
+    expect(folder('/home/my user/work/data/x')).toBe('data/x');
   });
 
   test('a path loses the drive and the leading slash, not a colon of its own', () => {

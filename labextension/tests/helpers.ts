@@ -1,4 +1,6 @@
 import type { IApi } from '../src/api';
+import type { IBrowserNotices, NoticePermission } from '../src/ddp/browserNotices';
+import type { Run } from '../src/wire';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
 /** English as JupyterLab's translator gives it when there is no catalogue. */
@@ -43,4 +45,46 @@ export class Deferred<T> {
     this.resolve = resolve;
     this.reject = reject;
   });
+}
+
+/** A browser that allows notices, or does not, and what it showed. */
+export class Browser implements IBrowserNotices {
+  constructor(
+    private allowed: NoticePermission,
+    private readonly answer: NoticePermission = allowed
+  ) {}
+
+  readonly shown: { title: string; body: string; tag: string; clicked: () => void }[] = [];
+  asked = 0;
+
+  permission(): NoticePermission {
+    return this.allowed;
+  }
+
+  ask(): Promise<NoticePermission> {
+    this.asked += 1;
+    this.allowed = this.answer;
+    return Promise.resolve(this.allowed);
+  }
+
+  show(title: string, body: string, tag: string, clicked: () => void): void {
+    this.shown.push({ title, body, tag, clicked });
+  }
+}
+
+/** A run as the server tells it. */
+export function runOf(change: Partial<Run> = {}): Run {
+  return {
+    id: '20260131-120000-1a2b3c',
+    script: 'a.py',
+    command: 'torchrun /w/a.py',
+    processes: 2,
+    state: 'succeeded',
+    started_at: 1000,
+    ended_at: 1065,
+    exit_code: 0,
+    diagnosis: null,
+    arguments: [],
+    ...change
+  };
 }

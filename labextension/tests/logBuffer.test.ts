@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 
-import { LogBuffer, MAXIMUM_LINE_LENGTH, plainText, withoutMoves } from '../src/ddp/logBuffer';
+import {
+  barOf,
+  LogBuffer,
+  MAXIMUM_LINE_LENGTH,
+  plainText,
+  withoutMoves
+} from '../src/ddp/logBuffer';
 
 const texts = (buffer: LogBuffer): string[] =>
   buffer.lines.map(line => `${line.rank ?? '-'}:${line.text}`);
@@ -53,6 +59,62 @@ describe('LogBuffer', () => {
     expect(texts(buffer)).toEqual(['-:50%']);
     buffer.push(null, '60%');
     expect(texts(buffer)).toEqual(['-:60%']);
+  });
+
+  // as torchrun passes tqdm on: its carriage returns have become line ends
+  const bar = (name: string, done: number) =>
+    `${name} ${done * 10}%|${'█'.repeat(done)}${' '.repeat(10 - done)}| ${done}/10 [00:0${done % 10}<00:01, 9.9it/s]`;
+
+  test('a bar stays one line where carriage returns have become line ends', () => {
+    const buffer = new LogBuffer();
+    for (let done = 0; done <= 10; done++) {
+      for (const rank of [0, 1]) {
+        buffer.push(rank, `\n${bar('epoch 0:', done)}`);
+      }
+    }
+    for (const rank of [0, 1]) {
+      buffer.push(rank, '\nloss=0.5\n');
+    }
+    buffer.push(0, `${bar('epoch 0:', 1)}\n`);
+    expect(texts(buffer)).toEqual([
+      '0:',
+      `0:${bar('epoch 0:', 10)}`,
+      '1:',
+      `1:${bar('epoch 0:', 10)}`,
+      '0:loss=0.5',
+      '1:loss=0.5',
+      `0:${bar('epoch 0:', 1)}` // after other output it is another bar
+    ]);
+  });
+
+  test('bars of two names are two lines, and a bar that was let go comes back below', () => {
+    const buffer = new LogBuffer(3);
+    buffer.push(
+      0,
+      `${bar('outer:', 1)}\n${bar('inner:', 1)}\n${bar('inner:', 2)}\n${bar('outer:', 2)}\n`
+    );
+    expect(texts(buffer)).toEqual([`0:${bar('outer:', 2)}`, `0:${bar('inner:', 2)}`]);
+    buffer.push(1, 'a\nb\nc\n');
+    buffer.push(0, bar('outer:', 3));
+    expect(texts(buffer)).toEqual(['1:b', '1:c', `0:${bar('outer:', 3)}`]);
+  });
+
+  test('only a bar is taken for one', () => {
+    expect(barOf(bar('epoch 3:', 4))).toBe('epoch 3');
+    expect(barOf(bar('', 4))).toBe('');
+    expect(barOf(`\x1b[32m${bar('train:', 4)}`)).toBe('train');
+    expect(barOf('load: 12it [00:01, 11.5it/s]')).toBe('load');
+    expect(barOf('data:  34%|###4      | 1.2G/3.5G [1:00:02<2:00:00, 1.1MB/s]')).toBe('data');
+    for (const text of [
+      '',
+      '50%',
+      'acc: 40%| 3 | 4 |',
+      'loss: 3m [a]',
+      'step 3 of 10 [00:01]',
+      'a | 5%|'
+    ]) {
+      expect(barOf(text)).toBeNull();
+    }
   });
 
   test('tells a view exactly what changed', () => {

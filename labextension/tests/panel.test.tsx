@@ -173,8 +173,12 @@ describe('findings', () => {
     await open();
     expect(server.asked).toEqual(['python3']);
     expect(screen.queryAllByRole('listitem')).toEqual([]);
+    const mark = (): string | undefined =>
+      panel.node.querySelector('.gpucamp-Mark-large')?.textContent;
     await server.find(finding('GC101', 'advice'));
+    expect(mark()).toBe('…'); // not yet that all is well
     await server.find(finding('GC202', 'blocker', { who: 'instructor' }));
+    expect(mark()).toBe('✗');
     await server.find(finding('GC303', 'degraded'));
     expect(codes()).toEqual(['202', '303', '101']);
     expect(verdict()).toBe('2 problems found so far');
@@ -203,7 +207,7 @@ describe('findings', () => {
     const link = screen.getByRole('link', { name: 'What GC202 means' });
     expect(link.getAttribute('href')).toBe(docs_url);
     expect(link.getAttribute('rel')).toContain('noopener');
-    await click(within(row('GC202')).getByRole('button', { name: 'Copy' }));
+    await click(within(row('GC202')).getByRole('button', { name: 'Copy the command of GC202' }));
     expect(copied).toEqual([command]);
   });
 
@@ -294,7 +298,9 @@ describe('the last report', () => {
     expect(row('GC101').textContent).toContain('from the last report');
     await server.finish(report([finding('GC202', 'blocker')]));
     expect(codes()).toEqual(['202']);
-    expect(screen.getByText('Kernel python3, examined just now; it took 1.3 s')).toBeTruthy();
+    expect(
+      screen.getByText('Kernel Python 3 (PyTorch 2.9), examined just now; it took 1.3 s')
+    ).toBeTruthy();
   });
 
   test('stays in view through each new examination: the list is never empty in between', async () => {
@@ -327,6 +333,18 @@ describe('the last report', () => {
     expect(button('Examine again')).toBeTruthy();
   });
 
+  test('of a kernel that ran is restored as one of that kernel, which may have ended', async () => {
+    server.last = report([finding('GC711', 'degraded')], { kernel_id: 'b-1' });
+    await open('resume');
+    const choice = screen.getByRole<HTMLSelectElement>('combobox', { name: 'Kernel' });
+    expect(choice.selectedOptions[0]?.textContent).toBe('Python 3 (PyTorch 2.9) (has ended)');
+    expect(button('Examine again')).toBeTruthy();
+    await userEvent.selectOptions(choice, 'Python 3 (PyTorch 2.9)');
+    await act(settle);
+    expect(button('Examine')).toBeTruthy();
+    expect(choice.selectedOptions[0]?.textContent).toBe('Python 3 (PyTorch 2.9)');
+  });
+
   test('and what was found stay when the examination is stopped', async () => {
     server.last = report([finding('GC101', 'advice')], { started_at: agoMinutes(5) });
     await open();
@@ -349,6 +367,7 @@ describe('an error', () => {
     await server.say(new ApiError('refused', words, 409));
     expect(screen.getByRole('alert').textContent).toBe(`✗${words}Try again`);
     expect(codes()).toEqual(['101']);
+    expect(verdict()).toBe('Not examined');
     await click(button('Try again'));
     expect(server.asked).toHaveLength(2);
     expect(screen.queryByRole('alert')).toBeNull();
@@ -390,6 +409,38 @@ describe('an error', () => {
     await server.finish(report([], { kernel: 'other' }));
     expect(screen.queryByRole('alert')).toBeNull();
     expect(verdict()).toBe('Everything is fine');
+  });
+});
+
+describe('the focus', () => {
+  test('goes to the verdict when the button that had it did its work and is gone', async () => {
+    await open();
+    await server.say(new ApiError('network', ''));
+    await click(button('Try again'));
+    expect(verdict()).toBe('Examining…');
+    expect(document.activeElement).toBe(screen.getByRole('heading', { level: 1 }));
+    await press('{Tab}');
+    expect(document.activeElement).toBe(screen.getByRole('combobox', { name: 'Kernel' }));
+  });
+
+  test('goes to the verdict when the finding that had it is gone', async () => {
+    await open();
+    await server.finish(report([finding('GC202', 'blocker')]));
+    await click(button('Examine again'));
+    row('GC202').querySelector('summary')?.focus();
+    await server.finish(report([]));
+    expect(document.activeElement).toBe(screen.getByRole('heading', { level: 1 }));
+  });
+
+  test('is not taken from who has left the panel', async () => {
+    await open();
+    await server.finish(report([finding('GC202', 'blocker')]));
+    await click(button('Examine again'));
+    const line = row('GC202').querySelector('summary');
+    line?.focus();
+    line?.blur();
+    await server.finish(report([]));
+    expect(document.activeElement).toBe(document.body);
   });
 });
 
@@ -443,7 +494,42 @@ describe('for who does not see it', () => {
     for (const one of panel.node.querySelectorAll('button, a, summary')) {
       expect(one.textContent.trim(), one.outerHTML).not.toBe('');
     }
-    expect(screen.getByLabelText('What was seen').tagName).toBe('PRE');
+    expect(screen.getByRole('group', { name: 'What was seen' }).tagName).toBe('PRE');
+  });
+
+  test('no two buttons have the same name', async () => {
+    await open();
+    const command = 'pip uninstall -y six';
+    await server.finish(
+      report([finding('GC202', 'blocker', { command }), finding('GC101', 'advice', { command })])
+    );
+    const names = screen
+      .getAllByRole('button', { hidden: true })
+      .map(one => one.getAttribute('aria-label') ?? one.textContent);
+    expect(new Set(names).size).toBe(names.length);
+    expect(names).toContain('Copy the command of GC101');
+  });
+
+  test('that something was copied is said', async () => {
+    await open();
+    await server.finish(report([]));
+    await click(button('Copy as text'));
+    const said = [...panel.node.querySelectorAll('[aria-live="polite"]')];
+    expect(said.filter(one => one.textContent === 'Copied')).toHaveLength(1);
+  });
+
+  test('advice by and for oneself does not say whose it is', async () => {
+    await open();
+    await server.finish(
+      report([
+        finding('GC101', 'advice'),
+        finding('GC202', 'advice', { who: 'instructor' }),
+        finding('GC303', 'degraded')
+      ])
+    );
+    expect(row('GC101').textContent).not.toContain('You can do this');
+    expect(row('GC202').textContent).toContain('Ask your instructor');
+    expect(row('GC303').textContent).toContain('You can do this');
   });
 });
 
@@ -491,7 +577,7 @@ describe('by keyboard', () => {
     await act(settle);
     expect(server.asked).toEqual(['python3']);
     expect(codes()).toEqual(['202']); // still what is known of the one before, under its name
-    expect(screen.getByText(/^Kernel python3, examined/)).toBeTruthy();
+    expect(screen.getByText(/^Kernel Python 3 \(PyTorch 2.9\), examined/)).toBeTruthy();
     await click(button('Examine'));
     expect(server.asked).toEqual(['python3', 'other']);
   });

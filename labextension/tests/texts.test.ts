@@ -101,6 +101,15 @@ describe('errors', () => {
   test('the words of the server come first; without them it is said what to do', () => {
     expect(describeError(new ApiError('refused', 'Use 1 to 4.', 400), english)).toBe('Use 1 to 4.');
     expect(describeError(new ApiError('network', ''), english)).toMatch(/try again/);
+    for (const words of ['Forbidden', "'_xsrf' argument missing from POST", '']) {
+      const error = new ApiError('signed-out', words, 403);
+      expect(describeError(error, english)).toBe(
+        'Your session has ended. Reload this page to sign in again.'
+      );
+    }
+    expect(describeError(new ApiError('fault', 'Internal Server Error', 500), english)).toBe(
+      'The server made an error (500). Try again.'
+    );
     expect(describeError(new ApiError('stopped', 'Failed Dependency', 424), english)).toMatch(
       /Reload this page/
     );

@@ -9,28 +9,43 @@ names a victim.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from signal import Signals
 from typing import Any
 
 from ..i18n import N_, Gettext
-from .signatures import EXCEPTION, SIGNALS, SIGNATURES, SILENT_EXIT, VICTIM, Signature
+from .signatures import (
+    EXCEPTION,
+    LAUNCHER,
+    LOGIC_ERRORS,
+    SIGNAL,
+    SIGNALS,
+    SIGNATURES,
+    SILENT_EXIT,
+    SURVIVED,
+    Signature,
+)
+from .tracebacks import (
+    MATCHED_CHARACTERS,
+    Line,
+    Raised,
+    by_rank,
+    ending,
+    last_words,
+    went_on,
+)
 
-HEADER = re.compile(r"\[default(\d{1,5})\]:")
 EVIDENCE_LINES = 25
 EVIDENCE_CHARACTERS = 4000
-_MATCHED_CHARACTERS = 4000  # of one line: a pattern never meets a line without end
+_TAIL_LINES = 2000  # in which signatures are looked for outside of exceptions
 
-_RANK_PREFIX = re.compile(r"^\[rank\d+\]:\s?")
-_TRACEBACK = "Traceback (most recent call last):"
-_EXCEPTION_LINE = re.compile(r"^[A-Za-z_][\w.]*(?::|$)")
 _FAILURE = re.compile(
     r"^ *rank *: (\d+) \(local_rank: \d+\) *\n *exitcode *: (-?\d+) ", re.MULTILINE
 )
-_LOG_LINE = re.compile(r"^(?:\[|[DIWEF]\d{4} |\s*$)")  # what another writer put behind it
 
 # The agent's way to say that a rank failed or that it was asked to end.
-_AGENT_ENDINGS = ("ChildFailedError", "SignalException")
+_CHILD_FAILED, _ASKED_TO_END = "ChildFailedError", "SignalException"
 
 
 @dataclass(frozen=True)
@@ -66,12 +81,6 @@ class _Candidate:
         return self.weight, self.position
 
 
-@dataclass(frozen=True)
-class _Line:
-    position: int
-    text: str
-
-
 def diagnose(log: str, exit_code: int | None) -> Diagnosis | None:
     """Explain how a run ended.
 
@@ -80,9 +89,10 @@ def diagnose(log: str, exit_code: int | None) -> Diagnosis | None:
     """
     if exit_code == 0:
         return None
-    streams = _by_rank(log)
-    exit_codes = {int(rank): int(code) for rank, code in _FAILURE.findall(log)}
-    candidates = [*_texts(streams), *_exit_codes(exit_codes, streams)]
+    streams = by_rank(log)
+    candidates = _candidates(log, streams, exit_code)
+    if exit_code in (-9, -15) or _was_asked_to_end(streams):
+        candidates.append(_Candidate(LAUNCHER, 0, _launcher_killed(exit_code, streams)))
     if candidates:
         return min(candidates, key=lambda candidate: candidate.order).diagnosis
     return _unknown(exit_code, streams)
@@ -90,9 +100,7 @@ def diagnose(log: str, exit_code: int | None) -> Diagnosis | None:
 
 def lost(log: str) -> Diagnosis:
     """For a run whose server ended before it: what its log knows, else that."""
-    streams = _by_rank(log)
-    exit_codes = {int(rank): int(code) for rank, code in _FAILURE.findall(log)}
-    known = [c for c in (*_texts(streams), *_exit_codes(exit_codes, streams)) if c.weight < VICTIM]
+    known = [one for one in _candidates(log, by_rank(log), None) if one.weight < SURVIVED]
     if known:
         return min(known, key=lambda candidate: candidate.order).diagnosis
     return Diagnosis(
@@ -112,43 +120,67 @@ def not_started(reason: str) -> Diagnosis:
     )
 
 
-def _by_rank(log: str) -> dict[int | None, list[_Line]]:
-    streams: dict[int | None, list[_Line]] = {}
-    for position, line in enumerate(log.splitlines()):
-        rank: int | None = None
-        found = HEADER.match(line)
-        if found:
-            rank, line = int(found[1]), HEADER.sub("", line)
-        text = _RANK_PREFIX.sub("", line)[:_MATCHED_CHARACTERS]
-        streams.setdefault(rank, []).append(_Line(position, text))
-    return streams
-
-
-def _texts(streams: Mapping[int | None, list[_Line]]) -> Iterator[_Candidate]:
+def _candidates(
+    log: str, streams: Mapping[int | None, list[Line]], exit_code: int | None
+) -> list[_Candidate]:
+    codes = {int(rank): int(code) for rank, code in _FAILURE.findall(log)}
+    found: list[_Candidate] = []
+    explained: set[int | None] = set()
     for rank, lines in streams.items():
-        tail = lines[-2000:]
-        yield from _anywhere(rank, tail)
-        start = _last_exception(tail)
-        if start is None:
+        code = exit_code if rank is None else codes.get(rank)
+        found += _anywhere(rank, lines[-_TAIL_LINES:], code)
+        chain = ending(lines)
+        if not chain or (rank is None and chain[-1].name in (_CHILD_FAILED, _ASKED_TO_END)):
             continue
-        text = "\n".join(line.text for line in tail[start : start + 40])
-        headline = tail[start].text
-        if rank is None and any(name in headline for name in _AGENT_ENDINGS):
-            continue
-        position = tail[start].position
-        evidence = _traceback(tail, start)
-        signature = next((one for one in SIGNATURES if one.pattern.search(text)), None)
-        if signature is not None:
-            yield _found(signature, text, rank, position, evidence)
-        elif headline.startswith("KeyboardInterrupt"):
-            continue
+        candidate = _exception(rank, chain)
+        # An exception ends Python with 1. Whoever printed one and went on, ended by another code
+        # or is not among those that torchrun saw fail, most likely ended for another reason.
+        survived = (
+            rank is not None
+            and code != 1
+            and (
+                (code is None and bool(codes))
+                or (code is not None and code > 0)
+                or went_on(lines, chain[-1])
+            )
+        )
+        if survived:
+            candidate = _Candidate(
+                max(candidate.weight, SURVIVED), candidate.position, candidate.diagnosis
+            )
         else:
-            yield _Candidate(EXCEPTION, position, _exception(rank, headline[:300], evidence))
+            explained.add(rank)
+        if candidate.diagnosis.code != "interrupted" or code is None:
+            found.append(candidate)
+    found += _exit_codes(codes, streams, explained)
+    return found
 
 
-def _exception(rank: int | None, error: str, evidence: str) -> Diagnosis:
+def _exception(rank: int | None, chain: list[Raised]) -> _Candidate:
+    """What an exception and those that led to it say: a cause before what is only an error, an
+    error before a loss that another rank is to blame for; of equals the last.
+    """
+    evidence = _evidence(chain)
+    found = [_explain(rank, raised, evidence) for raised in chain]
+    groups = ("ExceptionGroup", "BaseExceptionGroup")
+    if chain[-1].name not in groups:
+        found = [
+            one
+            for one, raised in zip(found, chain, strict=True)
+            if raised.name not in groups or one.weight < EXCEPTION
+        ]
+    best = min(found, key=lambda candidate: (candidate.weight, -candidate.position))
+    return _Candidate(best.weight, chain[-1].position, best.diagnosis)
+
+
+def _explain(rank: int | None, raised: Raised, evidence: str) -> _Candidate:
+    for signature in SIGNATURES:
+        match = _matches(signature, raised)
+        if match:
+            return _found(signature, match, rank, raised.position, evidence)
+    error = raised.headline[:300]
     if rank is None:  # torchrun itself does not work, and no script can be at fault
-        return Diagnosis(
+        diagnosis = Diagnosis(
             "launcher-failed",
             N_("torchrun ended with {error}"),
             N_("Run the GPU doctor; Reset environment brings a working torchrun back."),
@@ -156,80 +188,127 @@ def _exception(rank: int | None, error: str, evidence: str) -> Diagnosis:
             evidence,
             {"error": error},
         )
-    return Diagnosis(
-        "exception",
-        N_("Rank {rank} ended with {error}"),
-        N_("The last lines of the traceback show where; correct the script there."),
-        rank,
-        evidence,
-        {"rank": rank, "error": error},
-    )
+    elif raised.headline.startswith("KeyboardInterrupt"):
+        name, cause, fix, weight = SIGNALS[-2]
+        return _Candidate(
+            weight, raised.position, Diagnosis(name, cause, fix, rank, evidence, {"rank": rank})
+        )
+    else:
+        diagnosis = Diagnosis(
+            "exception",
+            N_("Rank {rank} ended with {error}"),
+            N_("The last lines of the traceback show where; correct the script there."),
+            rank,
+            evidence,
+            {"rank": rank, "error": error},
+        )
+    return _Candidate(EXCEPTION, raised.position, diagnosis)
 
 
-def _anywhere(rank: int | None, lines: list[_Line]) -> Iterator[_Candidate]:
+def _matches(signature: Signature, raised: Raised) -> re.Match[str] | None:
+    if signature.exit_code is not None:
+        return None  # what a script prints before it ends, never an exception's message
+    if raised.name in LOGIC_ERRORS and not signature.logic_error:
+        return None  # the script's own words
+    if signature.with_frames is not None:
+        found = signature.with_frames.search(f"{raised.frames}\n{raised.text}")
+        if found:
+            return found
+    return signature.pattern.search(raised.text)
+
+
+def _anywhere(rank: int | None, lines: list[Line], exit_code: int | None) -> Iterator[_Candidate]:
     text = "\n".join(line.text for line in lines)
     for signature in SIGNATURES:
-        if not signature.anywhere:
+        pattern = signature.anywhere
+        if pattern is None or (signature.of_torchrun and rank is not None):
             continue
-        match = signature.pattern.search(text)
+        if signature.exit_code is not None and exit_code != signature.exit_code:
+            continue
+        match = pattern.search(text)
         if match:
             index = text.count("\n", 0, match.start())
             evidence = _shorten([line.text for line in lines[max(0, index - 2) : index + 6]])
-            yield _found(
-                signature,
-                text[match.start() :][:_MATCHED_CHARACTERS],
-                rank,
-                lines[index].position,
-                evidence,
-                match,
-            )
+            yield _found(signature, match, rank, lines[index].position, evidence, printed=True)
 
 
 def _found(
     signature: Signature,
-    text: str,
+    match: re.Match[str],
     rank: int | None,
     position: int,
     evidence: str,
-    match: re.Match[str] | None = None,
+    *,
+    printed: bool = False,
 ) -> _Candidate:
-    match = match or signature.pattern.search(text)
-    params = {name: value or "" for name, value in match.groupdict().items()} if match else {}
+    params = {name: (value or "")[:MATCHED_CHARACTERS] for name, value in match.groupdict().items()}
     return _Candidate(
-        signature.weight,
+        signature.printed_weight if printed else signature.weight,
         position,
         Diagnosis(signature.code, signature.cause, signature.fix, rank, evidence, params),
     )
 
 
 def _exit_codes(
-    codes: Mapping[int, int], streams: Mapping[int | None, list[_Line]]
+    codes: Mapping[int, int],
+    streams: Mapping[int | None, list[Line]],
+    explained: Collection[int | None],
 ) -> Iterator[_Candidate]:
     """Ranks that ended without a word: by a signal, or with a code and no traceback."""
     for order, (rank, code) in enumerate(codes.items()):
         lines = streams.get(rank, [])
         evidence = _shorten([line.text for line in lines[-10:]])
-        if code in SIGNALS:
-            name, cause, fix, weight = SIGNALS[code]
+        # A shell says 128 + number where what it started ended by a signal.
+        ended_by = 128 - code if 128 < code < 128 + 65 else code
+        if ended_by in SIGNALS:
+            name, cause, fix, weight = SIGNALS[ended_by]
             yield _Candidate(
                 weight, order, Diagnosis(name, cause, fix, rank, evidence, {"rank": rank})
             )
-        elif code not in (0, -15) and _last_exception(lines[-2000:]) is None:
+        elif code < 0:
+            yield _Candidate(
+                SIGNAL,
+                order,
+                Diagnosis(
+                    "signal",
+                    N_("Rank {rank} was ended by the signal {signal}."),
+                    N_("The last lines show how far it came. A library or a command sent it."),
+                    rank,
+                    evidence,
+                    {"rank": rank, "signal": _signal_name(-code)},
+                ),
+            )
+        elif code != 0 and rank not in explained:
+            words = last_words(lines)
             yield _Candidate(
                 SILENT_EXIT,
                 order,
                 Diagnosis(
                     "exit-code",
-                    N_("Rank {rank} ended with exit code {code} and said nothing about an error."),
+                    N_("Rank {rank} ended with exit code {code}. Its last line: {words}")
+                    if words
+                    else N_("Rank {rank} ended with exit code {code} and not a word."),
                     N_("Look for sys.exit() or os._exit(); the last lines show how far it came."),
                     rank,
                     evidence,
-                    {"rank": rank, "code": code},
+                    {"rank": rank, "code": code, "words": words},
                 ),
             )
 
 
-def _unknown(exit_code: int | None, streams: Mapping[int | None, list[_Line]]) -> Diagnosis:
+def _signal_name(number: int) -> str:
+    try:
+        return Signals(number).name
+    except ValueError:
+        return str(number)
+
+
+def _was_asked_to_end(streams: Mapping[int | None, list[Line]]) -> bool:
+    chain = ending(streams.get(None, []))
+    return bool(chain) and chain[-1].name == _ASKED_TO_END
+
+
+def _launcher_killed(exit_code: int | None, streams: Mapping[int | None, list[Line]]) -> Diagnosis:
     evidence = _shorten([line.text for line in streams.get(None, [])[-10:]])
     if exit_code == -9:
         return Diagnosis(
@@ -239,43 +318,29 @@ def _unknown(exit_code: int | None, streams: Mapping[int | None, list[_Line]]) -
             evidence=evidence,
         )
     return Diagnosis(
+        "launcher-terminated",
+        N_("torchrun itself was asked to end, from outside this run."),
+        N_("Start it again if that was not you: no error of the script is known."),
+        evidence=evidence,
+    )
+
+
+def _unknown(exit_code: int | None, streams: Mapping[int | None, list[Line]]) -> Diagnosis:
+    return Diagnosis(
         "unknown",
         N_("The run ended with exit code {code}; its log names no known cause."),
         N_("Read the last lines of each rank's log."),
-        evidence=evidence,
+        evidence=_shorten([line.text for line in streams.get(None, [])[-10:]]),
         params={"code": "?" if exit_code is None else exit_code},
     )
 
 
-def _last_exception(lines: list[_Line]) -> int | None:
-    """Index of the line that names the exception of the last traceback, None without one."""
-    for start in range(len(lines) - 1, -1, -1):
-        text = lines[start].text
-        if text.strip() != _TRACEBACK:
-            # Python reports a script that it cannot compile without that line.
-            if re.match(r"(?:SyntaxError|IndentationError|TabError): ", text):
-                return start
-            continue
-        for index in range(start + 1, min(start + 400, len(lines))):
-            candidate = lines[index].text
-            if candidate and not candidate[0].isspace() and _EXCEPTION_LINE.match(candidate):
-                return index
-        return None
-    return None
-
-
-def _traceback(lines: list[_Line], exception: int) -> str:
-    first = exception
-    while first > 0 and lines[first].text.strip() != _TRACEBACK and exception - first < 200:
-        first -= 1
-    if lines[first].text.strip() != _TRACEBACK:
-        first = max(0, exception - 4)
-    last = exception + 1
-    while last < min(len(lines), exception + 8) and not _LOG_LINE.match(lines[last].text):
-        last += 1
-    block = [line.text for line in lines[first:last]]
-    # Where it happened and what, rather than how the interpreter came there.
-    return _shorten(block[:1] + block[1:][-(EVIDENCE_LINES - 1) :])
+def _evidence(chain: list[Raised]) -> str:
+    """The last traceback whole, and of the others the end."""
+    last = [*chain[-1].evidence]
+    room = max(0, EVIDENCE_LINES - len(last))
+    earlier = [line for raised in chain[:-1] for line in raised.evidence[-4:]]
+    return _shorten([*(earlier[-room:] if room else []), *last])
 
 
 def _shorten(lines: list[str]) -> str:

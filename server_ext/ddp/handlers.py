@@ -1,6 +1,6 @@
 """Launch DDP over REST, below `<base_url>/gpucamp/ddp/`. Decides nothing itself.
 
-defaults, plan, runs, runs/<id>, runs/<id>/log, runs/<id>/stop: see docs/ddp.md.
+defaults, plan, notebook, proposal, runs, runs/<id> and what is below it: see docs/ddp.md.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from tornado import web
 from ..errors import BadRequest
 from ..handlers import GpucampHandler
 from ..i18n import N_
-from . import logs
-from .files import find_script
-from .launch_plan import Machine, Plan, make_plan, parse_request
+from . import kernel_handlers, logs
+from .export import accept, export_notebook, propose_for
+from .files import find_module, find_script
+from .launch_plan import Machine, Plan, make_plan
+from .launch_request import parse_request
 from .machine import kernel_python, read_machine
 from .manager import RunManager
+from .metrics_reader import MetricsReader
 from .runs import LOG, RunStore
 
 MANAGER = "gpucamp_ddp_manager"  # in the server's settings
+METRICS = "gpucamp_ddp_metrics"
+FILE_CHUNK = 2**18
 
 _OFFSET = re.compile(r"[0-9]{1,15}")
 
@@ -65,7 +70,10 @@ class _DdpHandler(GpucampHandler):
         machine = await self.machine()
         request = parse_request(self.json_object(), machine.max_processes)
         script = await asyncio.to_thread(
-            find_script, self.root_dir, request.script, request.working_directory
+            find_module if request.module else find_script,
+            self.root_dir,
+            request.module or request.script,
+            request.working_directory,
         )
         run_id = request.run_id
         if run_id is None:
@@ -112,10 +120,61 @@ class PlanHandler(_DdpHandler):
                 "env": plan.env,
                 "working_directory": plan.working_directory,
                 "processes": plan.processes,
+                "environment": dict(plan.environment),
+                "max_restarts": plan.max_restarts,
+                "hidden_ranks": list(plan.hidden_ranks),
                 "defaults": {"processes": machine.default_processes},
                 "warnings": [
                     {"code": one.code, "message": one.render(self.gettext)} for one in plan.advice
                 ],
+            }
+        )
+
+
+class NotebookHandler(_DdpHandler):
+    """Makes a script of a notebook, beside it."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        body = self.json_object()
+        name = body.get("notebook")
+        if not isinstance(name, str) or set(body) != {"notebook"}:
+            raise BadRequest(N_("notebook must be the path of a notebook, and nothing else."))
+        made = await asyncio.to_thread(export_notebook, self.root_dir, name)
+        self.reply(
+            {
+                "script": made.script or None,
+                "written": made.written,
+                "left_out": [one.view(self.gettext) for one in made.converted.left_out],
+                "obstacles": [one.view(self.gettext) for one in made.converted.obstacles],
+            }
+        )
+
+
+class ProposalHandler(_DdpHandler):
+    """What would make a DDP script of a plain one; with the digest of what was shown: writes it."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        body = self.json_object()
+        name, digest = body.get("script"), body.get("digest")
+        if not isinstance(name, str) or not isinstance(digest, (str, type(None))):
+            raise BadRequest(N_("script must be the path of a script."))
+        if digest is not None:
+            written = await asyncio.to_thread(accept, self.root_dir, name, digest)
+            self.reply({"script": written}, status=201)
+            return
+        made = await asyncio.to_thread(propose_for, self.root_dir, name)
+        proposal = made.proposal
+        self.reply(
+            {
+                "digest": made.digest if proposal.text else None,
+                "diff": made.diff,
+                "changes": [note.view(self.gettext) for note in proposal.changes],
+                "remarks": [note.view(self.gettext) for note in proposal.remarks],
+                "reasons": [note.view(self.gettext) for note in proposal.reasons],
             }
         )
 
@@ -180,6 +239,58 @@ class LogHandler(_DdpHandler):
         yield {"event": "end", "run": (await manager.get(run_id)).view(self.gettext)}
 
 
+class LogFileHandler(_DdpHandler):
+    """A run's whole log as a file: what is there now, every rank's lines with their header."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, run_id: str) -> None:
+        run = await self.manager.get(run_id)
+        path = str(self.manager.store.path(run.id, LOG))
+        size = await asyncio.to_thread(logs.length, path)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="{run.id}.log"')
+        self.set_header("Content-Length", str(size))
+        sent = 0
+        while sent < size:
+            chunk = await asyncio.to_thread(logs.read, path, sent, min(FILE_CHUNK, size - sent))
+            if not chunk:
+                raise web.HTTPError(
+                    500
+                )  # it was cut meanwhile: the reader sees that it is not whole
+            sent += len(chunk)
+            self.write(chunk)
+            await self.flush()
+        await self.finish()
+
+
+class MetricsHandler(_DdpHandler):
+    """The numbers that a run printed, as series."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, run_id: str) -> None:
+        run = await self.manager.get(run_id)
+        reader = self.settings.setdefault(METRICS, MetricsReader())
+        path = str(self.manager.store.path(run.id, LOG))
+        self.reply(await reader.read(run.id, path, over=not run.alive))
+
+
+class UsageHandler(_DdpHandler):
+    """What the ranks and the GPUs of a run did over time."""
+
+    _track_activity = False
+
+    @web.authenticated
+    @authorized
+    async def get(self, run_id: str) -> None:
+        self.reply(await self.manager.usage(run_id))
+
+
 class StopHandler(_DdpHandler):
     """Begin to end a run."""
 
@@ -195,8 +306,14 @@ _RUN = r"(?P<run_id>[^/]+)"
 handlers: list[tuple[str, type[GpucampHandler]]] = [
     (r"/gpucamp/ddp/defaults", DefaultsHandler),
     (r"/gpucamp/ddp/plan", PlanHandler),
+    *kernel_handlers.handlers,
+    (r"/gpucamp/ddp/notebook", NotebookHandler),
+    (r"/gpucamp/ddp/proposal", ProposalHandler),
     (r"/gpucamp/ddp/runs", RunsHandler),
     (rf"/gpucamp/ddp/runs/{_RUN}", RunHandler),
     (rf"/gpucamp/ddp/runs/{_RUN}/log", LogHandler),
+    (rf"/gpucamp/ddp/runs/{_RUN}/log/file", LogFileHandler),
+    (rf"/gpucamp/ddp/runs/{_RUN}/metrics", MetricsHandler),
+    (rf"/gpucamp/ddp/runs/{_RUN}/usage", UsageHandler),
     (rf"/gpucamp/ddp/runs/{_RUN}/stop", StopHandler),
 ]

@@ -3,8 +3,7 @@
 Guarantees:
 - The command shown (`Plan.command`) is `shlex.join` of the argv that runs: there is no shell, so
   nothing in a script's name or its arguments can be read as one.
-- What is out of bounds is refused with a `BadRequest` that says what is allowed. Numbers are
-  never converted: `True`, `2.0` and `"2"` are not a number of processes.
+- What was asked for by name (a variable, OMP_NUM_THREADS, NCCL_DEBUG) wins over the defaults.
 - More than one process on MIG instances is refused: a process can use one instance only, and NCCL
   does not connect them.
 - The environment handed to a run holds no secret of the server: not the hub's token, not the
@@ -15,23 +14,18 @@ Guarantees:
 
 from __future__ import annotations
 
-import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..errors import BadRequest
 from ..i18n import N_, Gettext
+from .fixed_ports import ports_of_arguments
+from .launch_request import LaunchRequest, is_torchruns
 
 HARD_MAXIMUM = 64  # processes on one machine, whatever its cores
-MAXIMUM_ARGUMENTS = 256
-MAXIMUM_PATH_BYTES = 4096
-MAXIMUM_ARGUMENT_BYTES = 32 * 1024
 RUN_MARK = "GPUCAMP_RUN_ID"  # carried by every process of a run, so that it can be found again
-
-RUN_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{6}")
-
-_REQUEST_KEYS = frozenset({"script", "arguments", "processes", "working_directory", "id"})
+RANKS = "ranks"  # the folder of torchrun's own files, in that of the run
 
 # Whole names and beginnings of names that never reach a user's script by way of a run.
 _SECRET_NAMES = frozenset({"CONFIGPROXY_AUTH_TOKEN", "JUPYTER_TOKEN"})
@@ -78,17 +72,6 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class LaunchRequest:
-    """A request whose form is checked; its script is still only a name."""
-
-    script: str
-    arguments: tuple[str, ...] = ()
-    processes: int | None = None
-    working_directory: str | None = None
-    run_id: str | None = None
-
-
-@dataclass(frozen=True)
 class Advice:
     """A warning; never a block. `message` is a msgid, `params` fill its placeholders."""
 
@@ -103,12 +86,13 @@ class Advice:
 
 @dataclass(frozen=True)
 class Script:
-    """A script that was found, is allowed and is readable."""
+    """A script or module that was found, is allowed and is readable."""
 
-    path: str  # absolute, what torchrun gets
+    path: str  # absolute; of a module its name: what torchrun gets
     shown: str  # relative to the Jupyter root, what people see
     working_directory: str  # absolute
     advice: tuple[Advice, ...] = ()  # what reading it told
+    is_module: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +100,7 @@ class Plan:
     """Everything that a start needs."""
 
     run_id: str
-    script: str
+    script: str  # as people know it, or a module's name
     arguments: tuple[str, ...]
     processes: int
     argv: tuple[str, ...]
@@ -124,6 +108,10 @@ class Plan:
     working_directory: str
     folder: str  # of this run
     advice: tuple[Advice, ...]
+    is_module: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)  # what was asked for of `env`
+    max_restarts: int = 0
+    hidden_ranks: tuple[int, ...] = ()  # whose output is not in the log, but in files of theirs
 
     @property
     def command(self) -> str:
@@ -139,43 +127,6 @@ class Plan:
             if name != RUN_MARK  # a terminal's processes are not this server's to end
         )
         return f"cd {shlex.quote(self.working_directory)} && {settings} {self.command}"
-
-
-def parse_request(body: object, maximum: int) -> LaunchRequest:
-    """Check a request's form.
-
-    `body`: the decoded JSON. `maximum`: the largest number of processes.
-    Raises BadRequest, which says what is allowed.
-    """
-    if not isinstance(body, Mapping):
-        raise BadRequest(N_("The request must be a JSON object."))
-    unknown = sorted(str(key)[:40] for key in body if key not in _REQUEST_KEYS)
-    if unknown:
-        raise BadRequest(
-            N_("Unknown: {unknown}. Allowed are: {allowed}."),
-            unknown=", ".join(unknown[:5]),
-            allowed=", ".join(sorted(_REQUEST_KEYS)),
-        )
-    folder = body.get("working_directory")
-    return LaunchRequest(
-        script=_path(body.get("script"), "script"),
-        arguments=_arguments(body.get("arguments")),
-        processes=check_processes(body.get("processes"), maximum),
-        working_directory=None if folder is None else _path(folder, "working_directory"),
-        run_id=_run_id(body.get("id")),
-    )
-
-
-def check_processes(value: object, maximum: int) -> int | None:
-    """An int from 1 to `maximum`, or None for the default. Raises BadRequest for all else."""
-    if value is None:
-        return None
-    if type(value) is not int or not 1 <= value <= maximum:
-        raise BadRequest(
-            N_("processes must be a whole number from 1 to {maximum} on this server."),
-            maximum=maximum,
-        )
-    return value
 
 
 def make_plan(
@@ -200,6 +151,7 @@ def make_plan(
             )
         )
     folder = f"{machine.runs_folder}/{run_id}"
+    hides = bool(request.shown_ranks) and len(request.shown_ranks) < processes
     argv = (
         *machine.launcher,
         "--standalone",
@@ -208,26 +160,37 @@ def make_plan(
         "--nproc-per-node",
         str(processes),
         "--log-dir",
-        f"{folder}/ranks",
+        f"{folder}/{RANKS}",
         "--redirects",
         "3",
         "--tee",
         "3",
+        *(("--max-restarts", str(request.max_restarts)) if request.max_restarts else ()),
+        *(("--local-ranks-filter", ",".join(map(str, request.shown_ranks))) if hides else ()),
+        *(("--module",) if script.is_module else ()),
         # What follows the script is the script's. Its path is absolute, so it never looks like
-        # an option itself.
+        # an option itself, and neither does a module's name.
         script.path,
         *request.arguments,
     )
     return Plan(
         run_id=run_id,
         script=script.shown,
+        is_module=script.is_module,
         arguments=request.arguments,
         processes=processes,
+        environment=dict(request.environment),
+        max_restarts=request.max_restarts,
+        hidden_ranks=tuple(set(range(processes)) - set(request.shown_ranks)) if hides else (),
         argv=argv,
-        env=_environment(run_id, folder, processes, machine),
+        env={**_environment(run_id, folder, processes, machine), **request.environment},
         working_directory=script.working_directory,
         folder=folder,
-        advice=(*_warnings(processes, machine, other_runs), *script.advice),
+        advice=(
+            *_warnings(processes, machine, other_runs),
+            *_ports(request.arguments),
+            *script.advice,
+        ),
     )
 
 
@@ -236,11 +199,11 @@ def child_environment(server: Mapping[str, str], plan: Plan) -> dict[str, str]:
     kept = {
         name: value
         for name, value in server.items()
-        if name not in _SECRET_NAMES and not name.startswith(_SECRET_PREFIXES)
+        if name not in _SECRET_NAMES
+        and not name.startswith(_SECRET_PREFIXES)
+        # a kernel or a terminal may have left an agent's variables of another launch
+        and not is_torchruns(name)
     }
-    # A kernel or a terminal may have left an agent's variables of another launch.
-    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
-        kept.pop(name, None)
     return {**kept, **plan.env}
 
 
@@ -253,6 +216,11 @@ def _environment(run_id: str, folder: str, processes: int, machine: Machine) -> 
         "NCCL_DEBUG": "WARN",
         "NCCL_SOCKET_IFNAME": "lo",
         "GLOO_SOCKET_IFNAME": "lo",
+        # Without it Accelerate, and so Transformers' Trainer, would not see the other processes
+        # where there is no GPU: each would train alone, and nothing would say so.
+        **({} if machine.real_devices else {"ACCELERATE_USE_CPU": "true"}),
+        # Lightning and Accelerate ask NVML whether there is CUDA, and that of practice says yes.
+        **({"CUDA_VISIBLE_DEVICES": ""} if machine.simulated else {}),
         # INFO names unused parameters; DETAIL would check every collective and cost time.
         "TORCH_DISTRIBUTED_DEBUG": "INFO",
         "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
@@ -260,6 +228,21 @@ def _environment(run_id: str, folder: str, processes: int, machine: Machine) -> 
         "TORCH_FR_DUMP_TEMP_FILE": f"{folder}/flight_recorder_",
         "TORCH_NCCL_DEBUG_INFO_TEMP_FILE": f"{folder}/flight_recorder_",
     }
+
+
+def _ports(arguments: Sequence[str]) -> list[Advice]:
+    return [
+        Advice(
+            "fixed-port",
+            N_(
+                "The arguments fix port {port}: torchrun chooses a free one itself, and the "
+                "processes would wait for this one until they time out. Leave the address away, "
+                "or use env://."
+            ),
+            {"port": one.port},
+        )
+        for one in ports_of_arguments(arguments)[:1]
+    ]
 
 
 def _warnings(processes: int, machine: Machine, other_runs: int) -> list[Advice]:
@@ -335,49 +318,3 @@ def _warnings(processes: int, machine: Machine, other_runs: int) -> list[Advice]
             )
         )
     return found
-
-
-def _text(value: object, name: str) -> str:
-    if not isinstance(value, str):
-        raise BadRequest(N_("{name} must be text."), name=name)
-    if "\0" in value:
-        raise BadRequest(N_("{name} must not contain a NUL character."), name=name)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise BadRequest(N_("{name} must be valid Unicode."), name=name) from None
-    return value
-
-
-def _path(value: object, name: str) -> str:
-    if value is None:
-        raise BadRequest(N_("{name} is missing: name a file below your work folder."), name=name)
-    text = _text(value, name)
-    if len(text.encode()) > MAXIMUM_PATH_BYTES:
-        raise BadRequest(
-            N_("{name} is longer than {count} bytes."), name=name, count=MAXIMUM_PATH_BYTES
-        )
-    return text
-
-
-def _arguments(value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, (list, tuple)):
-        raise BadRequest(N_("arguments must be a list of texts, one per argument."))
-    if len(value) > MAXIMUM_ARGUMENTS:
-        raise BadRequest(N_("At most {count} arguments are allowed."), count=MAXIMUM_ARGUMENTS)
-    arguments = tuple(_text(item, "arguments") for item in value)
-    if sum(len(item.encode()) for item in arguments) > MAXIMUM_ARGUMENT_BYTES:
-        raise BadRequest(
-            N_("The arguments may have {count} bytes in all."), count=MAXIMUM_ARGUMENT_BYTES
-        )
-    return arguments
-
-
-def _run_id(value: object) -> str | None:
-    if value is None:
-        return None
-    if not isinstance(value, str) or not RUN_ID.fullmatch(value):
-        raise BadRequest(N_("id must be one that a plan gave, such as 20260131-120000-1a2b3c."))
-    return value

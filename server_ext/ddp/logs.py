@@ -15,9 +15,10 @@ where it met the line half written); its own lines have none.
 from __future__ import annotations
 
 import asyncio
+import glob
 import os
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,14 +50,14 @@ async def follow(
 
     An offset behind the end of the file begins at its end. A log that does not exist is empty.
     """
-    position = min(offset, await asyncio.to_thread(_size, path))
+    position = min(offset, await asyncio.to_thread(length, path))
     rank = await asyncio.to_thread(_rank_before, path, position)
     pending = b""
     waited = 0.0
     while True:
         over = await is_over()  # before the read: what is written until the end is then read
         room = CHUNK_BYTES - len(pending)
-        data = await asyncio.to_thread(_read, path, position + len(pending), room)
+        data = await asyncio.to_thread(read, path, position + len(pending), room)
         pending += data
         waited = 0.0 if data else waited + POLL_SECONDS
         ended = over and not data
@@ -99,13 +100,73 @@ def split(chunk: bytes, offset: int, rank: int | None) -> tuple[list[Piece], int
     return [Piece(end, owner, text.decode(errors="replace")) for end, owner, text in runs], rank
 
 
+def whole(chunk: bytes, *, everything: bool) -> bytes:
+    """What of a chunk may be split: all of it, or without a character or header that is cut off."""
+    return chunk[: _cut(chunk, everything=everything, partial=True)]
+
+
 def tail(path: str, size: int) -> str:
     """The last `size` bytes of the log, from the start of a line. Blocking."""
-    end = _size(path)
-    data = _read(path, max(0, end - size), size)
+    end = length(path)
+    data = read(path, max(0, end - size), size)
     if end > size:
         data = data[data.find(b"\n") + 1 :]
     return data.decode(errors="replace")
+
+
+def said(log: str, folder: str, hidden: Collection[int], restarts: int, size: int) -> str:
+    """What tells how a run ended: the last `size` bytes of its log, after what is not in them.
+
+    Of hidden ranks that is all they said. Of a log longer than that, a rank's last words may be
+    before its end; and of a run that was started anew the earlier attempts must not count: then
+    every rank's own files of the last attempt are read, in the order in which they fell silent.
+    log: path; folder: torchrun's --log-dir. Blocking.
+    """
+    end = tail(log, size)
+    if not restarts and length(log) <= size:
+        return _of_ranks(_files(folder, hidden), size // 4) + end
+    ours = [line for line in end.splitlines(keepends=True) if not _HEADER.match(line.encode())]
+    every = _files(folder, None)
+    if not every:
+        return end
+    return _of_ranks(every, max(size // len(every), 8 * 1024)) + "".join(ours)
+
+
+def _of_ranks(files: list[tuple[int, list[str]]], size: int) -> str:
+    """The last `size` bytes that each rank said, as the log would have it."""
+    return "".join(
+        f"[default{rank}]:{line}\n"
+        for rank, names in files
+        for name in names
+        for line in tail(name, size).removesuffix("\n").split("\n")
+    )
+
+
+def _files(folder: str, ranks: Collection[int] | None) -> list[tuple[int, list[str]]]:
+    """Output files of ranks (None: all) in the last attempt; who fell silent first comes first."""
+    # <folder>/<run>_<random>/attempt_<n>/<rank>/stderr.log
+    found = glob.glob(os.path.join(glob.escape(folder), "*", "attempt_*", "*", "stderr.log"))
+    last = max((_attempt(name) for name in found), default=0)
+    silent: list[tuple[int, int, list[str]]] = []
+    for name in found:
+        number = os.path.basename(os.path.dirname(name))
+        if _attempt(name) != last or not number.isdigit():
+            continue
+        if ranks is None or int(number) in ranks:
+            output = os.path.join(os.path.dirname(name), "stdout.log")
+            silent.append((_changed(name), int(number), [output, name]))
+    return [(rank, names) for _, rank, names in sorted(silent)]
+
+
+def _changed(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _attempt(path: str) -> int:
+    return int(re.findall(r"/attempt_(\d+)/", path)[-1])
 
 
 def _lines(chunk: bytes) -> list[bytes]:
@@ -138,20 +199,22 @@ def _character_boundary(data: bytes) -> int:
     return len(data)
 
 
-def _size(path: str) -> int:
+def length(path: str) -> int:
+    """Of the log, bytes; 0 where there is none. Blocking."""
     try:
         return os.stat(path).st_size
     except OSError:
         return 0
 
 
-def _read(path: str, offset: int, size: int) -> bytes:
-    if size <= 0:
+def read(path: str, offset: int, count: int) -> bytes:
+    """At most `count` bytes from `offset` on; b"" where there are none. Blocking."""
+    if count <= 0:
         return b""
     try:
         with open(path, "rb", buffering=0) as file:
             file.seek(offset)
-            return file.read(size) or b""
+            return file.read(count) or b""
     except OSError:
         return b""
 
@@ -159,6 +222,6 @@ def _read(path: str, offset: int, size: int) -> bytes:
 def _rank_before(path: str, offset: int) -> int | None:
     """Whose line `offset` is in the middle of, as far as CHUNK_BYTES before it tell."""
     start = max(0, offset - CHUNK_BYTES)
-    line = _read(path, start, offset - start).rpartition(b"\n")[2]
+    line = read(path, start, offset - start).rpartition(b"\n")[2]
     headers = _HEADER.findall(line)
     return int(headers[-1]) if headers else None

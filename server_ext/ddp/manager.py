@@ -21,13 +21,18 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import Conflict
 from ..i18n import N_
-from . import diagnosis, logs, process
-from .launch_plan import Plan
+from . import diagnosis, logs, process, remarks, seed
+from .gpu_watch import GpuWatch
+from .hang_watch import HangWatch, Pace, pace_of
+from .launch_plan import RANKS, Plan, child_environment
 from .process import Identity
-from .runs import FAILED, LOG, LOST, RUNNING, STOPPED, SUCCEEDED, Owner, Run, RunStore
+from .runs import FAILED, LOG, LOST, RUNNING, STOPPED, SUCCEEDED, USAGE, Owner, Run, RunStore
+from .sampler import Sampler, load
+from .usage import Usage
 
 MAXIMUM_ALIVE = 8
 DIAGNOSED_BYTES = 512 * 1024
@@ -35,6 +40,7 @@ BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0  # a beat this old: the other server has gone
 AGENT_PATIENCE = 10.0  # torchrun itself would wait 30 s for a rank that ignores SIGTERM
 AFTER_SUCCESS = 10.0  # for processes that outlive the agent
+KEEP_SECONDS = 2.0  # for what is written when the server ends
 ORPHAN_PATIENCE = 1.0  # between SIGTERM and SIGKILL for ranks without an agent
 
 
@@ -44,8 +50,11 @@ class _Watched:
 
     run: Run
     child: subprocess.Popen[bytes] | None  # None: taken over from a watcher that has gone
+    sampler: Sampler
+    hangs: HangWatch | None = None  # what it finds is written by the watcher, the only one to write
     task: asyncio.Task[None] | None = None
     ending: asyncio.Task[list[Identity]] | None = None
+    head_is_read: bool = False  # the log's beginning, for a seed
 
 
 class RunManager:
@@ -58,13 +67,16 @@ class RunManager:
         *,
         log: logging.Logger | None = None,
         agent_patience: float = AGENT_PATIENCE,
+        hang_pace: Pace | None = None,
     ) -> None:
         self.store = store
         self._environ = environ
         self._log = log or logging.getLogger(__name__)
         self._agent_patience = agent_patience
+        self._hang_pace = hang_pace or pace_of(environ)
         self._starting: dict[str, asyncio.Task[Run]] = {}
         self._watched: dict[str, _Watched] = {}
+        self._gpus = GpuWatch(self._log)
         self._taking_over = asyncio.Lock()
         me = process.identify(os.getpid())
         self._me = Owner(
@@ -85,6 +97,17 @@ class RunManager:
         if run_id in self._watched:
             return self._watched[run_id].run
         return await self._current(await asyncio.to_thread(self.store.load, run_id))
+
+    async def usage(self, run_id: str) -> dict[str, Any]:
+        """What a run used over time, with `elapsed_seconds`; see usage.py. Raises NotFound."""
+        run = await self.get(run_id)
+        watched = self._watched.get(run_id)
+        usage = None if watched is None else watched.sampler.usage
+        if usage is None:
+            usage = await asyncio.to_thread(load, self.store.path(run_id, USAGE))
+        until = time.time() if run.ended_at is None and run.alive else run.ended_at
+        elapsed = None if until is None else round(max(0.0, until - run.started_at), 2)
+        return {"elapsed_seconds": elapsed, **(usage or Usage()).view(over=not run.alive)}
 
     async def alive(self) -> list[Run]:
         """The runs that go on in this container."""
@@ -138,7 +161,11 @@ class RunManager:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        keeping = [asyncio.create_task(one.sampler.keep()) for one in self._watched.values()]
+        if keeping:  # a volume that hangs must not hold up the end
+            await asyncio.wait(keeping, timeout=KEEP_SECONDS)
         self._watched.clear()
+        await self._gpus.close()
 
     # -- inside
 
@@ -155,6 +182,11 @@ class RunManager:
             arguments=plan.arguments,
             processes=plan.processes,
             working_directory=plan.working_directory,
+            is_module=plan.is_module,
+            environment=dict(plan.environment),
+            max_restarts=plan.max_restarts,
+            hidden_ranks=plan.hidden_ranks,
+            seed=seed.asked_for(plan.arguments, child_environment(self._environ, plan)),
             owner=self._me,
             started_at=time.time(),
         )
@@ -198,7 +230,9 @@ class RunManager:
             )
 
     def _watch(self, run: Run, child: subprocess.Popen[bytes] | None) -> _Watched:
-        watched = _Watched(run, child)
+        paths = self.store.path(run.id, USAGE), self.store.path(run.id, LOG)
+        sampler = Sampler(lambda: watched.run, *paths, self._gpus, self._log)
+        watched = _Watched(run, child, sampler)
         self._watched[run.id] = watched
         watched.task = asyncio.create_task(self._until_its_end(watched))
         return watched
@@ -212,14 +246,28 @@ class RunManager:
             self._log.warning("The record of run %s cannot be written: %s", run.id, error)
 
     async def _until_its_end(self, watched: _Watched) -> None:
+        sampling = asyncio.create_task(watched.sampler.watch())
+        watched.hangs = HangWatch(
+            self.store,
+            lambda: watched.run,
+            self._environ,
+            self._gpus.latest,
+            self._log,
+            self._hang_pace,
+        )
+        looking = asyncio.create_task(watched.hangs.watch())
         try:
             await self._while_alive(watched)
-            await self._finish(watched)
+            looking.cancel()
+            await self._finish(watched, sampling)
         except asyncio.CancelledError:
             raise
         except Exception:
             self._log.exception("Watching run %s failed", watched.run.id)
         finally:
+            sampling.cancel()
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
             if watched.ending is not None and not watched.ending.done():
                 watched.ending.cancel()
         self._watched.pop(watched.run.id, None)
@@ -237,6 +285,7 @@ class RunManager:
                 looked = now
                 await self._look(watched)
                 pause = 0.5 if watched.run.state != RUNNING else 2.0
+            await self._tell_hang(watched)
             await asyncio.sleep(0.1)
 
     async def _look(self, watched: _Watched) -> None:
@@ -244,17 +293,35 @@ class RunManager:
         seen = await asyncio.to_thread(process.find_processes, run.id, run.members)
         members = process.merge(run.members, seen)
         state = RUNNING if any(one.rank is not None for one in members) else run.state
-        if members != run.members or state != run.state:
-            await self._save(watched, replace(run, members=members, state=state))
+        stated = await asyncio.to_thread(self._stated_seed, watched)
+        if members != run.members or state != run.state or stated != run.seed:
+            await self._save(watched, replace(run, members=members, state=state, seed=stated))
         if await asyncio.to_thread(self.store.stop_requested, run.id):
             self._end(watched)
+
+    def _stated_seed(self, watched: _Watched, *, over: bool = False) -> seed.Seed | None:
+        """The seed, as far as the beginning of the log tells it by now. Blocking."""
+        known = watched.run.seed
+        if watched.head_is_read or (known is not None and known.source != seed.ENVIRONMENT):
+            return known
+        head = logs.read(str(self.store.path(watched.run.id, LOG)), 0, seed.HEAD_BYTES)
+        watched.head_is_read = over or len(head) == seed.HEAD_BYTES
+        if not over:
+            head = head[: head.rfind(b"\n") + 1]  # of half a line, a number may be cut off
+        return seed.better(known, seed.printed(head.decode(errors="replace")))
+
+    async def _tell_hang(self, watched: _Watched) -> None:
+        """Write what is known of a hang, unless the run is being ended."""
+        found = None if watched.hangs is None else watched.hangs.hang
+        if watched.ending is None and found != watched.run.hang:
+            await self._save(watched, replace(watched.run, hang=found))
 
     def _agent_is_alive(self, watched: _Watched) -> bool:
         if watched.child is not None:
             return watched.child.poll() is None
         return watched.run.agent is not None and process.is_alive(watched.run.agent)
 
-    async def _finish(self, watched: _Watched) -> None:
+    async def _finish(self, watched: _Watched, sampling: asyncio.Task[None]) -> None:
         """The agent has gone: end what it left, then write how it ended."""
         run = watched.run
         exit_code = None if watched.child is None else watched.child.returncode
@@ -267,10 +334,13 @@ class RunManager:
                 run.id, run.members, agent=None, agent_patience=0, patience=ORPHAN_PATIENCE
             )
         stopped = await asyncio.to_thread(self.store.stop_requested, run.id)
-        text = await asyncio.to_thread(
-            logs.tail, str(self.store.path(run.id, LOG)), DIAGNOSED_BYTES
-        )
+        text = await asyncio.to_thread(self._said, run)
+        sampling.cancel()
+        await asyncio.wait([sampling])
+        await watched.sampler.finish(exit_code, text)
         state, found = await asyncio.to_thread(_ending, exit_code, stopped, text)
+        stated = await asyncio.to_thread(self._stated_seed, watched, over=True)
+        noted = await asyncio.to_thread(self._remarks, run, text) if state == SUCCEEDED else ()
         await self._save(
             watched,
             replace(
@@ -279,9 +349,27 @@ class RunManager:
                 ended_at=time.time(),
                 exit_code=exit_code,
                 diagnosis=found,
+                remarks=noted,
+                seed=stated,
+                hang=None if state == SUCCEEDED else watched.run.hang,
                 survivors=tuple(survivors),
             ),
         )
+
+    def _said(self, run: Run) -> str:
+        """What the log and the ranks' own files tell about its end. Blocking."""
+        return logs.said(
+            str(self.store.path(run.id, LOG)),
+            str(self.store.path(run.id, RANKS)),
+            run.hidden_ranks,
+            run.max_restarts,
+            DIAGNOSED_BYTES,
+        )
+
+    def _remarks(self, run: Run, end: str) -> tuple[str, ...]:
+        """On the beginning and the end of the log. Blocking."""
+        head = logs.read(str(self.store.path(run.id, LOG)), 0, remarks.HEAD_BYTES)
+        return remarks.remarks(head.decode(errors="replace") + "\n" + end)
 
     async def _let_finish(self, run: Run) -> None:
         """After a success, what the script left behind (an upload, say) may finish its work."""

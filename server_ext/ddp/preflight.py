@@ -1,35 +1,21 @@
-"""Advice about a script before it runs, read from its syntax tree. Pure.
+"""Advice about a script before it runs, read from its syntax tree.
 
 Guarantees: advice only, never a block; the script is never imported or run; any bytes are an
-acceptable input. Only this one file is read, so the texts speak of "this file".
+acceptable input. What the script leaves to modules of its own folder is looked for there
+(helper_modules.py), and where not all of them could be read, nothing is called missing.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from ..i18n import N_
+from .fixed_ports import FixedPort, is_free
+from .helper_modules import Helpers, read_helpers
 from .launch_plan import Advice
-
-# These set up the process group, the device and the sampler themselves.
-FRAMEWORKS = frozenset(
-    {
-        "accelerate",
-        "colossalai",
-        "composer",
-        "deepspeed",
-        "fairscale",
-        "horovod",
-        "ignite",
-        "lightning",
-        "lightning_fabric",
-        "mmengine",
-        "pytorch_lightning",
-        "transformers",
-        "ultralytics",
-    }
-)
+from .script_facts import Facts, read_facts
 
 
 def unread() -> tuple[Advice, ...]:
@@ -37,8 +23,16 @@ def unread() -> tuple[Advice, ...]:
     return (Advice("not-read", N_("The script is too long to be checked before the start.")),)
 
 
-def advise(source: bytes) -> tuple[Advice, ...]:
-    """What would go wrong with DDP, as far as the text of the script tells."""
+def advise(
+    source: bytes,
+    helpers: Callable[[ast.Module], Helpers] | None = None,
+    free: Callable[[int], bool] = lambda port: True,
+    name: str = "train.py",
+) -> tuple[Advice, ...]:
+    """What would go wrong with DDP, as far as the text of the script tells. Pure but for what it is
+    given. helpers: reads the modules that a tree imports; free: whether a port is; name: of the
+    script.
+    """
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
@@ -51,59 +45,93 @@ def advise(source: bytes) -> tuple[Advice, ...]:
         )
     except (ValueError, RecursionError, MemoryError):
         return unread()
-    facts = _Facts(tree)
-    if facts.imports & FRAMEWORKS:
-        return ()
-    return tuple(_advice(facts))
+    found = Helpers() if helpers is None else helpers(tree)
+    facts = read_facts((tree, *found.trees), found.names)
+    ports = tuple(_ports(facts, (name, *found.shown), free))
+    if facts.framework:
+        return ports
+    if facts.foreign or not found.complete:
+        # what was not read may have what would be missed
+        return (*ports, *_saves(facts, (name, *found.shown)))
+    return (*ports, *_advice(facts, (name, *found.shown)))
 
 
-class _Facts:
-    """The names that a script uses."""
+def advise_file(
+    source: bytes, path: Path, folder: Path, top: Path | None, *, module: bool = False
+) -> tuple[Advice, ...]:
+    """The same for a file: with the modules beside it, and with ports tried. folder: it runs in;
+    top: what files must be below, None: these folders. Blocking I/O, about a second at most.
+    """
 
-    def __init__(self, tree: ast.Module) -> None:
-        self.imports: set[str] = set()
-        self.names: set[str] = set()
-        self.texts: set[str] = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                self.imports.update(alias.name.split(".")[0] for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                self.imports.add((node.module or "").split(".")[0])
-                self.names.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.Attribute):
-                self.names.add(node.attr)
-            elif isinstance(node, ast.Name):
-                self.names.add(node.id)
-            elif isinstance(node, ast.keyword) and node.arg:
-                self.names.add(node.arg)
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                self.texts.add(node.value)
-        self.unguarded_saves = list(_unguarded_saves(tree))
+    def helpers(tree: ast.Module) -> Helpers:
+        # python puts the script's folder on its path, python -m the one that it runs in
+        folders = [folder] if module else list(dict.fromkeys((path.parent, folder)))
+        return read_helpers(tree, path, folders, top, path.parent if module else None)
 
-    @property
-    def cuda(self) -> bool:
-        return "cuda" in self.names or any(text.startswith("cuda") for text in self.texts)
+    return advise(source, helpers, is_free, path.name)
 
 
-def _advice(facts: _Facts) -> Iterator[Advice]:
-    if "init_process_group" not in facts.names:
+def _ports(facts: Facts, shown: Sequence[str], free: Callable[[int], bool]) -> Iterator[Advice]:
+    """One advice for the first port that is fixed in vain, or is taken."""
+    for file, one in facts.ports:
+        if not one.served and not _spawns(facts):
+            yield fixed_port(one, shown[file])
+            return
+    for file, one in facts.ports:
+        if not free(one.port):
+            yield Advice(
+                "port-taken",
+                N_(
+                    "Port {port} ({place}, line {line}) is in use on this machine, perhaps by an "
+                    "older run: stop that, or use another port."
+                ),
+                {"port": one.port, "place": shown[file], "line": one.line},
+            )
+            return
+
+
+def fixed_port(one: FixedPort, place: str) -> Advice:
+    """A port that nobody will serve. place: of the line, as people know it."""
+    return Advice(
+        "fixed-port",
+        N_(
+            "Port {port} is fixed in {place}, line {line}: torchrun chooses a free one itself, and "
+            "the processes would wait for this one until they time out. Remove MASTER_PORT and "
+            "init_method, and call init_process_group() without them."
+        ),
+        {"port": one.port, "place": place, "line": one.line},
+    )
+
+
+def _advice(facts: Facts, shown: Sequence[str]) -> Iterator[Advice]:
+    if not facts.names & {"init_process_group", "init_device_mesh"}:
         yield Advice(
             "no-process-group",
             N_(
-                "This file does not call torch.distributed.init_process_group(): every process "
+                "The script does not call torch.distributed.init_process_group(): every process "
                 "would train a model of its own. See examples/train_ddp.py."
             ),
         )
         return
-    if "DataLoader" in facts.names and "DistributedSampler" not in facts.names:
+    if _spawns(facts):
+        yield Advice(
+            "spawns-itself",
+            N_(
+                "The script starts processes of its own (torch.multiprocessing.spawn), and "
+                "torchrun starts it several times: take the rank from LOCAL_RANK instead, or run "
+                "it with python in a terminal."
+            ),
+        )
+        return
+    if "DataLoader" in facts.names and not facts.shards:
         yield Advice(
             "no-distributed-sampler",
             N_(
-                "This file loads data without a DistributedSampler: every process would see all "
+                "The script loads data without a DistributedSampler: every process would see all "
                 "of it, and more GPUs would not be faster."
             ),
         )
-    if "DistributedSampler" in facts.names and "set_epoch" not in facts.names:
+    if facts.shuffles and not facts.sets_epoch:
         yield Advice(
             "no-set-epoch",
             N_(
@@ -111,23 +139,15 @@ def _advice(facts: _Facts) -> Iterator[Advice]:
                 "the same order every time."
             ),
         )
-    if facts.cuda and "LOCAL_RANK" not in facts.texts and "get_node_local_rank" not in facts.names:
+    if facts.cuda and not _reads_local_rank(facts):
         yield Advice(
             "no-local-rank",
             N_(
-                "This file uses CUDA but never reads LOCAL_RANK: all processes would use GPU 0. "
+                "The script uses CUDA but never reads LOCAL_RANK: all processes would use GPU 0. "
                 'Call torch.cuda.set_device(int(os.environ["LOCAL_RANK"])) first.'
             ),
         )
-    if facts.unguarded_saves:
-        yield Advice(
-            "all-ranks-save",
-            N_(
-                "torch.save in line {line} runs in every process, and they overwrite each other: "
-                "put it under `if rank == 0:`."
-            ),
-            {"line": facts.unguarded_saves[0]},
-        )
+    yield from _saves(facts, shown)
     if "destroy_process_group" not in facts.names:
         yield Advice(
             "no-destroy",
@@ -135,46 +155,35 @@ def _advice(facts: _Facts) -> Iterator[Advice]:
         )
 
 
-def _speaks_of_rank(node: ast.AST) -> bool:
-    for part in ast.walk(node):
-        name = ""
-        if isinstance(part, ast.Name):
-            name = part.id
-        elif isinstance(part, ast.Attribute):
-            name = part.attr
-        elif isinstance(part, ast.Constant) and isinstance(part.value, str):
-            name = part.value
-        if any(word in name.lower() for word in ("rank", "main", "master", "primary", "leader")):
-            return True
-    return False
+def _spawns(facts: Facts) -> bool:
+    """Whether it starts its ranks itself, under torchrun, too."""
+    return facts.spawns and not {"RANK", "LOCAL_RANK"} & facts.texts
 
 
-def _unguarded_saves(tree: ast.AST) -> Iterator[int]:
-    """Lines of torch.save(...) that no condition on the rank surrounds or precedes.
+def _reads_local_rank(facts: Facts) -> bool:
+    """On one machine the rank is the local rank; a device mesh chooses the device itself."""
+    if "LOCAL_RANK" in facts.texts or facts.names & {"get_node_local_rank", "init_device_mesh"}:
+        return True
+    return facts.device_by_rank and ("get_rank" in facts.names or "RANK" in facts.texts)
 
-    Walks with a stack of its own: the depth of a script's tree is not ours to trust.
-    """
-    stack: list[tuple[ast.AST, bool]] = [(tree, False)]
-    while stack:
-        node, guarded = stack.pop()
-        if isinstance(node, (ast.If, ast.IfExp)) and _speaks_of_rank(node.test):
-            guarded = True
-        if isinstance(node, ast.BoolOp) and _speaks_of_rank(node):
-            guarded = True
-        if isinstance(node, ast.FunctionDef):
-            # `if rank != 0: return` at the top, or a function named for one rank
-            first = [part for part in node.body if isinstance(part, ast.If)]
-            guarded = guarded or any(
-                _speaks_of_rank(part.test) and isinstance(part.body[-1], ast.Return)
-                for part in first
+
+def _saves(facts: Facts, shown: Sequence[str]) -> Iterator[Advice]:
+    for save in facts.saves[:1]:
+        if save.file == 0:
+            yield Advice(
+                "all-ranks-save",
+                N_(
+                    "torch.save in line {line} runs in every process, and they overwrite each "
+                    "other: put it under `if rank == 0:`."
+                ),
+                {"line": save.line},
             )
-        if (
-            not guarded
-            and isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr == "save"
-            and isinstance(node.func.value, ast.Name)
-            and node.func.value.id == "torch"
-        ):
-            yield node.lineno
-        stack.extend((child, guarded) for child in ast.iter_child_nodes(node))
+        else:
+            yield Advice(
+                "all-ranks-save",
+                N_(
+                    "torch.save in {file}, line {line} runs in every process, and they overwrite "
+                    "each other: put it under `if rank == 0:`."
+                ),
+                {"file": shown[save.file], "line": save.line},
+            )

@@ -11,8 +11,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ from typing import Any
 from .. import json_file
 from ..errors import NotFound
 from ..i18n import N_, Gettext
+from . import hang as hangs
 from .diagnosis import Diagnosis
-from .launch_plan import RUN_ID
+from .launch_request import RUN_ID
 from .process import Identity
+from .remarks import MESSAGES
+from .seed import SOURCES, Seed
 
 STARTING, RUNNING = "starting", "running"
 SUCCEEDED, FAILED, STOPPED, LOST = "succeeded", "failed", "stopped", "lost"
@@ -30,6 +33,7 @@ ALIVE = frozenset({STARTING, RUNNING})
 STATES = ALIVE | {SUCCEEDED, FAILED, STOPPED, LOST}
 
 RECORD, LOG, STOP_MARK = "run.json", "run.log", "stop-requested"
+USAGE = "usage.json"  # what its ranks used over time
 MAXIMUM_RECORD_BYTES = 4 * 1024 * 1024
 LISTED_AT_MOST = 200
 
@@ -63,6 +67,13 @@ class Run:
     agent: Identity | None = None
     members: tuple[Identity, ...] = ()  # every process that was ever seen in it
     survivors: tuple[Identity, ...] = ()  # could not be ended
+    is_module: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)  # that was asked for
+    max_restarts: int = 0
+    hidden_ranks: tuple[int, ...] = ()  # whose output is not in the log
+    remarks: tuple[str, ...] = ()  # codes; on a run that succeeded
+    seed: Seed | None = None  # None: not stated anywhere, as far as is known
+    hang: hangs.Hang | None = None  # as long as it hangs; kept where it ended so
 
     @property
     def alive(self) -> bool:
@@ -78,11 +89,22 @@ class Run:
             "arguments": list(self.arguments),
             "processes": self.processes,
             "working_directory": self.working_directory,
+            "is_module": self.is_module,
+            "environment": dict(self.environment),
+            "max_restarts": self.max_restarts,
+            "hidden_ranks": list(self.hidden_ranks),
             "state": self.state,
             "started_at": _iso(self.started_at),
             "ended_at": None if self.ended_at is None else _iso(self.ended_at),
             "exit_code": self.exit_code,
             "diagnosis": None if self.diagnosis is None else self.diagnosis.view(gettext),
+            "remarks": [
+                {"code": code, "message": gettext(MESSAGES[code])}
+                for code in self.remarks
+                if code in MESSAGES  # not one of a later version
+            ],
+            "seed": None if self.seed is None else asdict(self.seed),
+            "hang": None if self.hang is None else self.hang.view(gettext),
             "ranks": sorted({one.rank for one in self.members if one.rank is not None}),
             "survivors": [one.pid for one in self.survivors],
         }
@@ -192,13 +214,20 @@ def _decode(value: Any) -> Run:
         **{
             **known,
             "arguments": tuple(map(str, known["arguments"])),
+            "environment": {
+                str(name): str(text) for name, text in dict(known.get("environment") or {}).items()
+            },
+            "hidden_ranks": tuple(map(int, known.get("hidden_ranks") or ())),
+            "remarks": tuple(map(str, known.get("remarks") or ())),
             "owner": Owner(**known["owner"]),
             "agent": None if known.get("agent") is None else Identity(**known["agent"]),
             "members": _identities(known.get("members")),
             "survivors": _identities(known.get("survivors")),
+            "hang": hangs.decode(known.get("hang")),
             "diagnosis": (
                 None if known.get("diagnosis") is None else Diagnosis(**known["diagnosis"])
             ),
+            "seed": None if known.get("seed") is None else Seed(**known["seed"]),
         }
     )
     for name, kind in _KINDS.items():
@@ -224,4 +253,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "started_at": _is_number,
     "ended_at": lambda value: value is None or _is_number(value),
     "exit_code": lambda value: value is None or type(value) is int,
+    "is_module": lambda value: type(value) is bool,
+    "max_restarts": lambda value: type(value) is int,
+    "seed": lambda value: value is None or (type(value.value) is str and value.source in SOURCES),
 }

@@ -1,10 +1,11 @@
 """How DDP runs fail: what to look for, why it happens, what to do. Data, no decisions.
 
 `weight` orders explanations: the lowest wins, so a cause (10) comes before a signal (40), before
-an exception that the catalogue does not know (50), before a time-out that is somebody else's
-fault (70), before the victims of a rank that has gone (90). An `anywhere` pattern is looked for in
-all of a rank's output; the others only in the exception that ended it, because a script may print
-and survive what looks like a failure.
+an exception that the catalogue does not know (50), before what a script only printed (55), before
+an exception that it printed and survived (65), before a time-out that is somebody else's fault
+(70), before the victims of a rank that has gone (90). A `pattern` is looked for in the exception
+that ended a rank; a script may print and survive what looks like a failure, so `anywhere`, looked
+for in all of a rank's output, counts less, unless it has the form that only a library writes.
 """
 
 from __future__ import annotations
@@ -14,29 +15,83 @@ from dataclasses import dataclass
 
 from ..i18n import N_
 
-CAUSE, LINE, SIGNAL, EXCEPTION, SILENT_EXIT, DERIVED, VICTIM = 10, 20, 40, 50, 60, 70, 90
+CAUSE, LINE, GENERAL, SIGNAL, EXCEPTION, PRINTED, SILENT_EXIT = 10, 20, 30, 40, 50, 55, 60
+LAUNCHER, SURVIVED, DERIVED, VICTIM = 62, 65, 70, 90
+
+# Raised for what a script does wrong; PyTorch and NCCL tell of devices and peers by others, so in
+# these the words of a cause are the script's own, unless a signature says `logic_error`.
+LOGIC_ERRORS = frozenset(
+    {
+        *("ArithmeticError", "AssertionError", "AttributeError", "IndexError", "KeyError"),
+        *("LookupError", "NameError", "NotImplementedError", "StopIteration", "TypeError"),
+        *("UnboundLocalError", "UnicodeDecodeError", "ValueError", "ZeroDivisionError"),
+    }
+)
 
 
 @dataclass(frozen=True)
 class Signature:
-    """One way to fail. Named groups of `pattern` fill placeholders in `cause` and `fix`."""
+    """One way to fail. Named groups of the patterns fill placeholders in `cause` and `fix`.
+
+    with_frames: another pattern, for the traceback together with its exception. of_torchrun:
+    `anywhere` counts in torchrun's own lines only; exit_code: in a rank that ended so only.
+    """
 
     code: str
     pattern: re.Pattern[str]
     cause: str
     fix: str
     weight: int = CAUSE
-    anywhere: bool = False
+    anywhere: re.Pattern[str] | None = None
+    printed_weight: int = PRINTED
+    with_frames: re.Pattern[str] | None = None
+    logic_error: bool = False
+    of_torchrun: bool = False
+    exit_code: int | None = None
 
 
 def _signature(
-    code: str, pattern: str, cause: str, fix: str, weight: int = CAUSE, anywhere: bool = False
+    code: str,
+    pattern: str,
+    cause: str,
+    fix: str,
+    weight: int = CAUSE,
+    *,
+    anywhere: str = "",
+    printed_weight: int = PRINTED,
+    with_frames: str = "",
+    logic_error: bool = False,
+    of_torchrun: bool = False,
+    exit_code: int | None = None,
 ) -> Signature:
-    return Signature(code, re.compile(pattern), cause, fix, weight, anywhere)
+    return Signature(
+        code,
+        re.compile(pattern),
+        cause,
+        fix,
+        weight,
+        re.compile(anywhere) if anywhere else None,
+        printed_weight,
+        re.compile(with_frames) if with_frames else None,
+        logic_error,
+        of_torchrun,
+        exit_code,
+    )
 
 
 # The first pattern that matches an exception names it, so the special come before the general.
 SIGNATURES: tuple[Signature, ...] = (
+    _signature(
+        "lightning-devices",
+        r"You set `devices=(?P<devices>\d+)`[^\n]*"
+        r" does not match the world size \((?P<world>\d+)\)",
+        N_("Lightning's Trainer expects {devices} process(es), and {world} were started."),
+        N_(
+            "Start {devices} process(es), or say Trainer(devices={world}, num_nodes=1). "
+            'devices="auto" is the number of GPUs, and 1 without a GPU.'
+        ),
+        logic_error=True,
+    ),
     _signature(
         "port-in-use",
         r"EADDRINUSE|[Aa]ddress already in use",
@@ -54,32 +109,37 @@ SIGNATURES: tuple[Signature, ...] = (
     ),
     _signature(
         "rank-missing",
-        r"clients joined|wait timeout after \d+ ?ms, keys: \S*default_pg",
+        r"clients joined|wait timeout after \d+ ?ms, keys: \S*default_pg"
+        r"|connectFullMesh failed",
         N_("Not all processes came to the start; the others ended or hang."),
         N_("Look at the log of the other ranks: they ended before init_process_group()."),
         weight=DERIVED,
     ),
     _signature(
         "not-by-torchrun",
-        r"environment variable (?:RANK|WORLD_SIZE|MASTER_ADDR|MASTER_PORT|LOCAL_RANK) expected"
-        r"|KeyError: '(?:LOCAL_)?RANK'",
+        r"environment variable (?:RANK|WORLD_SIZE|MASTER_ADDR|MASTER_PORT|LOCAL_RANK) expected",
         N_(
             "The script was not started by torchrun, or it removed the variables that "
             "torchrun sets."
         ),
         N_("Start it with Launch DDP or torchrun, and leave RANK, LOCAL_RANK and MASTER_* alone."),
+        # os.environ's own frame: a dictionary of the script may have such keys, too
+        with_frames=r"in __getitem__\n(?: [^\n]*\n)*KeyError: '(?:(?:LOCAL_)?RANK|WORLD_SIZE)'",
+        logic_error=True,
     ),
     _signature(
         "no-process-group",
         r"Default process group has not been initialized",
         N_("The script uses torch.distributed before it has called init_process_group()."),
         N_("Call torch.distributed.init_process_group() at the start of the script."),
+        logic_error=True,
     ),
     _signature(
         "process-group-twice",
         r"initialize the default process group twice",
         N_("init_process_group() is called twice."),
         N_("Call it once; a library such as Lightning or Accelerate calls it for you."),
+        logic_error=True,
     ),
     _signature(
         "nccl-without-gpu",
@@ -89,6 +149,7 @@ SIGNATURES: tuple[Signature, ...] = (
             'Use backend="nccl" if torch.cuda.is_available() else "gloo". If you were promised a '
             "GPU, run the GPU doctor."
         ),
+        logic_error=True,
     ),
     _signature(
         "tensor-off-backend",
@@ -105,7 +166,8 @@ SIGNATURES: tuple[Signature, ...] = (
             'Call torch.cuda.set_device(int(os.environ["LOCAL_RANK"])) before anything else on the '
             "GPU, and start no more processes than you have GPUs."
         ),
-        anywhere=True,
+        anywhere=r"NCCL WARN [^\n]*Duplicate GPU detected",
+        printed_weight=LINE,
     ),
     _signature(
         "device-ordinal",
@@ -146,12 +208,14 @@ SIGNATURES: tuple[Signature, ...] = (
         r"DDP expects same model across all ranks|appears not to match (?:sizes|strides)",
         N_("The ranks built different models."),
         N_("Build the model the same way in every process; nothing of it may depend on the rank."),
+        logic_error=True,
     ),
     _signature(
         "no-gradients",
         r"DistributedDataParallel is not needed when a module doesn't have any param",
         N_("The model given to DistributedDataParallel has no parameter to train."),
         N_("Give DDP the model that is trained, with requires_grad left on."),
+        logic_error=True,
     ),
     _signature(
         "cuda-in-fork",
@@ -164,12 +228,20 @@ SIGNATURES: tuple[Signature, ...] = (
     ),
     _signature(
         "cuda-out-of-memory",
-        r"CUDA out of memory|OutOfMemoryError|CUDA error: out of memory",
+        r"CUDA out of memory|^(?:torch\.)?(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory"
+        r"|CUBLAS_STATUS_ALLOC_FAILED",
         N_("The GPU has no memory left for this process."),
         N_(
             "Use a smaller batch, and shut down notebooks that hold GPU memory (the running "
             "kernels' list). If only one rank fails: do not gather everything on rank 0."
         ),
+    ),
+    _signature(
+        "host-memory",
+        r"can't allocate memory|^MemoryError|Cannot allocate memory"
+        r"|Unable to allocate [\d.]+ \w+ for",
+        N_("The memory of the container has no room for what this process asks for."),
+        N_("Use a smaller batch, fewer DataLoader workers or fewer processes, and load less data."),
     ),
     _signature(
         "device-assert",
@@ -186,6 +258,7 @@ SIGNATURES: tuple[Signature, ...] = (
         r"Found no NVIDIA driver|No CUDA GPUs are available|Torch not compiled with CUDA enabled",
         N_("The script wants CUDA, and this server has no GPU that PyTorch can use."),
         N_("Run the GPU doctor: it says why, and what to do."),
+        logic_error=True,
     ),
     _signature(
         "mixed-devices",
@@ -202,8 +275,9 @@ SIGNATURES: tuple[Signature, ...] = (
             "Use fewer DataLoader workers, stop old runs, or ask the instructor for a larger "
             "shm_size."
         ),
-        weight=CAUSE,
-        anywhere=True,
+        anywhere=r"NCCL WARN [^\n]*shared memory segment"
+        r"|^ERROR: Unexpected bus error encountered in worker",
+        printed_weight=LINE,
     ),
     _signature(
         "worker-killed",
@@ -222,6 +296,7 @@ SIGNATURES: tuple[Signature, ...] = (
             "Read the NCCL WARN lines above it. Run again with NCCL_DEBUG=INFO; if it names P2P, "
             "try NCCL_P2P_DISABLE=1, and run the GPU doctor."
         ),
+        weight=GENERAL,  # what NCCL itself said before it (LINE) is nearer to the cause
     ),
     _signature(
         "module-prefix",
@@ -247,13 +322,15 @@ SIGNATURES: tuple[Signature, ...] = (
         r"Can't (?:get attribute|get local object|pickle)|can't pickle|cannot pickle",
         N_("An object is sent to another process that cannot be pickled."),
         N_("Define functions and classes at the top of the script, not inside others, no lambda."),
+        logic_error=True,
     ),
     _signature(
         "torch-missing",
         r"No module named '?torch'?(?:$|\n|\.)",
         N_("The environment's Python does not find PyTorch."),
         N_("Run the GPU doctor; Reset environment brings PyTorch back."),
-        anywhere=True,
+        anywhere=r"No module named '?torch'?(?:$|\n|\.)",
+        of_torchrun=True,
     ),
     _signature(
         "module-missing",
@@ -273,7 +350,16 @@ SIGNATURES: tuple[Signature, ...] = (
         r"No space left on device|Disk quota exceeded",
         N_("The disk is full."),
         N_("Delete old checkpoints, data sets and caches, then start again."),
-        anywhere=True,
+        anywhere=r"No space left on device|Disk quota exceeded",
+    ),
+    _signature(
+        "file-missing",
+        r"^FileNotFoundError: [^\n]*No such file or directory: b?'(?P<name>[^'\n]{1,300})'",
+        N_("There is no file {name}."),
+        N_(
+            "A relative path begins at the working directory of the run, which is the script's "
+            "folder if you choose none: correct the path, or put the file there."
+        ),
     ),
     _signature(
         "syntax-error",
@@ -286,16 +372,16 @@ SIGNATURES: tuple[Signature, ...] = (
         r"can't open file '(?P<name>[^']*)'",
         N_("The script {name} was not there any more."),
         N_("Save the script and start again."),
-        weight=LINE,
-        anywhere=True,
+        anywhere=r"can't open file '(?P<name>[^']*)'",
+        exit_code=2,
     ),
     _signature(
         "bad-arguments",
         r"(?m)^\S+: error: (?P<error>.*)$",
         N_("The script did not accept its arguments: {error}"),
         N_("Correct the arguments. Options of your script come after its name."),
-        weight=LINE,
-        anywhere=True,
+        anywhere=r"(?m)^(?:\S+: error|Error|ERROR): (?P<error>.*)$",
+        exit_code=2,
     ),
     _signature(
         "collective-timeout",
@@ -307,7 +393,9 @@ SIGNATURES: tuple[Signature, ...] = (
             "rank 0: init_process_group(timeout=...)."
         ),
         weight=DERIVED,
-        anywhere=True,
+        anywhere=r"Watchdog caught collective operation timeout"
+        r"|Timed out waiting \d+ms for (?:recv|send)|Wait timeout after \d+ms",
+        printed_weight=DERIVED,
     ),
     _signature(
         "peer-left",
@@ -349,6 +437,18 @@ SIGNALS: dict[int, tuple[str, str, str, int]] = {
             "shm_size."
         ),
         SIGNAL,
+    ),
+    -2: (
+        "interrupted",
+        N_("Rank {rank} was interrupted (SIGINT, as by Ctrl+C)."),
+        N_("Start it again if that was not you."),
+        SIGNAL,
+    ),
+    -15: (
+        "terminated",
+        N_("Rank {rank} was asked to end (SIGTERM), by another process or by hand."),
+        N_("Start it again if that was not you: no error of the script is known."),
+        DERIVED + 2,
     ),
     -4: (
         "illegal-instruction",

@@ -1,7 +1,8 @@
 """gpucamp-doctor: the doctor in a terminal; works when Jupyter does not.
 
 Exit code: 0 healthy or advice only, 1 degraded, 2 blocked, 3 the doctor itself failed. With
---json the report is the only thing on stdout.
+--json the report is the only thing on stdout. With --repair CODE (command_line_repair.py): 0 what
+was asked for is mended, 1 it is not, 3 the doctor failed or nobody could be asked.
 """
 
 from __future__ import annotations
@@ -12,18 +13,22 @@ import json
 import os
 import sys
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from .. import i18n
 from ..i18n import N_
-from . import pages, report, report_store
+from . import command_line_repair, leash, pages, report, report_store, running, verdict
 from .checks import CATALOGUE
+from .command_line_repair import printable
 from .examination import Found, examine
 from .findings import Finding
-from .kernel import SpecManager, find_async
+from .head_start import HeadStart
+from .kernel import Kernel, SpecManager, find_async
 from .report import Finished
 from .settings import Settings
+from .threads import in_thread, without_threads
 
 EXIT = {"healthy": 0, "advice": 0, "degraded": 1, "blocked": 2}
 FAILED = 3
@@ -35,10 +40,27 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="gpucamp-doctor",
         description="Finds out why PyTorch does not work here, and how to mend it.",
-        epilog="Exit code: 0 healthy, 1 degraded, 2 blocked, 3 the doctor failed.",
+        epilog="Exit code: 0 healthy, 1 degraded, 2 blocked, 3 the doctor failed; with --repair "
+        "CODE: 0 it is mended, 1 it is not, 3 the doctor failed.",
     )
     parser.add_argument("--kernel", default="python3", help="kernel to examine (default: python3)")
+    parser.add_argument(
+        "--pid", help="examine this process as it runs: a kernel, or a program that uses torch"
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument(
+        "--performance",
+        action="store_true",
+        help="measure how fast GPU, copies and all-reduce are, instead of an examination",
+    )
+    parser.add_argument(
+        "--repair",
+        metavar="CODE",
+        nargs="?",
+        const="",
+        help="mend a finding after asking; without CODE: list what can be mended",
+    )
+    parser.add_argument("--yes", action="store_true", help="with --repair CODE: do not ask")
     parser.add_argument("--explain", metavar="CODE", help="say what a code such as GC101 means")
     parser.add_argument("--locale", help="language, e.g. zh_CN (default: the terminal's)")
     parser.add_argument(
@@ -47,8 +69,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """The console script."""
+def main(argv: list[str] | None = None, early: HeadStart | None = None) -> int:
+    """The console script. early: a probe that was started already."""
     arguments = _arguments(sys.argv[1:] if argv is None else argv)
     locale = i18n.normalise(arguments.locale) if arguments.locale else None
     gettext = i18n.gettext_for(locale or i18n.from_environment(os.environ))
@@ -58,16 +80,48 @@ def main(argv: list[str] | None = None) -> int:
             stream.reconfigure(errors="replace")
     if arguments.explain:
         return _explain(arguments.explain.upper())
+    if wrong := _wrong(arguments):
+        print(f"gpucamp-doctor: {wrong}", file=sys.stderr)
+        return FAILED
     try:
-        return asyncio.run(_examine(arguments, gettext))
+        if arguments.repair is not None:
+            return command_line_repair.main(
+                arguments.repair.upper(),
+                yes=arguments.yes,
+                examine=lambda: _held(arguments, gettext)[1],
+                gettext=gettext,
+            )
+        if arguments.performance:
+            return asyncio.run(leash.held(_measure(arguments, gettext), os.environ))
+        return _held(arguments, gettext, early)[0]
     except KeyboardInterrupt:
         return 130
+    except leash.LetGo:
+        return 143
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except Exception as error:
         print(f"gpucamp-doctor: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
+
+
+def _wrong(arguments: argparse.Namespace) -> str:
+    """What makes no sense, by itself or together, or ""."""
+    if arguments.pid is not None:
+        if not running.is_pid(arguments.pid):
+            return "--pid must be the number of a process, such as 123"
+        if arguments.performance:
+            return "--pid makes no sense with --performance"
+    if arguments.repair is not None and arguments.json:
+        return "--repair makes no sense with --json"
+    if arguments.repair is not None and arguments.performance:
+        return "--repair makes no sense with --performance"
+    return (
+        "--yes makes no sense without --repair CODE"
+        if arguments.yes and not arguments.repair
+        else ""
+    )
 
 
 def _explain(code: str) -> int:
@@ -89,13 +143,31 @@ def _spec_manager() -> SpecManager:
     return KernelSpecs()
 
 
-async def _examine(arguments: argparse.Namespace, gettext: i18n.Gettext) -> int:
+async def _measure(arguments: argparse.Namespace, gettext: i18n.Gettext) -> int:
+    # imported late, so that an examination starts without it
+    from .performance import in_terminal
+
+    settings = Settings(image_root=arguments.image_root)
+    return await in_terminal.run(
+        arguments.kernel, _spec_manager(), settings, gettext, as_json=arguments.json
+    )
+
+
+async def _examine(
+    arguments: argparse.Namespace, gettext: i18n.Gettext, early: HeadStart | None
+) -> tuple[int, Finished]:
+    """Examines, prints and keeps the report; the exit code."""
     settings = Settings(image_root=arguments.image_root)
     manager = _spec_manager()
     finished: Finished | None = None
-    events = examine(
-        arguments.kernel, lambda: find_async(arguments.kernel, manager, os.environ), settings
-    )
+    pid = int(arguments.pid) if arguments.pid is not None else None
+
+    async def find() -> Kernel:
+        spec = await find_async(arguments.kernel, manager, os.environ)
+        return spec if pid is None else await running.find_process(pid, spec, os.environ)
+
+    kernel_id = running.id_of_process(pid) if pid is not None else ""
+    events = examine(arguments.kernel, find, settings, kernel_id=kernel_id, early=early)
     async with aclosing(events):
         async for event in events:
             if isinstance(event, Found) and not arguments.json:
@@ -104,16 +176,41 @@ async def _examine(arguments: argparse.Namespace, gettext: i18n.Gettext) -> int:
                 finished = event
     if finished is None:
         raise RuntimeError("the examination ended without a report")
-    document = report.describe(finished, gettext, "gpucamp-doctor --explain {code}")
     english = report.describe(finished, lambda text: text, "")
-    problem = await asyncio.to_thread(report_store.save, settings.report_file, english)
+    problem = await in_thread(report_store.save, settings.report_file, english)
+    finished = replace(finished, not_kept=problem)
+    document = report.describe(finished, gettext, "gpucamp-doctor --explain {code}")
     if arguments.json:
         print(json.dumps(document, ensure_ascii=False, indent=1))
     else:
         if problem:
             print(f"(the report could not be kept: {problem})", file=sys.stderr)
         print(_summary(document, gettext))
-    return EXIT[str(document["verdict"])]
+        mendable = [entry["code"] for entry in _mendable(document)]
+        if mendable and arguments.repair is None:
+            kernel = "" if arguments.kernel == "python3" else f" --kernel {arguments.kernel}"
+            command = f"gpucamp-doctor{kernel} --repair {mendable[0]}"
+            more = gettext(N_("The doctor can mend {codes}, such as by: {command}"))
+            print(more.format(codes=", ".join(mendable), command=printable(command)))
+    sys.stdout.flush()
+    if verdict.may_be_told(finished):
+        await verdict.tell(finished, os.environ, pauses=(), seconds=2.0)
+    return EXIT[str(document["verdict"])], finished
+
+
+def _held(
+    arguments: argparse.Namespace, gettext: i18n.Gettext, early: HeadStart | None = None
+) -> tuple[int, Finished]:
+    without_threads()
+    return asyncio.run(leash.held(_examine(arguments, gettext, early), os.environ))
+
+
+def _mendable(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        entry
+        for entry in document["findings"]
+        if entry["repair"] is not None and entry["repair"]["kind"] == "here"
+    ]
 
 
 def _lines(finding: Finding, gettext: i18n.Gettext) -> list[str]:
@@ -121,17 +218,12 @@ def _lines(finding: Finding, gettext: i18n.Gettext) -> list[str]:
     sign, colour = _SIGNS[finding.code.severity]
     if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
         sign = f"\x1b[{colour}m{sign}\x1b[0m"
-    lines = [f"{sign} {described['code']} {_printable(described['title'])}"]
-    lines += [f"    {_printable(line)}" for line in described["evidence"]]
-    lines.append(f"  → {_printable(described['fix'])}")
+    lines = [f"{sign} {described['code']} {printable(described['title'])}"]
+    lines += [f"    {printable(line)}" for line in described["evidence"]]
+    lines.append(f"  → {printable(described['fix'])}")
     if described["command"]:
-        lines.append(f"    $ {_printable(described['command'])}")
+        lines.append(f"    $ {printable(described['command'])}")
     return lines
-
-
-def _printable(text: str) -> str:
-    """Evidence may come from anywhere: no control characters reach the terminal."""
-    return "".join(c if c.isprintable() else "�" for c in text)
 
 
 def _summary(document: dict[str, Any], gettext: i18n.Gettext) -> str:

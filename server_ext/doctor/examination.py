@@ -13,30 +13,40 @@ The other probes fit in beside it, those about the container first: they give th
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from . import host_view, reference
+from . import host_view, reference, running, startup
+from .apart import temporary_files_apart
 from .checks import ALL_CHECKS
-from .checks.culprits import LIKELY, Suspect, describe, suspects
+from .checks.culprits import LIKELY, Suspect, blamable, describe, is_absent, replacing, suspects
+from .checks.extensions import broken_of_the_image, candidates
+from .checks.starting import folders_to_try, question
 from .facts import Facts, Failure, ProbeResult
 from .findings import Finding
+from .head_start import HeadStart
 from .kernel import Kernel
+from .narrowing import smallest
 from .probing import Probe, run_probe
+from .repairs.plan import with_repairs
 from .report import Finished, Outcome, advance
 from .settings import Settings
+from .threads import in_thread
 
 
 @dataclass(frozen=True)
 class Started:
-    """The examination began. checks: how many questions it asks."""
+    """The examination began. checks: how many questions it asks; kernel_id: as in Finished."""
 
     kernel: str
     checks: int
+    kernel_id: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,20 +74,32 @@ _IMPORTED = {"torch": "torch", "ipykernel": "ipykernel.kernelapp"}
 
 
 async def examine(
-    name: str, find_kernel: Callable[[], Awaitable[Kernel]], settings: Settings
+    name: str,
+    find_kernel: Callable[[], Awaitable[Kernel]],
+    settings: Settings,
+    *,
+    kernel_id: str = "",
+    kernels: Callable[[], Coroutine[object, object, ProbeResult]] | None = None,
+    early: HeadStart | None = None,
 ) -> AsyncGenerator[Event, None]:
-    """Examines the kernel that `find_kernel` gives."""
+    """Examines the kernel that `find_kernel` gives. kernel_id: of the running one that it is;
+    kernels: asks for the facts about all that run (running_kernels.py); early: what may be torch's
+    probe already, and stays the caller's to end.
+    """
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     started = time.monotonic()
-    yield Started(name, len(ALL_CHECKS))
+    yield Started(name, len(ALL_CHECKS), kernel_id)
     kernel = await find_kernel()
     results = dict(kernel.facts())
     outcomes: dict[str, Outcome] = {}
-    rounds = _Rounds(kernel, settings)
+    python = kernel.python[0] if kernel.python else ""
+    rounds = _Rounds(kernel, settings, early)
     try:
-        rounds.begin()
+        rounds.begin(kernels)
         while True:
-            for outcome in advance(ALL_CHECKS, Facts(results), outcomes):
+            facts = Facts(results)
+            for decided in advance(ALL_CHECKS, facts, outcomes):
+                outcome = with_repairs(decided, facts, kernel.name, python)
                 outcomes[outcome.check.name] = outcome
                 for finding in outcome.findings:
                     yield Found(finding)
@@ -91,32 +113,41 @@ async def examine(
     finally:
         await rounds.end()
     ordered = tuple(outcomes[check.name] for check in ALL_CHECKS if check.name in outcomes)
-    yield Finished(started_at, time.monotonic() - started, name, ordered, results)
+    yield Finished(started_at, time.monotonic() - started, name, ordered, results, kernel_id)
 
 
 class _Rounds:
     """The probes of one examination, a few at a time."""
 
-    def __init__(self, kernel: Kernel, settings: Settings) -> None:
+    def __init__(self, kernel: Kernel, settings: Settings, early: HeadStart | None) -> None:
         self._kernel = kernel
+        self._early = early
         self._settings = settings
         self._turn = asyncio.Semaphore(settings.concurrency)
         self.running: set[asyncio.Task[ProbeResult]] = set()
         self._inner: set[asyncio.Task[ProbeResult]] = set()  # whose results others pass on
         self._culprits_asked: set[str] = set()
+        self._extensions_asked = False
+        self._start_asked = False
 
-    def begin(self) -> None:
+    def begin(
+        self, kernels: Callable[[], Coroutine[object, object, ProbeResult]] | None = None
+    ) -> None:
         """Starts what depends on nothing; torch first, then the quick."""
         limits, folders = (
             self._settings.limits,
             (str(self._settings.work), str(self._settings.home)),
         )
         if self._kernel.python:
-            torch = Probe("torch", "imports", limits.torch, ("torch",), rest=limits.torch_gpu)
-            importing = asyncio.create_task(self._in_kernel(torch))
+            record = ("--record", str(self._settings.deferred_record))
+            torch = Probe(
+                "torch", "imports", limits.torch, ("torch", *record), rest=limits.torch_gpu
+            )
+            importing = asyncio.create_task(self._in_kernel(torch, self._early))
+            where = self._kernel.folder or folders[0]
             self._inner.add(importing)
             python = self._start(
-                self._in_kernel(Probe("python", "python", limits.python, folders[:1]))
+                self._in_kernel(Probe("python", "python", limits.python, (where,)))
             )
             self._start(_unless_it_fails(python, importing))
         else:
@@ -129,9 +160,15 @@ class _Rounds:
             Probe("libcuda", "libcuda", limits.libcuda),
         ):
             self._start(self._in_container(probe))
+        if _asks_the_network(self._kernel.env):
+            made = str(self._settings.image_root / "versions.json")
+            self._start(self._in_container(Probe("network", "network", limits.network, (made,))))
+        else:
+            self._start(_nothing("network"))
         # not with the kernel's variables: they have no token
         self._start(host_view.ask(os.environ))
-        self._start(asyncio.to_thread(reference.read, self._settings))
+        self._start(in_thread(reference.read, self._settings))
+        self._start(self._beside(kernels) if kernels is not None else _nothing("kernels"))
 
     def follow_up(self, result: ProbeResult, facts: Facts) -> None:
         """Starts what became possible or necessary by this result."""
@@ -146,6 +183,18 @@ class _Rounds:
             else:
                 for name in ("packages", "ipykernel"):
                     self._start(_not_started(name, _NO_START))
+        if result.name == "python":
+            self._start(startup.find(result.failure, self._kernel.env, self._starts))
+        known = all(name in facts.results for name in ("python", "ipykernel"))
+        if known and not self._start_asked:
+            self._start_asked = True
+            self._start(self._try_start(facts))
+        known = all(name in facts.results for name in ("torch", "packages", "reference"))
+        if known and not self._extensions_asked:
+            self._extensions_asked = True
+            self._start(self._try_extensions(facts))
+        if result.name == "torch":  # the last, mostly: whether the kernel outlived all of it
+            self._start(running.still_there(self._kernel.process))
         for name in _IMPORTED:
             known = all(other in facts.results for other in (name, "packages", "reference"))
             if known and name not in self._culprits_asked:
@@ -171,34 +220,100 @@ class _Rounds:
         self.running.add(task)
         return task
 
+    async def _beside(
+        self, kernels: Callable[[], Coroutine[object, object, ProbeResult]]
+    ) -> ProbeResult:
+        async with self._turn:
+            return await kernels()
+
     async def _in_container(self, probe: Probe) -> ProbeResult:
         async with self._turn:
             return await run_probe(probe, [sys.executable, "-I", "-S"], self._kernel.env, "/")
 
-    async def _in_kernel(self, probe: Probe) -> ProbeResult:
+    async def _in_kernel(self, probe: Probe, early: HeadStart | None = None) -> ProbeResult:
         async with self._turn:
-            return await run_probe(probe, self._kernel.python, self._kernel.env, "/")
+            return await run_probe(probe, self._kernel.python, self._kernel.env, "/", early=early)
 
-    # -- which package is to blame
+    async def _starts(self, env: Mapping[str, str]) -> bool:
+        """Whether the kernel's Python starts with these variables."""
+        async with self._turn:
+            probe = Probe("python", "python", self._settings.limits.python)
+            return (await run_probe(probe, self._kernel.python, env, "/")).failure is None
+
+    async def _try_extensions(self, facts: Facts) -> ProbeResult:
+        """Imports what may not fit torch; nothing in an untouched environment."""
+        if facts.flag("torch", "ok") is not True:
+            return await _not_started("extensions", "torch was not imported")
+        modules = tuple(item.module for item in candidates(facts))
+        if not modules:
+            return ProbeResult("extensions", value={"modules": []})
+        limit = self._settings.limits.extensions
+        probe = Probe("extensions", "extensions", limit, modules, rest=limit)
+        async with self._turn:
+            with temporary_files_apart(self._kernel.env) as apart:
+                result = await run_probe(probe, self._kernel.python, apart, "/")
+        return replace(result, value=await self._who_breaks_the_images(result, facts))
+
+    async def _who_breaks_the_images(
+        self, result: ProbeResult, facts: Facts
+    ) -> Mapping[str, object]:
+        """The facts, and which packages in front of the base keep a module of the image from being
+        imported.
+        """
+        broken = broken_of_the_image(facts, result)
+        if not broken:
+            return result.value
+        found: tuple[Suspect, ...] = ()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._settings.limits.culprit):
+                found = await smallest(
+                    replacing(facts),
+                    lambda hidden: self._imports_without(broken[0], hidden),
+                    likely=LIKELY,
+                )
+        return {**result.value, "culprits": [describe(suspect) for suspect in found]}
+
+    async def _try_start(self, facts: Facts) -> ProbeResult:
+        """Starts the kernel, where something of the user's takes part in that."""
+        folders = folders_to_try(facts) if self._kernel.process is None else ()
+        if not folders:
+            return await _nothing("start")
+        limit = self._settings.limits.start
+        asked = json.dumps(question(facts, folders, limit))
+        # the folders, and two more tries
+        most = (len(folders) + 2) * limit + 5
+        probe = Probe("start", "start", most, (asked,), rest=most)
+        async with self._turn:
+            return await run_probe(probe, [sys.executable, "-I"], self._kernel.env, "/")
+
+    # -- what is to blame
 
     async def _find_culprit(self, name: str, facts: Facts) -> ProbeResult:
-        """Imports again without the suspects: what helps is the culprit."""
+        """Imports again without the suspects: what helps is the culprit. First packages, then the
+        kernel's variables.
+        """
         started = time.monotonic()
         found: tuple[Suspect, ...] = ()
+        variables: tuple[str, ...] = ()
         failure = facts.failure(name)
         failed = facts.flag(name, "ok") is False or (
             failure is not None and failure.kind != "not-started"
         )
         candidates = suspects(facts, name) if failed else ()
-        if candidates:
-            try:
+        if failed:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.limits.culprit):
                     found = await self._narrow_down(name, candidates)
-            except TimeoutError:
-                found = ()
+                    if not found and not is_absent(facts, name):
+                        variables = await smallest(
+                            blamable(self._kernel.env),
+                            lambda names: self._imports_unset(name, names),
+                            likely=LIKELY // 2,
+                        )
         value = {
             "tried": [describe(suspect) for suspect in candidates[:LIKELY]],
             "culprits": [describe(suspect) for suspect in found],
+            "variables": list(variables),
         }
         return ProbeResult(f"{name}_culprit", time.monotonic() - started, value)
 
@@ -207,29 +322,29 @@ class _Rounds:
         for suspect in candidates[:LIKELY]:
             if await self._imports_without(name, (suspect,)):
                 return (suspect,)
-        if len(candidates) < 2 or not await self._imports_without(name, candidates):
+        if len(candidates) < 2:
             return ()
-        needed = candidates
-        while len(needed) > 1:
-            middle = len(needed) // 2
-            for half in (needed[:middle], needed[middle:]):
-                if await self._imports_without(name, half):
-                    needed = half
-                    break
-            else:
-                break  # some of both halves are to blame
-        for suspect in needed if len(needed) > 1 else ():
-            fewer = tuple(other for other in needed if other is not suspect)
-            if fewer and await self._imports_without(name, fewer):
-                needed = fewer
-        return needed
+        return await smallest(candidates, lambda hidden: self._imports_without(name, hidden))
 
     async def _imports_without(self, name: str, hidden: tuple[Suspect, ...]) -> bool:
         modules = ",".join(sorted({module for suspect in hidden for module in suspect.modules}))
         directories = sorted({suspect.directory for suspect in hidden})
+        arguments = ("--without", modules, "--over", *directories)
+        return await self._imports(_IMPORTED.get(name, name), arguments, self._kernel.env)
+
+    async def _imports_unset(self, name: str, names: tuple[str, ...]) -> bool:
+        env = {key: value for key, value in self._kernel.env.items() if key not in names}
+        return await self._imports(_IMPORTED[name], (), env)
+
+    async def _imports(
+        self, module: str, arguments: tuple[str, ...], env: Mapping[str, str]
+    ) -> bool:
         limit = min(self._settings.limits.torch, self._settings.limits.culprit / 2)
-        arguments = (_IMPORTED[name], "--without", modules, "--over", *directories)
-        result = await self._in_kernel(Probe(name, "imports", limit, arguments))
+        # what uses the GPU comes after a first answer, and is not waited for
+        probe = Probe(module, "imports", limit, (module, "--only", *arguments))
+        async with self._turn:
+            with temporary_files_apart(env) as apart:
+                result = await run_probe(probe, self._kernel.python, apart, "/")
         return result.failure is None and result.value.get("ok") is True
 
 
@@ -243,6 +358,15 @@ async def _unless_it_fails(
     importing.cancel()
     await asyncio.wait({importing})
     return ProbeResult("torch", failure=Failure("not-started", _NO_START))
+
+
+def _asks_the_network(env: Mapping[str, str]) -> bool:
+    """Whether there is a hub to ask, or a variable to look at; else the probe has nothing to do."""
+    return any(name == "JUPYTERHUB_API_URL" or name.upper().endswith("_PROXY") for name in env)
+
+
+async def _nothing(name: str) -> ProbeResult:
+    return ProbeResult(name, value={"asked": False})
 
 
 async def _not_started(name: str, why: str) -> ProbeResult:

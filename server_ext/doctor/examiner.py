@@ -1,47 +1,60 @@
 """The doctor's only consulting room: one examination at a time, many listeners.
 
-Guarantees: at most one examination runs; who asks for the same kernel meanwhile joins it and gets
-every event from its start; who asks for another kernel gets Conflict; when the last listener
-leaves, it is cancelled and its processes are ended; the report of a finished examination is
-saved, once.
+Guarantees: at most one examination runs; who asks for the same kernel meanwhile (the same spec, or
+the same running one) joins it and gets every event from its start; who asks for another kernel gets
+Conflict; when the last listener leaves, it is cancelled and its processes are ended; the report of
+a finished examination is saved, once, and its verdict told to the service, for which nobody waits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import replace
 
 from ..errors import Conflict, ServiceUnavailable
 from ..i18n import N_
-from . import report, report_store
+from . import report, report_store, verdict
 from .examination import Event, examine
+from .facts import ProbeResult
 from .kernel import Kernel
 from .report import Finished
 from .settings import Settings
 
 FindKernel = Callable[[], Awaitable[Kernel]]
+AskKernels = Callable[[], Coroutine[object, object, ProbeResult]]
 
 
 class Examiner:
     """See the module."""
 
-    def __init__(self, settings: Settings, log: logging.Logger) -> None:
+    def __init__(
+        self, settings: Settings, log: logging.Logger, kernels: AskKernels | None = None
+    ) -> None:
         self._settings = settings
+        self._kernels = kernels
         self._log = log
         self._current: _Shared | None = None
         self.last: Finished | None = None  # of this server's life
+        self._telling: asyncio.Task[None] | None = None
 
-    async def events(self, kernel: str, find: FindKernel) -> AsyncGenerator[Event, None]:
-        """All events of an examination of `kernel`: a new one, or the one that runs. Raises
-        Conflict.
+    async def events(
+        self, kernel: str, find: FindKernel, kernel_id: str = ""
+    ) -> AsyncGenerator[Event, None]:
+        """All events of an examination of `kernel` (of the one with this id, if one that runs is
+        meant): a new one, or the one that runs. Raises Conflict.
         """
         shared = self._current
         if shared is None or shared.over:
-            shared = _Shared(kernel, examine(kernel, find, self._settings), self._finished)
+            source = examine(
+                kernel, find, self._settings, kernel_id=kernel_id, kernels=self._kernels
+            )
+            shared = _Shared(kernel, kernel_id, source, self._finished)
             self._current = shared
-        elif shared.kernel != kernel:
+        elif (shared.kernel, shared.kernel_id) != (kernel, kernel_id):
             raise Conflict(
                 N_("The doctor is examining the kernel {kernel} right now; wait until it is done."),
                 kernel=shared.kernel,
@@ -52,15 +65,27 @@ class Examiner:
 
     async def stop(self) -> None:
         """Ends a running examination."""
+        if self._telling is not None:
+            self._telling.cancel()
         if self._current is not None:
             await self._current.cancel()
 
-    async def _finished(self, event: Finished) -> None:
+    async def _finished(self, event: Finished) -> Finished:
+        """Keeps the report; what the listeners get."""
         self.last = event
         document = report.describe(event, lambda text: text, "")
         problem = await asyncio.to_thread(report_store.save, self._settings.report_file, document)
         if problem:
             self._log.warning("The doctor's report could not be kept: %s", problem)
+        if self._telling is not None:
+            self._telling.cancel()  # of two verdicts the later one counts
+        self._telling = asyncio.create_task(self._tell(event))
+        return replace(event, not_kept=problem)
+
+    async def _tell(self, event: Finished) -> None:
+        problem = await verdict.tell(event, os.environ)
+        if problem:
+            self._log.warning("The doctor's verdict could not be told: %s", problem)
 
 
 class _Shared:
@@ -69,10 +94,12 @@ class _Shared:
     def __init__(
         self,
         kernel: str,
+        kernel_id: str,
         source: AsyncGenerator[Event, None],
-        finished: Callable[[Finished], Awaitable[None]],
+        finished: Callable[[Finished], Awaitable[Finished]],
     ) -> None:
         self.kernel = kernel
+        self.kernel_id = kernel_id
         self._events: list[Event] = []
         self._changed = asyncio.Condition()
         self._listeners = 0
@@ -83,13 +110,13 @@ class _Shared:
     async def _run(
         self,
         source: AsyncGenerator[Event, None],
-        finished: Callable[[Finished], Awaitable[None]],
+        finished: Callable[[Finished], Awaitable[Finished]],
     ) -> None:
         try:
             async with aclosing(source):
                 async for event in source:
                     if isinstance(event, Finished):
-                        await finished(event)
+                        event = await finished(event)
                     self._events.append(event)
                     async with self._changed:
                         self._changed.notify_all()

@@ -2,7 +2,8 @@
 
 Guarantees: pure; reading a fact never raises: a fact that is absent, of the wrong type, or behind
 a failed probe reads as None (or an empty list), because what a broken environment prints cannot
-be trusted. Who must know whether an answer rests on a failed probe reads through `noting`.
+be trusted. Who must know whether an answer rests on a failed probe, or on what a probe did not
+tell as it should, reads through `noting`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+
+from . import shapes
 
 FailureKind = Literal["timeout", "crashed", "garbage", "flood", "not-started"]
 
@@ -40,13 +43,24 @@ class ProbeResult:
 class Facts:
     """All results so far, by probe name; paths go into the nested JSON."""
 
-    def __init__(self, results: Mapping[str, ProbeResult], asked: set[str] | None = None) -> None:
+    def __init__(
+        self,
+        results: Mapping[str, ProbeResult],
+        asked: set[str] | None = None,
+        untold: dict[str, str] | None = None,
+    ) -> None:
         self._results = dict(results)
         self._asked = asked
+        self._untold = untold
+        self._problems: dict[tuple[str, ...], str] = {}  # of each path, as shapes.py sees it
 
-    def noting(self, asked: set[str]) -> Facts:
-        """The same facts; every failed probe that is read goes into `asked`."""
-        return Facts(self._results, asked)
+    def noting(self, asked: set[str], untold: dict[str, str] | None = None) -> Facts:
+        """The same facts; every failed probe that is read goes into `asked`, and of each probe
+        the first thing that is read and was not told (shapes.py) into `untold`, with the reason.
+        """
+        noting = Facts(self._results, asked, untold)
+        noting._problems = self._problems  # the facts are the same: looked at once for all checks
+        return noting
 
     @property
     def results(self) -> Mapping[str, ProbeResult]:
@@ -62,6 +76,12 @@ class Facts:
         """Any JSON value, or None."""
         result = self._result(probe)
         value: object = result.value if result is not None else None
+        if self._untold is not None and result is not None and result.failure is None:
+            asked = (probe, *path)
+            if asked not in self._problems:
+                self._problems[asked] = shapes.problem(probe, result.value, path)
+            if self._problems[asked]:
+                self._untold.setdefault(probe, self._problems[asked])
         for key in path:
             if not isinstance(value, Mapping):
                 return None

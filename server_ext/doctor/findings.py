@@ -7,11 +7,13 @@ them. `LAYERS` has every layer after those it depends on.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from .facts import Facts
+from .repairs.steps import Repair
 
 Severity = Literal["blocker", "degraded", "advice"]
 Who = Literal["you", "instructor"]
@@ -23,6 +25,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "kernel": (),
     "environment": (),
     "resources": (),
+    "network": (),
     "device": (),
     "host": (),  # of the same device, as it is seen from outside of the container
     "nvml": ("device",),
@@ -30,6 +33,10 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     "packages": ("kernel",),
     "torch": ("kernel",),
     "cuda": ("libcuda", "torch"),
+    # measured on demand, not part of an examination
+    "performance": (),
+    # a kernel that runs may be ill where a new one would be well, and the other way round
+    "running": (),
     # about the examination itself: what the other layers' checks could not look at
     "examination": (),
 }
@@ -42,7 +49,9 @@ class Code:
     """One thing that can be wrong.
 
     code: stable, GC and three digits; stops: whether layers above it cannot work then; command:
-    one that can be copied into a terminal, or ""; title, fix: one sentence each.
+    one that helps to look or to mend by hand, or ""; where the doctor can mend it, the command that
+    is shown is its repair's (repairs/plan.py), which makes its own of `unset NAME ...`, too; title,
+    fix: one sentence each.
     """
 
     code: str
@@ -61,7 +70,8 @@ class Finding:
 
     evidence: what was seen, as it was seen (not translated); who: who can mend it where that
     depends on the facts, None: as the code says; tells: the probes whose failure, or whose silence
-    about something, this finding explains, so that nothing else needs to.
+    about something, this finding explains, so that nothing else needs to; repair: what would mend
+    it, as far as the facts say when it is made.
     """
 
     code: Code
@@ -69,10 +79,22 @@ class Finding:
     params: Mapping[str, str] = field(default_factory=dict)
     who: Who | None = None
     tells: tuple[str, ...] = ()
+    repair: Repair | None = None
+
+    @property
+    def command(self) -> str:
+        """The code's own command; see Code. A path is one word of it, whatever its name."""
+        words = {
+            name: shlex.quote(value) if value.startswith("/") else value
+            for name, value in self.params.items()
+        }
+        return _fill(self.code.command, words)
 
     def describe(self, gettext: Gettext, docs_url: str) -> dict[str, object]:
         """As the REST API and the report show it."""
         code = self.code
+        # what Jupyter Server is asked for is nothing to type
+        typed = self.repair if self.repair and self.repair.kind != "kernel" else None
         return {
             "code": code.code,
             "severity": code.severity,
@@ -81,7 +103,8 @@ class Finding:
             "title": _fill(gettext(code.title), self.params),
             "evidence": list(self.evidence),
             "fix": _fill(gettext(code.fix), self.params),
-            "command": _fill(code.command, self.params),
+            "command": (typed.command if typed is not None else "") or self.command,
+            "repair": self.repair.describe(gettext) if self.repair else None,
             "params": dict(self.params),
             "docs_url": docs_url.replace("{code}", code.code),
         }

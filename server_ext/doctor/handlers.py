@@ -1,7 +1,7 @@
 """The doctor over REST.
 
-- POST gpucamp/doctor/examinations {"kernel": "python3"} -> NDJSON events, findings as they become
-certain
+- POST gpucamp/doctor/examinations {"kernel": "python3"} or {"kernel_id": "..."} of one that runs ->
+NDJSON events, findings as they become certain
 - GET  gpucamp/doctor/report -> the last report
 - GET  gpucamp/doctor/findings/GC101 -> what a code means, as a page
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import html
 import os
+import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -27,13 +28,15 @@ from ..i18n import N_
 from . import pages, report, report_store
 from .examination import Event, Found, Probed, Started
 from .examiner import Examiner
-from .kernel import find_async
+from .kernel import Kernel, find_async
 from .report import Finished
+from .running_kernels import RunningKernels
 from .settings import Settings
 
 SETTINGS = "gpucamp_doctor_settings"
 _EXAMINER = "gpucamp_doctor_examiner"
 _LONGEST_NAME = 200
+_ID = re.compile(r"[\w-]{1,200}", re.ASCII)
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>
 <style>body{{font:16px/1.6 system-ui,sans-serif;max-width:44rem;margin:2rem auto;padding:0 1rem;
@@ -57,9 +60,18 @@ class DoctorHandler(GpucampHandler):
     def examiner(self) -> Examiner:
         """This server's one examiner."""
         if _EXAMINER not in self.settings:
-            self.settings[_EXAMINER] = Examiner(self.doctor_settings, self.log)
+            kernels = self.running_kernels
+            self.settings[_EXAMINER] = Examiner(
+                self.doctor_settings, self.log, lambda: kernels.table(os.environ)
+            )
         found: Examiner = self.settings[_EXAMINER]
         return found
+
+    @property
+    def running_kernels(self) -> RunningKernels:
+        """The kernels of this server."""
+        managers = ("kernel_manager", "session_manager", "kernel_spec_manager")
+        return RunningKernels(*(self.settings[name] for name in managers))
 
     @property
     def docs_url(self) -> str:
@@ -75,26 +87,49 @@ class ExaminationsHandler(DoctorHandler):
     async def post(self) -> None:
         """See the module."""
         body = self.json_object()
-        kernel = body.get("kernel", "python3")
-        if not isinstance(kernel, str) or not 0 < len(kernel) <= _LONGEST_NAME:
-            raise errors.BadRequest(N_("“kernel” must be the name of a kernel."))
+        kernel, kernel_id = self._which(body)
         wish = body.get("locale")
         locale = i18n.negotiate(wish) if isinstance(wish, str) and wish else self.locale_name
-        manager = self.settings["kernel_spec_manager"]
+        manager, kernels = self.settings["kernel_spec_manager"], self.running_kernels
+
+        async def find() -> Kernel:
+            if kernel_id:
+                return await kernels.find(kernel_id, kernel, os.environ)
+            return await find_async(kernel, manager, os.environ)
 
         async def described() -> AsyncGenerator[Mapping[str, Any], None]:
-            found = self.examiner.events(kernel, lambda: find_async(kernel, manager, os.environ))
+            found = self.examiner.events(kernel, find, kernel_id)
             async with aclosing(found) as events:
                 async for event in events:
                     yield describe_event(event, i18n.gettext_for(locale), self.docs_url)
 
         await self.stream(described())
 
+    def _which(self, body: Mapping[str, Any]) -> tuple[str, str]:
+        """The name of the spec, and the id of the kernel if one that runs is meant. Raises
+        BadRequest, NotFound.
+        """
+        if "kernel" in body and "kernel_id" in body:
+            raise errors.BadRequest(N_("Send “kernel” or “kernel_id”, not both."))
+        kernel, kernel_id = body.get("kernel", "python3"), body.get("kernel_id")
+        if not isinstance(kernel, str) or not 0 < len(kernel) <= _LONGEST_NAME:
+            raise errors.BadRequest(N_("“kernel” must be the name of a kernel."))
+        if "kernel_id" not in body:
+            return kernel, ""
+        if not isinstance(kernel_id, str) or not _ID.fullmatch(kernel_id):
+            raise errors.BadRequest(N_("“kernel_id” must be the id of a running kernel."))
+        return self.running_kernels.name_of(kernel_id), kernel_id
+
 
 def describe_event(event: Event, gettext: i18n.Gettext, docs_url: str) -> dict[str, Any]:
     """An event as a line of the stream."""
     if isinstance(event, Started):
-        return {"event": "started", "kernel": event.kernel, "checks": event.checks}
+        return {
+            "event": "started",
+            "kernel": event.kernel,
+            "kernel_id": event.kernel_id,
+            "checks": event.checks,
+        }
     if isinstance(event, Probed):
         return {
             "event": "probe",

@@ -7,12 +7,14 @@ listed here, each of its kind, get into the report. The server's token goes to t
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import GpucampServerError, ServiceUnavailable
 from .facts import Failure, ProbeResult, integer_of, text_of
+from .threads import in_thread
 
 if TYPE_CHECKING:
     from ..service_client import ServiceClient
@@ -22,6 +24,7 @@ SECONDS = 2.0
 MOST_DEVICES = 64
 MOST_ENTRIES = 64  # XIDs, or holders of memory, of a device
 
+_NODE = re.compile(r"nvidia[a-z0-9*-]{0,40}", re.ASCII)
 _TEXTS = ("uuid", "name", "state", "reason", "driver_version", "cuda_version", "compute_mode")
 _FLAGS = ("simulated", "mig", "shared", "persistence")
 _NUMBERS = ("memory_bytes", "memory_used_bytes")
@@ -37,7 +40,7 @@ async def ask(environ: Mapping[str, str], seconds: float = SECONDS) -> ProbeResu
     if not environ.get("GPUCAMP_SERVICE_URL") or environ.get("GPUCAMP_DEVICES") == "":
         return ProbeResult(NAME, value={"asked": False})
     try:
-        client = (await asyncio.to_thread(_client)).from_environment(environ)
+        client = (await in_thread(_client)).from_environment(environ)
     except ServiceUnavailable:
         return ProbeResult(NAME, value={"asked": False})
     failure: Failure
@@ -64,6 +67,9 @@ def reduce(body: Mapping[str, Any]) -> dict[str, object]:
     return {
         "asked": True,
         "looked_at": text_of(body, "looked_at"),
+        "toolkit_version": text_of(_object(body, "host"), "toolkit_version"),
+        "persistenced": _flag(_object(body, "host"), "persistenced"),
+        "missing_nodes": _names(_object(body, "nodes"), "missing"),
         "devices": [_device(each) for each in _objects(body, "devices", MOST_DEVICES)],
     }
 
@@ -94,6 +100,18 @@ def _device(body: Mapping[str, Any]) -> dict[str, object]:
 def _flag(body: Mapping[str, Any], name: str) -> bool | None:
     value = body.get(name)
     return value if isinstance(value, bool) else None
+
+
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _names(body: Mapping[str, Any], name: str) -> list[str]:
+    """Of device nodes."""
+    value = body.get(name)
+    names = value[:MOST_ENTRIES] if isinstance(value, list) else []
+    return [each for each in names if isinstance(each, str) and _NODE.fullmatch(each)]
 
 
 def _objects(body: Mapping[str, Any], name: str, most: int) -> list[Mapping[str, Any]]:

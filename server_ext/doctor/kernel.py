@@ -1,27 +1,34 @@
 """Which Python a kernel spec starts, and in which environment.
 
 Guarantees: resolves as jupyter_client does (bare python/python3/python3.N is the server's own,
-`${VAR}` in the spec's env is filled in); never starts anything; a missing or unreadable spec is a
-fact, not an exception; tokens are not passed on.
+`${VAR}` in the spec's env is filled in), and through what starts a Python (launchers.py); never
+starts anything; a missing or unreadable spec is a fact, not an exception; tokens are not passed on.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from string import Template
 from typing import Any, Protocol
 
+from . import launchers, origins
 from .facts import ProbeResult
+from .secret_variables import without_secrets
 from .settings import ALLOWED_VARIABLES
+from .threads import in_thread
 
 _PYTHON = re.compile(r"^python(\d(\.\d+)?)?$")
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|API_KEY|CREDENTIAL", re.IGNORECASE)
+
+# the facts about a kernel that runs: what its process is, and what it says of itself
+OF_RUNNING = ("running", "asked")
+
+# log-ins to services, of which a check knows only whether they are set
+LOG_INS = ("HF_TOKEN", "WANDB_API_KEY")
 
 
 class SpecManager(Protocol):
@@ -37,13 +44,20 @@ class SpecManager(Protocol):
 @dataclass(frozen=True)
 class Kernel:
     """A kernel to examine. python: the interpreter command, or () where there is none; spec:
-    facts about it.
+    facts about it; origins: where variables are set (origins.py).
+
+    Of one that runs, too: more: what was found out about it; folder: where it works; process: its
+    pid and when that started (ticks).
     """
 
     name: str
     python: tuple[str, ...]
     env: Mapping[str, str]
     spec: Mapping[str, object]
+    more: tuple[ProbeResult, ...] = ()
+    folder: str = ""
+    process: tuple[int, int] | None = None
+    origins: Mapping[str, object] = field(default_factory=dict)
 
     def facts(self) -> dict[str, ProbeResult]:
         """What is known without running anything."""
@@ -51,12 +65,15 @@ class Kernel:
         return {
             "kernelspec": ProbeResult("kernelspec", value=self.spec),
             "environment": ProbeResult("environment", value={"variables": variables}),
+            "origins": ProbeResult("origins", value=self.origins),
+            **{name: ProbeResult(name, value={"asked": False}) for name in OF_RUNNING},
+            **{result.name: result for result in self.more},
         }
 
 
-def without_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """An environment for a probe: no probe needs a token."""
-    return {name: value for name, value in environ.items() if not _SECRET.search(name)}
+def is_python(command: str) -> bool:
+    """Whether a program is a Python, by its name."""
+    return bool(_PYTHON.match(os.path.basename(command)))
 
 
 def interpreter(argv: Sequence[str]) -> tuple[str, ...]:
@@ -65,7 +82,7 @@ def interpreter(argv: Sequence[str]) -> tuple[str, ...]:
 
     A script given to Python (python launcher.py) counts, too.
     """
-    if not argv or not _PYTHON.match(os.path.basename(argv[0])):
+    if not argv or not is_python(argv[0]):
         return ()
     options: list[str] = []
     rest = list(argv[1:])
@@ -87,11 +104,18 @@ def resolve(
         env.pop("PYTHONEXECUTABLE", None)
     python = interpreter(argv)
     spec: dict[str, object] = {"name": name, "found": True, "argv": list(argv)}
+    launched = launchers.unwrap(argv, env) if not python else None
+    if launched is not None:  # env, conda run, a script ...: what that starts
+        python, env = interpreter(launched.argv), dict(launched.env)
+        spec["launched"] = list(launched.argv)
     spec["is_python"] = bool(python)
+    # that they are set, not what to
+    spec["secrets"] = [name for name in LOG_INS if env.get(name)]
     if python:
         major, minor = sys.version_info[:2]
         bare = {"python", f"python{major}", f"python{major}.{minor}"}
-        first = sys.executable if python[0] in bare else python[0]
+        own = python[0] in bare and launched is None
+        first = sys.executable if own else python[0]
         problem, found = _locate(first, env.get("PATH", os.defpath))
         spec |= {"executable": found, "python_exists": not problem, "python_problem": problem}
         python = (found, *python[1:]) if not problem else ()
@@ -110,6 +134,24 @@ def _locate(command: str, path: str) -> tuple[str, str]:
     return "", found
 
 
+def problems(
+    argv: Sequence[str], spec_env: Mapping[str, object], env: Mapping[str, str]
+) -> list[str]:
+    """What keeps Jupyter from starting a kernel by this command and these variables; for people,
+    English. Whether a Python exists is told apart from it.
+    """
+    found = [f"env: {key} is no text" for key, v in spec_env.items() if not isinstance(v, str)]
+    if not argv or not argv[0]:
+        return ["argv is empty", *found]
+    if os.sep in argv[0] and not os.path.isabs(argv[0]):
+        found.append(f"{argv[0]}: the path depends on the notebook's folder")
+    elif not is_python(argv[0]) and (problem := _locate(argv[0], env.get("PATH", os.defpath))[0]):
+        found.append(problem)
+    if not any("{connection_file}" in word for word in argv):
+        found.append("argv has no {connection_file}: the kernel cannot be reached")
+    return found
+
+
 def find(name: str, manager: SpecManager, environ: Mapping[str, str]) -> Kernel:
     """The kernel of this name. Reads files, so call it in a thread: `find_async`."""
     try:
@@ -124,9 +166,18 @@ def find(name: str, manager: SpecManager, environ: Mapping[str, str]) -> Kernel:
         text = "" if type(error).__name__ == "NoSuchKernel" else f"{type(error).__name__}: {error}"
         facts = {"name": name, "found": False, "error": text[:500], "available": available}
         return Kernel(name, (), without_secrets(environ), facts)
-    return resolve(name, argv, spec_env, environ)
+    kernel = resolve(name, argv, spec_env, environ)
+    facts = {
+        "problems": problems(argv, spec.env or {}, kernel.env),
+        "folder": str(getattr(spec, "resource_dir", "") or ""),
+    }
+    kernel = replace(kernel, spec={**kernel.spec, **facts})
+    settings = origins.kernel_settings(str(getattr(spec, "resource_dir", "") or ""))
+    home = environ.get("HOME", "")
+    found = origins.find(ALLOWED_VARIABLES, kernel.env, home, spec_env, settings)
+    return replace(kernel, origins=found)
 
 
 async def find_async(name: str, manager: SpecManager, environ: Mapping[str, str]) -> Kernel:
     """`find`, off the event loop."""
-    return await asyncio.to_thread(find, name, manager, environ)
+    return await in_thread(find, name, manager, environ)

@@ -7,6 +7,7 @@ Python, and still reach the kernel that it examines. Imports nothing that they c
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 # what would change an interpreter's imports or start; -I ignores them all
@@ -18,6 +19,16 @@ def main() -> int:
     if not sys.flags.isolated and any(os.environ.get(name) for name in _TOUCHING):
         arguments = [sys.executable, "-I", "-m", "server_ext.doctor.command_line", *sys.argv[1:]]
         os.execv(sys.executable, arguments)  # noqa: S606 - this very interpreter, no shell
-    from .command_line import main as command_line
+    # imported late: what comes before this line has touched nothing of the user's
+    from .head_start import begin
 
-    return command_line()
+    # its process ends with this one
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    early = begin(sys.argv[1:], os.environ)
+    try:
+        from .command_line import main as command_line
+
+        return command_line(early=early)
+    finally:
+        if early is not None:
+            early.end()

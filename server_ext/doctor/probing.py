@@ -18,7 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .adopted import Adopted, adopt
 from .facts import Failure, FailureKind, ProbeResult
+from .head_start import HeadStart
 
 PROBES_DIR = Path(__file__).parent / "probes"
 MARK = b"\x1egpucamp-probe "
@@ -42,14 +44,22 @@ class Probe:
     rest: float = 0.0
 
 
+Process = asyncio.subprocess.Process | Adopted
+
+
 class _Flood(Exception):
     """More output than any probe has."""
 
 
 async def run_probe(
-    probe: Probe, python: Sequence[str], env: Mapping[str, str], cwd: str
+    probe: Probe,
+    python: Sequence[str],
+    env: Mapping[str, str],
+    cwd: str,
+    *,
+    early: HeadStart | None = None,
 ) -> ProbeResult:
-    """Runs `probe` with the interpreter command `python`."""
+    """Runs `probe` with the interpreter command `python`. early: what may be running it already."""
     started = time.monotonic()
 
     def failed(
@@ -60,10 +70,12 @@ async def run_probe(
         return ProbeResult(probe.name, time.monotonic() - started, failure=failure)
 
     try:
-        process = await start_group(
-            [*python, str(PROBES_DIR / "run_probe.py"), probe.script, *probe.arguments], env, cwd
-        )
-    except (OSError, ValueError) as error:
+        argv = [*python, str(PROBES_DIR / "run_probe.py"), probe.script, *probe.arguments]
+        if early is not None and early.take(argv, env, cwd):
+            process: Process = await adopt(early.pid, early.stdout, early.stderr)
+        else:
+            process = await start_group(argv, env, cwd)
+    except (OSError, ValueError, RuntimeError) as error:  # the last: no room for a thread
         return failed("not-started", f"{type(error).__name__}: {error}", None)
 
     stderr = bytearray()
@@ -151,14 +163,17 @@ async def start_group(
         raise
 
 
-def let_go(process: asyncio.subprocess.Process) -> None:
+def let_go(process: Process) -> None:
     """Closes the pipes; asyncio has no public way, and they may be full or held by an escaped
     child.
     """
-    process._transport.close()  # type: ignore[attr-defined]
+    if isinstance(process, Adopted):
+        process.close()
+    else:
+        process._transport.close()  # type: ignore[attr-defined]
 
 
-async def end_group(process: asyncio.subprocess.Process) -> None:
+async def end_group(process: Process) -> None:
     """Kills a process and all of its group, and waits a moment for it; idempotent, finishes when
     cancelled.
     """
@@ -172,7 +187,7 @@ async def end_group(process: asyncio.subprocess.Process) -> None:
 
 
 async def _read_answer(
-    process: asyncio.subprocess.Process, output: bytearray, limit: asyncio.Timeout, rest: float
+    process: Process, output: bytearray, limit: asyncio.Timeout, rest: float
 ) -> int | None:
     """Reads into `output` until the answer is there (None), or the end of the process (its
     status).

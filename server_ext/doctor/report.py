@@ -4,8 +4,8 @@ Guarantees: pure. A check runs once its probes are done and every check of the l
 is decided; where a layer beneath was stopped, it is skipped and says by what. Thus `advance`
 gives the same outcomes in whatever order probes end, and the first broken layer is named, not its
 consequences. A code is found at most once, by one check. A check passes only when it looked: one
-that found nothing because a probe failed is unexamined, and the layer "examination", decided last,
-says so unless a finding explains that failure already.
+that found nothing because a probe failed, or did not tell what it always tells (shapes.py), is
+unexamined, and the layer "examination", decided last, says so unless a finding explains it already.
 """
 
 from __future__ import annotations
@@ -199,13 +199,18 @@ def describe_facts(results: Mapping[str, ProbeResult]) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class Finished:
-    """All that an examination found out. started_at: ISO 8601, UTC; results: by probe."""
+    """All that an examination found out. started_at: ISO 8601, UTC; results: by probe; kernel_id:
+    of the running kernel that it was about, "": of what the kernel's spec would start; not_kept:
+    why it could not be written to disk, "" if it is there.
+    """
 
     started_at: str
     seconds: float
     kernel: str
     outcomes: tuple[Outcome, ...]
     results: Mapping[str, ProbeResult]
+    kernel_id: str = ""
+    not_kept: str = ""
 
 
 def describe(finished: Finished, gettext: Gettext, docs_url: str) -> dict[str, object]:
@@ -216,6 +221,7 @@ def describe(finished: Finished, gettext: Gettext, docs_url: str) -> dict[str, o
         "started_at": finished.started_at,
         "seconds": round(finished.seconds, 3),
         "kernel": finished.kernel,
+        "kernel_id": finished.kernel_id,
         "verdict": verdict(findings),
         "findings": [finding.describe(gettext, docs_url) for finding in findings],
         "checks_passed": _named(finished.outcomes, "passed"),
@@ -224,6 +230,7 @@ def describe(finished: Finished, gettext: Gettext, docs_url: str) -> dict[str, o
         "checks_unexamined": _named(finished.outcomes, "unexamined"),
         "skipped_because": reasons,
         "facts": describe_facts(finished.results),
+        "not_kept": finished.not_kept,
     }
 
 
@@ -233,12 +240,14 @@ def _named(outcomes: Iterable[Outcome], state: State) -> list[str]:
 
 def _run(check: Check, facts: Facts) -> Outcome:
     asked: set[str] = set()
+    untold: dict[str, str] = {}
     findings: list[Finding] = []
     missing: list[Missing] = []
     try:
-        for finding in check.run(facts.noting(asked)):
+        for finding in check.run(facts.noting(asked, untold)):
             findings.append(finding)
     except CannotTell as problem:
+        untold.pop(problem.probe, None)  # the check says it better
         if problem.probe not in asked:
             missing.append(Missing(problem.probe, "no-fact", problem.why))
     except Exception as error:  # a bug in one check must not cost the others
@@ -247,6 +256,7 @@ def _run(check: Check, facts: Facts) -> Outcome:
         failure = facts.failure(probe)
         if failure is not None:
             missing.append(Missing(probe, failure.kind, failure.detail))
+    missing += [Missing(probe, "no-fact", why) for probe, why in sorted(untold.items())]
     return Outcome(check, _once_per_code(findings), missing=tuple(missing))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from .. import json_file
 from .checks import CATALOGUE
 from .findings import Finding, Gettext
+from .repairs.steps import translated
 
 LARGEST = 8 * 2**20
 
@@ -59,5 +60,12 @@ def localised(report: Mapping[str, Any], gettext: Gettext, docs_url: str) -> dic
             # whoever could mend it then: it may depend on facts that are not looked at again
             who=who if who in ("you", "instructor") else None,
         )
-        findings.append(finding.describe(gettext, docs_url))
+        findings.append(
+            {
+                **finding.describe(gettext, docs_url),
+                # as it was offered then, too
+                "command": str(entry.get("command") or ""),
+                "repair": translated(entry.get("repair"), gettext),
+            }
+        )
     return {**report, "findings": findings}

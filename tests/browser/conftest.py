@@ -15,8 +15,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import docker
 import pytest
+from hub_of_one import HubOfOne
 from journey import Participant
+from lab_server import USER, LabServer
 from playwright.sync_api import Browser, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -142,6 +145,22 @@ def browser() -> Iterator[Browser]:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield chromium
         chromium.close()
+
+
+@pytest.fixture(scope="session")
+def lab() -> Iterator[LabServer]:
+    """A participant's server in the real image, without a hub, for tests of what is in Lab."""
+    engine = docker.from_env()
+    kept = REPOSITORY / ".gpucamp" / "image"
+    image = os.environ.get("GPUCAMP_IMAGE") or kept.read_text().strip()
+    with HubOfOne(USER) as hub:
+        server = LabServer(engine, image, hub)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.discard()
+            engine.close()
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def test_two_participants_from_sign_in_to_undo(participants: tuple[Participant, 
     ada.examine("a package that breaks torch")
     culprit = ada.doctor.get_by_test_id("gpucamp-finding-GC311")
     expect(culprit).to_contain_text("torch cannot be imported: typing_extensions 4.0.0")
-    expect(culprit).to_contain_text("Uninstall typing_extensions")
+    expect(culprit).to_contain_text("Take typing_extensions out")
 
     # what one breaks does not touch the other: two processes train and finish
     lin.launch_ddp("examples/train_ddp.py", processes=2)

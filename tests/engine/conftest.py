@@ -6,9 +6,11 @@ import os
 
 import docker
 import pytest
+from doctor_patient import card, make_patient, patient  # noqa: F401
 from engine_fixtures import *  # noqa: F403  (pytest finds fixtures by name)
 from engine_fixtures import REMEDY
 from hub_app import REPOSITORY
+from lab_server import lab  # noqa: F401
 
 
 @pytest.fixture(scope="session")

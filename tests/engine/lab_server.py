@@ -6,9 +6,11 @@ import http.client
 import json
 import secrets
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import docker
+import pytest
 from docker.models.containers import Container
 from hub_of_one import HubOfOne, free_port
 
@@ -18,7 +20,13 @@ USER = "ada"
 class LabServer:
     """A participant's server on practice devices, as the spawner runs it, in the real image."""
 
-    def __init__(self, engine: docker.DockerClient, image: str, hub: HubOfOne) -> None:
+    def __init__(
+        self,
+        engine: docker.DockerClient,
+        image: str,
+        hub: HubOfOne,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.port = free_port()
         self.hub_token = hub.token
         self._name = f"gpucamp-test-lab-{secrets.token_hex(5)}"
@@ -45,6 +53,7 @@ class LabServer:
                 "NVIDIA_VISIBLE_DEVICES": "GPU-5ca1ab1e-0000-4000-8000-000000000000",
                 "GPUCAMP_CPU_LIMIT": "2",
                 "GPUCAMP_SERVICE_URL": "http://127.0.0.1:9/services/gpucamp/",  # is down
+                **(environment or {}),
             },
         )
 
@@ -78,9 +87,28 @@ class LabServer:
         text = answer.read().decode()
         connection.close()
         if "ndjson" in (answer.headers["Content-Type"] or ""):
-            return answer.status, [json.loads(line) for line in text.splitlines() if line]
-        return answer.status, json.loads(text)
+            # not splitlines(): U+2028 and its like are in strings
+            return answer.status, [json.loads(line) for line in text.split("\n") if line]
+        return answer.status, json.loads(text) if text else None
 
     def sh(self, command: str) -> tuple[int, str]:
         done = self.container.exec_run(["bash", "-c", command], workdir="/home/jovyan/work")
         return done.exit_code, done.output.decode(errors="replace")
+
+    def ok(self, command: str) -> str:
+        """What a command says that must succeed."""
+        status, out = self.sh(command)
+        assert status == 0, f"{command} ended with {status}:\n{out}"
+        return out
+
+
+@pytest.fixture(scope="module")
+def lab(engine: docker.DockerClient, image: str) -> Iterator[LabServer]:
+    """A server that a module's tests share: each leaves it as it was."""
+    with HubOfOne(USER) as hub:
+        server = LabServer(engine, image, hub)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.discard()

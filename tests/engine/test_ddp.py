@@ -79,7 +79,7 @@ def lab(engine: docker.DockerClient, image: str) -> Iterator[Lab]:
         made = Lab(engine, image, hub)
         try:
             made.start()
-            made.put(UNIT / "failures", UNIT / "healthy")
+            made.put(UNIT / "failures", UNIT / "healthy", UNIT / "plain")
             made.sh(f"cat > stubborn.py <<'END'\n{STUBBORN}\nEND")
             yield made
         finally:
@@ -98,6 +98,19 @@ time.sleep(600)
 """
 
 
+KILLED_RANK = """
+import os, signal, time
+import torch.distributed as dist
+dist.init_process_group("gloo")
+for step in range(60):
+    time.sleep(0.1)
+    print(f"step={step}", flush=True)
+if dist.get_rank() == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(60)
+"""
+
+
 def test_the_example_gives_the_same_result_each_time(lab: Lab) -> None:
     assert lab.ask("GET", "gpucamp/ddp/defaults")[1]["processes"] == 2
     results = []
@@ -111,6 +124,20 @@ def test_the_example_gives_the_same_result_each_time(lab: Lab) -> None:
     assert len(results) == 2 and results[0] == results[1]
     assert float(results[0].rpartition("accuracy=")[2]) > 0.9
     assert lab.sh("test -s examples/train_ddp.pt")[0] == 0
+
+
+def test_what_ranks_used_and_how_they_ended(lab: Lab) -> None:
+    lab.sh(f"cat > killed_rank.py <<'END'\n{KILLED_RANK}\nEND")
+    run = lab.launch("killed_rank.py", "--seed", "5")
+    _, ended = lab.log(run)
+    assert (ended["state"], ended["seed"]["value"]) == ("failed", "5")
+    _, usage = lab.ask("GET", f"gpucamp/ddp/runs/{run['id']}/usage")
+    endings = [(rank["state"], rank["signal"]) for rank in usage["ranks"]]
+    assert endings == [("ended", "SIGTERM"), ("ended", "SIGKILL")]
+    assert all(rank["memory_peak_bytes"] > 50 * 2**20 for rank in usage["ranks"])  # torch alone
+    assert usage["throughput"]["unit"] == "step" and usage["throughput"]["mean"] > 0
+    assert {"cpu", "memory", "throughput"} <= {one["kind"] for one in usage["series"]}
+    assert lab.sh(f"test -s .gpucamp/runs/{run['id']}/usage.json")[0] == 0
 
 
 def test_the_command_shown_is_the_command_run_and_works_in_a_terminal(lab: Lab) -> None:
@@ -172,6 +199,46 @@ def test_stop_leaves_no_rank_however_stubborn(lab: Lab) -> None:
     assert lab.processes_of("stubborn.py") == ""
 
 
+UNEVEN = """
+import time
+import torch, torch.distributed as dist
+dist.init_process_group("gloo")
+def step():
+    if dist.get_rank() == 1:
+        time.sleep(600)
+    dist.all_reduce(torch.ones(1))
+step()
+"""
+
+
+def test_a_hang_is_explained(lab: Lab) -> None:
+    """The quiet time is a setting of the terminal's command; the server shows what it found."""
+    lab.sh(f"cat > uneven.py <<'END'\n{UNEVEN}\nEND")
+    ended: list[tuple[int, str]] = []
+    command = "GPUCAMP_DDP_QUIET=10 exec gpucamp-ddp -n 2 uneven.py"
+    terminal = threading.Thread(target=lambda: ended.append(lab.sh(command)))
+    terminal.start()
+    deadline = time.monotonic() + 180
+    while True:
+        runs = lab.ask("GET", "gpucamp/ddp/runs")[1]["runs"]
+        found = [run for run in runs if run["script"] == "uneven.py" and run["hang"]]
+        if found:
+            break
+        assert time.monotonic() < deadline, runs
+        time.sleep(0.5)
+    [run] = found
+    hang = run["hang"]
+    assert (hang["code"], hang["rank"]) == ("rank-elsewhere", 1)
+    waiting, asleep = hang["ranks"]
+    assert waiting["collective"] == "all_reduce()"
+    assert (asleep["doing"], asleep["where"]) == ("sleeps", "uneven.py:7 in step")
+    assert any(frame.startswith("step (") for frame in asleep["frames"])
+    assert lab.ask("POST", f"gpucamp/ddp/runs/{run['id']}/stop")[0] == 202
+    terminal.join(60)
+    assert ended and "Rank 1 sleeps (uneven.py:7 in step)" in ended[0][1], ended
+    assert lab.processes_of("uneven.py") == ""
+
+
 @pytest.mark.fault(19)
 def test_ranks_of_a_killed_torchrun_are_ended(lab: Lab) -> None:
     run = lab.launch("stubborn.py")
@@ -182,6 +249,62 @@ def test_ranks_of_a_killed_torchrun_are_ended(lab: Lab) -> None:
     assert (ended["state"], ended["exit_code"]) == ("failed", -9)
     assert ended["diagnosis"]["code"] == "launcher-killed"
     assert lab.processes_of("stubborn.py") == ""
+
+
+@pytest.mark.parametrize("path", sorted((UNIT / "plain").glob("*.py")), ids=lambda path: path.stem)
+def test_what_is_proposed_for_a_plain_script_trains(lab: Lab, path: Path) -> None:
+    lab.sh("mkdir -p mine; cp plain/*.py mine")  # the folder of a copied file is root's
+    name = f"mine/{path.name}"
+    _, made = lab.ask("POST", "gpucamp/ddp/proposal", {"script": name})
+    assert made["reasons"] == []
+    body = {"script": name, "digest": made["digest"]}
+    status, written = lab.ask("POST", "gpucamp/ddp/proposal", body)
+    assert status == 201 and written["script"] == f"mine/{path.stem}_ddp.py", written
+    _, plan = lab.ask("POST", "gpucamp/ddp/plan", {"script": written["script"], "processes": 2})
+    assert {one["code"] for one in plan["warnings"]} <= {"no-set-epoch"}
+    text, run = lab.log(lab.launch(written["script"]))
+    assert (run["state"], run["diagnosis"]) == ("succeeded", None), text
+    assert text.count("loss") >= 2 and "was not called" not in text
+
+
+def test_what_is_asked_for_is_what_torchrun_does(lab: Lab) -> None:
+    """A module, variables, restarts and hidden ranks in one run."""
+    lab.sh("mkdir -p pack")
+    lab.sh(f"cat > pack/late.py <<'END'\n{LATE}\nEND")
+    body = {
+        "module": "pack.late",
+        "processes": 2,
+        "environment": {"SEED": "a b"},
+        "max_restarts": 1,
+        "local_ranks_filter": [0],
+    }
+    status, run = lab.ask("POST", "gpucamp/ddp/runs", body)
+    assert status == 201, run
+    text, run = lab.log(run)
+    assert "rank 0 says a b in attempt 0" in text and "rank 0 says a b in attempt 1" in text
+    assert "rank 1 says" not in text
+    # the reason is in the hidden rank's own file
+    assert (run["state"], run["diagnosis"]["code"]) == ("failed", "module-missing")
+    assert run["diagnosis"]["rank"] == 1
+
+
+LATE = """
+import os, time
+rank, attempt = os.environ["RANK"], os.environ["TORCHELASTIC_RESTART_COUNT"]
+print(f"rank {rank} says {os.environ['SEED']} in attempt {attempt}", flush=True)
+time.sleep(0.5)
+if rank == "1":
+    import no_such_module
+time.sleep(30)
+"""
+
+
+def test_a_notebook_is_launched_as_a_script(lab: Lab) -> None:
+    _, made = lab.ask("POST", "gpucamp/ddp/notebook", {"notebook": "examples/train_single.ipynb"})
+    assert made["obstacles"] == [] and made["script"]
+    status, output = lab.sh(f"python {made['script']}")
+    assert status == 0, output
+    assert lab.sh("python examples/train_single.py")[1].splitlines()[-1] in output
 
 
 def test_in_a_terminal(lab: Lab) -> None:

@@ -1,16 +1,13 @@
 """The doctor's verdicts in the real image: what it could not look at is told, and what works is no
-illness. The card is a stand-in, as in test_doctor.py.
+illness. The card is a stand-in (doctor_patient.py).
 """
-# ruff: noqa: F811 - pytest finds fixtures by name
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from test_doctor import SITE, Patient, card, install, look, make_patient, patient
-
-__all__ = ["card", "make_patient", "patient"]
+from doctor_patient import SITE, Patient, install, look
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from typing import Any
 
-import docker
 import pytest
-from hub_of_one import HubOfOne
-from lab_server import USER, LabServer
+from lab_server import LabServer
 
 REPAIRS = "gpucamp/doctor/repairs"
 SITE = "/home/jovyan/.venv/lib/python3.11/site-packages"
@@ -18,23 +15,6 @@ KERNELS = "/home/jovyan/.local/share/jupyter/kernels"
 HEALTHY = {"GC109", "GC168"}  # a practice device, and lab_server.py's service is down
 
 pytestmark = pytest.mark.timeout(300)
-
-
-@pytest.fixture
-def lab(engine: docker.DockerClient, image: str) -> Iterator[LabServer]:
-    with HubOfOne(USER) as hub:
-        server = LabServer(engine, image, hub)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.discard()
-
-
-def ok(lab: LabServer, command: str) -> str:
-    status, out = lab.sh(command)
-    assert status == 0, f"{command} ended with {status}:\n{out}"
-    return out
 
 
 def install(lab: LabServer, name: str, version: str, **modules: str) -> None:
@@ -48,7 +28,7 @@ def install(lab: LabServer, name: str, version: str, **modules: str) -> None:
     files[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in (*files, f"{info}/RECORD"))
     for path, text in files.items():
         target = shlex.quote(f"{SITE}/{path}")
-        ok(lab, f"mkdir -p $(dirname {target}) && printf %s {shlex.quote(text)} > {target}")
+        lab.ok(f"mkdir -p $(dirname {target}) && printf %s {shlex.quote(text)} > {target}")
 
 
 def examine(lab: LabServer, kernel: str = "python3") -> set[str]:
@@ -66,19 +46,19 @@ def mend(lab: LabServer, code: str) -> set[str]:
     consent: dict[str, Any] = {"code": code, "command": repair["command"]}
     status, events = lab.ask("POST", REPAIRS, consent)
     assert status == 200, events
-    assert {"event": "repaired", "code": code} in events, events
+    assert code in [event.get("code") for event in events if event["event"] == "repaired"], events
     return {finding["code"] for finding in events[-1]["report"]["findings"]}
 
 
 def test_a_package_that_breaks_torch_is_taken_out(lab: LabServer) -> None:
     healthy = examine(lab)
     assert healthy == HEALTHY
-    ok(lab, f"rm -rf {SITE}/pip {SITE}/pip-*")  # it does not need the environment's own pip
+    lab.ok(f"rm -rf {SITE}/pip {SITE}/pip-*")  # it does not need the environment's own pip
     install(lab, "typing_extensions", "4.0.0", typing_extensions="x = 1")
     found = examine(lab)
     assert "GC311" in found
     assert mend(lab, "GC311") == healthy
-    assert ok(lab, "python -c 'import torch; print(torch.__version__)'").startswith("2.9.1")
+    assert lab.ok("python -c 'import torch; print(torch.__version__)'").startswith("2.9.1")
 
 
 def test_another_torch_and_its_libraries_go_in_one_go(lab: LabServer) -> None:
@@ -90,8 +70,7 @@ def test_another_torch_and_its_libraries_go_in_one_go(lab: LabServer) -> None:
 
 
 def test_what_programs_left_behind(lab: LabServer) -> None:
-    ok(
-        lab,
+    lab.ok(
         "echo x > /dev/shm/torch_left; "
         "TORCHELASTIC_RUN_ID=x LOCAL_RANK=0 setsid -f python -c 'import time; time.sleep(600)'; "
         "sleep 1",
@@ -105,35 +84,39 @@ def test_what_programs_left_behind(lab: LabServer) -> None:
 
 def test_a_variable_in_a_kernels_settings(lab: LabServer) -> None:
     spec = {
-        "argv": ["/home/jovyan/.venv/bin/python", "-m", "ipykernel_launcher", "-f", "{c}"],
+        "argv": [
+            "/home/jovyan/.venv/bin/python",
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+        ],
         "display_name": "mine",
         "language": "python",
         "env": {"LD_LIBRARY_PATH": "/tmp/cuda:/opt/gpucamp/practice/lib"},
     }
-    ok(
-        lab,
+    lab.ok(
         f"mkdir -p {KERNELS}/mine /tmp/cuda; touch /tmp/cuda/libcudart.so.12; "
         f"printf %s {shlex.quote(json.dumps(spec))} > {KERNELS}/mine/kernel.json",
     )
     assert "GC212" in examine(lab, "mine")
     assert mend(lab, "GC212") == HEALTHY
-    assert json.loads(ok(lab, f"cat {KERNELS}/mine/kernel.json"))["env"] == {}
+    assert json.loads(lab.ok(f"cat {KERNELS}/mine/kernel.json"))["env"] == {}
 
 
 def test_packages_outside_the_environment_are_set_aside(lab: LabServer) -> None:
     spec = {
-        "argv": ["/usr/bin/python3", "-m", "ipykernel_launcher", "-f", "{c}"],
+        "argv": ["/usr/bin/python3", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
         "display_name": "system",
         "language": "python",
         "env": {"PYTHONNOUSERSITE": ""},
     }
     site = "/home/jovyan/.local/lib/python3.11/site-packages"
-    ok(
-        lab,
+    lab.ok(
         f"mkdir -p {KERNELS}/mine {site}/rich-1.0.dist-info; "
         f"printf %s {shlex.quote(json.dumps(spec))} > {KERNELS}/mine/kernel.json",
     )
     found = examine(lab, "mine")
     assert "GC211" in found
     assert mend(lab, "GC211") == found - {"GC211"}
-    assert "site-packages.set-aside-" in ok(lab, "ls " + site.rpartition("/")[0])
+    assert "site-packages.set-aside-" in lab.ok("ls " + site.rpartition("/")[0])

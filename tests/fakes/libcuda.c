@@ -1,12 +1,16 @@
 /* A libcuda.so.1 that answers as it is told: FAKE_CUDA_INIT (an error code), FAKE_CUDA_VERSION (12080),
  * FAKE_CUDA_SLEEP (seconds in cuInit), FAKE_CUDA_CRASH (set: a fault in cuInit). Enough for the doctor's probe,
  * and for torch to say what it says about each error.
- *   gcc -shared -fPIC -o libcuda.so.1 libcuda.c
+ *   gcc -shared -fPIC -o libcuda.so.1 libcuda.c     (-DINIT=34: what it answers when nobody told it)
  */
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifndef INIT
+#define INIT 0
+#endif
 
 static int setting(const char *name, int otherwise) {
     const char *text = getenv(name);
@@ -17,7 +21,7 @@ int cuInit(unsigned flags) {
     (void)flags;
     if (getenv("FAKE_CUDA_CRASH")) raise(SIGSEGV);
     sleep((unsigned)setting("FAKE_CUDA_SLEEP", 0));
-    return setting("FAKE_CUDA_INIT", 0);
+    return setting("FAKE_CUDA_INIT", INIT);
 }
 
 int cuDriverGetVersion(int *version) {
@@ -43,6 +47,13 @@ int cuGetErrorString(int code, const char **text) {
     case 804: *text = "forward compatibility was attempted on non supported HW"; break;
     default: *text = "unknown error";
     }
+    return 0;
+}
+
+/* torch asks this one by its name: whether a context is there */
+int cuDevicePrimaryCtxGetState(int device, unsigned *flags, int *active) {
+    (void)device;
+    *flags = 0, *active = 1;
     return 0;
 }
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 from jupyterhub.services.auth import HubOAuth
-from service_world import FakeEngine, FakeHub, World
+from service_world import FakeEngine, FakeHub, FakeRunner, World
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import HTTPError, RequestHandler
@@ -24,6 +24,7 @@ from tornado.web import HTTPError, RequestHandler
 from hub_ext import scopes
 from hub_ext.errors import GpucampError, NotFound
 from hub_ext.inventory import DeviceWatch
+from hub_ext.service.examinations import Examinations
 from hub_ext.service.hub_api import HubClient
 from hub_ext.service.monitor import Monitor
 from hub_ext.service.parts import Service, make_web_application
@@ -184,8 +185,10 @@ class RunningService:
         engine: FakeEngine,
         limits: Limits,
         watch: DeviceWatch | None = None,
+        runner: FakeRunner | None = None,
     ) -> None:
         self.world, self.hub, self.engine, self.limits = world, hub, engine, limits
+        self.runner = runner or FakeRunner()
         self.watch = watch
         self.tokens = Tokens(
             {
@@ -252,6 +255,7 @@ class RunningService:
             monitor=monitor,
             terms=TermsLoop(self.world.ledger, client, self.engine, monitor.seen),
             revival=Revival(self.world.ledger, client),
+            examinations=Examinations(self.world.ledger, self.engine, self.runner, prefix=PREFIX),
             prefix=PREFIX,
             hub_prefix="/hub/",
             image="gpucamp@sha256:" + "0123456789ab" * 5 + "0123",
@@ -281,6 +285,7 @@ class RunningService:
         await stop.wait()
         server.stop()
         await self.service.monitor.close()
+        await self.service.examinations.close()
         await self.service.resets.close()
         await client.close()
         await server.close_all_connections()
@@ -294,6 +299,7 @@ def running_service(
     engine: FakeEngine | None = None,
     limits: Limits | None = None,
     watch: DeviceWatch | None = None,
+    runner: FakeRunner | None = None,
 ) -> Iterator[RunningService]:
     """Serve until the block ends; a `watch` takes the inventory twice a second."""
     running = RunningService(
@@ -302,6 +308,7 @@ def running_service(
         engine or FakeEngine(world),
         limits or Limits(poll=0.02),
         watch,
+        runner,
     )
     ready = threading.Event()
     failed: list[BaseException] = []

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from hub_ext.engine_exec import Done
 from hub_ext.errors import EngineUnavailable, HubRefused, HubUnavailable, NotFound
 from hub_ext.ledger import Ledger
 from hub_ext.models import Device, LeaseState, Request, Snapshot
@@ -284,6 +286,82 @@ class EngineSilent(FakeEngine):
             self.silent -= 1
             raise EngineUnavailable("The Docker Engine did not answer")
         return await super().containers()
+
+
+REPORT: dict[str, object] = {
+    "started_at": "2026-11-26T10:00:00+00:00",
+    "seconds": 2.345,
+    "kernel": "python3",
+    "verdict": "blocked",
+    "findings": [
+        {
+            "code": "GC403",
+            "severity": "advice",
+            "layer": "resources",
+            "who": "you",
+            "title": "The disk is nearly full.",
+            "evidence": ["/home/jovyan: 97 %"],
+            "fix": "Delete what you do not need.",
+            "command": "du -sh ~/.cache",
+            "params": {},
+            "docs_url": "gpucamp-doctor --explain GC403",
+        },
+        {
+            "code": "GC102",
+            "severity": "blocker",
+            "layer": "device",
+            "who": "instructor",
+            "title": "The GPU that was given is not in the container.",
+            "evidence": ["GPU-5ca1ab1e <b>", "/dev: no nvidia0"],
+            "fix": "Restart the server.",
+            "command": "",
+            "params": {},
+            "docs_url": "gpucamp-doctor --explain GC102",
+        },
+    ],
+    "checks_passed": ["python_starts", "disk_has_room"],
+    "checks_skipped": ["nvml_works"],
+    "checks_unexamined": [],
+    "skipped_because": {"nvml_works": "GC102"},
+    "facts": {"system": {"seconds": 0.1, "value": {"nodes": ["null"]}}},
+}
+
+
+class FakeRunner:
+    """Runs gpucamp-doctor in a container at once."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, tuple[str, ...], dict[str, str]]] = []
+        self.answer: Callable[[], Done] = lambda: Done(2, json.dumps(REPORT).encode(), b"")
+        self.ended = 0
+
+    async def run(
+        self,
+        container: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        most_bytes: int,
+    ) -> Done:
+        self.asked.append((container, tuple(command), dict(environment or {})))
+        try:
+            await self.wait()
+            return self.answer()
+        finally:
+            self.ended += 1
+
+    async def wait(self) -> None:
+        """For as long as the command takes."""
+
+
+class RunnerHangs(FakeRunner):
+    """The command takes for ever until `released`."""
+
+    released = False
+
+    async def wait(self) -> None:
+        while not self.released:  # noqa: ASYNC110 - set by the test's thread
+            await asyncio.sleep(0.01)
 
 
 def check_invariants(world: World) -> None:

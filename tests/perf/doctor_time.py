@@ -8,7 +8,7 @@ so to all of them. Prints medians, and the median of the ratios within a round, 
 `import torch` is what both of them must do; its time is the least that a doctor can take which
 imports torch as a kernel does. `until torch is there` is the same without the interpreter's end,
 which collect_env waits for and the doctor does not. First result: from the start of the command to
-its first line.
+its first line. Then the same in the panel (doctor_panel.py).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import docker
+import doctor_panel
 from docker.models.containers import Container
 
 AIM = 0.5  # of collect_env's time
@@ -148,6 +149,7 @@ def main() -> int:
                 rounds.append(measured)
     print("\n" + table(rounds))
     print(f"\naim: at most {AIM} of collect_env; measured {ratio(rounds, DOCTOR):.2f}")
+    print("\n" + doctor_panel.table(doctor_panel.measure(options.image, options.rounds)))
     return 0
 
 

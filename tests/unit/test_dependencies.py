@@ -16,8 +16,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OURS = {"hub_ext", "server_ext"}
 # a kernel may have it or not: the doctor's probes look
 PROBED = {"torch", "ipykernel"}
-# started as programs of their own (hub_ext/defaults.py)
-RUN = {"hub_ext": {"jupyterhub-idle-culler"}, "server_ext": set()}
+# started as programs of their own (hub_ext/defaults.py, server_ext/ddp/stacks.py)
+RUN = {"hub_ext": {"jupyterhub-idle-culler"}, "server_ext": {"py-spy"}}
 
 
 def required(*lists: list[str]) -> set[str]:

@@ -1,7 +1,7 @@
 // Keeps the parts of a page that change (data-live, each with an id) up to date in place: the page
 // is fetched again in the background, and only a part that differs is exchanged. The focus stays
-// where it is; if what had it is gone, it goes to the part's heading. Times are shown by the
-// reader's clock, and what is left of them counts down.
+// where it is; if what had it is gone, it goes to the part's heading. What is unfolded stays so.
+// Times are shown by the reader's clock, and what is left of them counts down.
 
 import { requestPage, wireButtons } from "./request.js";
 
@@ -15,6 +15,8 @@ const dayAndClock = new Intl.DateTimeFormat(language, {
 });
 const left = new Intl.RelativeTimeFormat(language, { numeric: "always" });
 const sources = new Map();
+let asked = 0;
+let shown = 0;
 let skew = 0; // of the reader's clock, in milliseconds
 
 function readClock(page) {
@@ -52,8 +54,10 @@ function exchange(part, fresh) {
   const focused = part.contains(document.activeElement) ? document.activeElement : null;
   const row = focused?.closest("[data-row]")?.id;
   const scrolled = [...part.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
+  const unfolded = [...part.querySelectorAll("details[open][id]")].map((each) => each.id);
   part.innerHTML = fresh;
   localize(part);
+  for (const id of unfolded) document.getElementById(id)?.setAttribute("open", "");
   [...part.querySelectorAll(".scroll")].forEach((each, i) => {
     each.scrollLeft = scrolled[i] ?? 0;
   });
@@ -68,8 +72,11 @@ function exchange(part, fresh) {
 }
 
 export async function refresh() {
+  const number = ++asked;
   const page = await requestPage(window.location.href);
-  if (!page) return;
+  // what was asked for earlier and comes later is older than what is shown
+  if (!page || number < shown) return;
+  shown = number;
   readClock(page);
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(part.id)?.innerHTML;

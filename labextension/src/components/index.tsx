@@ -7,7 +7,10 @@ import * as React from 'react';
 
 import { describeError } from '../errors';
 
-/** A button of JupyterLab's look; `kind` says how much it asks for attention. */
+/**
+ * A button of JupyterLab's look; `kind` says how much it asks for attention: accept is what one came for, plain is also
+ * offered, quiet is at hand.
+ */
 export function Button(
   props: React.ButtonHTMLAttributes<HTMLButtonElement> & {
     kind?: 'plain' | 'accept' | 'warn' | 'quiet';
@@ -16,7 +19,7 @@ export function Button(
 ): React.ReactElement {
   const { kind = 'plain', testId, className, children, ...rest } = props;
   const styles = {
-    plain: 'jp-mod-styled jp-mod-reject',
+    plain: 'jp-mod-styled gpucamp-Button-plain',
     accept: 'jp-mod-styled jp-mod-accept',
     warn: 'jp-mod-styled jp-mod-warn',
     quiet: 'gpucamp-Button-quiet'
@@ -33,9 +36,14 @@ export function Button(
   );
 }
 
-/** Copies `text()` and says so on the button for two seconds. */
+/**
+ * Copies `text()` and says so on the button for two seconds, and aloud.
+ *
+ * @param name - for those who do not see what it is beside; begins with the label
+ */
 export function CopyButton(props: {
   label: string;
+  name?: string;
   text: () => string;
   trans: TranslationBundle;
   disabled?: boolean;
@@ -48,24 +56,38 @@ export function CopyButton(props: {
     const timer = window.setTimeout(() => setCopied(false), 2000);
     return () => window.clearTimeout(timer);
   }, [copied]);
+  const done = props.trans.__('Copied');
   return (
-    <Button
-      kind="quiet"
-      disabled={props.disabled}
-      onClick={() => {
-        // Works on plain http too, where navigator.clipboard does not exist.
-        Clipboard.copyToSystem(props.text());
-        setCopied(true);
-      }}
-    >
-      <span aria-live="polite">{copied ? `✓ ${props.trans.__('Copied')}` : props.label}</span>
-    </Button>
+    <>
+      <Button
+        kind="quiet"
+        aria-label={props.name}
+        disabled={props.disabled}
+        onClick={() => {
+          // Works on plain http too, where navigator.clipboard does not exist.
+          Clipboard.copyToSystem(props.text());
+          setCopied(true);
+        }}
+      >
+        {copied ? `✓ ${done}` : props.label}
+      </Button>
+      {/* Beside it, since what is in a button is only its name. */}
+      <span className="gpucamp-Hidden" aria-live="polite">
+        {copied ? done : ''}
+      </span>
+    </>
   );
 }
 
-/** A command to read and to copy; `forTerminal` is what a terminal elsewhere needs for the same. */
+/**
+ * A command to read and to copy.
+ *
+ * @param forTerminal - what a terminal elsewhere needs for the same
+ * @param copyName - what the button is called where there are several
+ */
 export function Command(props: {
   command: string;
+  copyName?: string;
   forTerminal?: string;
   trans: TranslationBundle;
   testId?: string;
@@ -77,6 +99,7 @@ export function Command(props: {
       </code>
       <CopyButton
         label={props.trans.__('Copy')}
+        name={props.copyName}
         text={() => props.command}
         trans={props.trans}
         disabled={props.command === ''}

@@ -5,16 +5,31 @@ import * as React from 'react';
 import { Button, Command, ErrorBox } from '../components';
 import { TestId } from '../testids';
 import type { LaunchDefaults, Run } from '../wire';
-import type { FormField, FormProblem } from './form';
+import { TextField } from './launchFields';
+import type { IBrowserNotices } from './browserNotices';
+import type { KernelsModel } from './kernelsModel';
+import { KernelsPart } from './kernelsPart';
 import type { LaunchModel } from './launchModel';
+import { MoreChoices } from './moreChoices';
+import { NotebookPart } from './notebookPart';
+import { NotifyChoice } from './notifyPart';
+import { ProposalPart } from './proposalPart';
+import { RecentPart } from './recentPart';
 import { RunList } from './runList';
+
+/** What the form shows besides the launch: the user's kernels, and whether the browser may notify. */
+export interface Beside {
+  kernels: KernelsModel;
+  browser: IBrowserNotices;
+}
 
 /** The panel to launch a run from, with the runs so far below. */
 export class LaunchPanel extends VDomRenderer<LaunchModel> {
   constructor(
     model: LaunchModel,
     private readonly openRun: (run: Run) => void,
-    private readonly trans: TranslationBundle
+    private readonly trans: TranslationBundle,
+    readonly beside: Beside
   ) {
     super(model);
     this.addClass('gpucamp-Panel');
@@ -24,6 +39,7 @@ export class LaunchPanel extends VDomRenderer<LaunchModel> {
   override dispose(): void {
     if (!this.isDisposed) {
       this.model.dispose();
+      this.beside.kernels.dispose();
       super.dispose();
     }
   }
@@ -32,7 +48,7 @@ export class LaunchPanel extends VDomRenderer<LaunchModel> {
     const { model, trans } = this;
     return (
       <div className="gpucamp-Panel-body">
-        <Form model={model} trans={trans} openRun={this.openRun} />
+        <Form model={model} trans={trans} openRun={this.openRun} beside={this.beside} />
         <RunList
           runs={model.state.runs}
           error={model.state.runsError}
@@ -49,12 +65,14 @@ export class LaunchPanel extends VDomRenderer<LaunchModel> {
   }
 }
 
-function Form(props: {
+/** The form of a launch. */
+export function Form(props: {
   model: LaunchModel;
   trans: TranslationBundle;
   openRun: (run: Run) => void;
+  beside: Beside;
 }): React.ReactElement {
-  const { model, trans } = props;
+  const { model, trans, beside } = props;
   const { form, defaults, plan, planError, launching, launchError, scripts, problem } = model.state;
   const id = React.useId();
   const launch = async (): Promise<void> => {
@@ -63,31 +81,7 @@ function Form(props: {
       props.openRun(run);
     }
   };
-  const field = (name: FormField): React.InputHTMLAttributes<HTMLInputElement> => {
-    const wrong = problem?.field === name && problem.reason !== 'no-script';
-    return {
-      className: 'jp-mod-styled',
-      id: `${id}-${name}`,
-      value: form[name],
-      spellCheck: false,
-      autoComplete: 'off',
-      'aria-invalid': wrong,
-      'aria-describedby': `${id}-${name}-hint`,
-      onChange: event => model.edit({ [name]: event.target.value })
-    };
-  };
-  const hint = (name: FormField, text: string): React.ReactElement => {
-    const wrong = problem?.field === name && problem.reason !== 'no-script';
-    return (
-      <p
-        id={`${id}-${name}-hint`}
-        className={wrong ? 'gpucamp-Field-problem' : 'gpucamp-Muted'}
-        role={wrong ? 'alert' : undefined}
-      >
-        {wrong ? `✗ ${problemText(problem, defaults, trans)}` : text}
-      </p>
-    );
-  };
+  const common = { model, trans, id };
   return (
     <form
       className="gpucamp-Form"
@@ -104,54 +98,73 @@ function Form(props: {
           'Runs a training script in several processes at once (PyTorch DDP, by torchrun).'
         )}
       </p>
-      <div className="gpucamp-Field">
-        <label htmlFor={`${id}-script`}>{trans.__('Script')}</label>
-        <input
-          {...field('script')}
-          type="text"
-          list={`${id}-scripts`}
-          placeholder={trans.__('Choose or type a .py file')}
-          data-testid={TestId.ddpScript}
-        />
+      <div className="gpucamp-Form-kind" role="radiogroup" aria-label={trans.__('What to run')}>
+        {[false, true].map(module => (
+          <label key={String(module)}>
+            <input
+              type="radio"
+              name={`${id}-kind`}
+              checked={form.module === module}
+              data-testid={module ? TestId.ddpModule : undefined}
+              onChange={() => model.edit({ module })}
+            />
+            {module ? trans.__('Module') : trans.__('Script')}
+          </label>
+        ))}
+      </div>
+      <TextField
+        {...common}
+        name="script"
+        label={form.module ? trans.__('Module') : trans.__('Script')}
+        list={form.module ? undefined : `${id}-scripts`}
+        placeholder={form.module ? 'package.train' : trans.__('Choose or type a .py file')}
+        hint={
+          form.module
+            ? trans.__('As in python -m: found from the working folder, or installed.')
+            : trans.__('A Python file in your work folder.')
+        }
+        testId={TestId.ddpScript}
+      >
         <datalist id={`${id}-scripts`}>
           {scripts.map(path => (
             <option key={path} value={path} />
           ))}
         </datalist>
-        {hint('script', trans.__('A Python file in your work folder.'))}
-      </div>
-      <div className="gpucamp-Field">
-        <label htmlFor={`${id}-processes`}>{trans.__('Processes')}</label>
-        <input
-          {...field('processes')}
-          type="number"
-          min={1}
-          max={defaults?.max_processes}
-          step={1}
-          data-testid={TestId.ddpProcesses}
-        />
-        {hint('processes', processesHint(defaults, trans))}
-      </div>
-      <div className="gpucamp-Field">
-        <label htmlFor={`${id}-arguments`}>{trans.__('Arguments of the script')}</label>
-        <input
-          {...field('arguments')}
-          type="text"
-          placeholder="--epochs 5"
-          data-testid={TestId.ddpArguments}
-        />
-        {hint('arguments', trans.__('As in a terminal: quotes keep spaces, nothing is expanded.'))}
-      </div>
-      <div className="gpucamp-Field">
-        <label htmlFor={`${id}-folder`}>{trans.__('Working folder')}</label>
-        <input
-          {...field('folder')}
-          type="text"
-          placeholder={trans.__("The script's folder")}
-          data-testid={TestId.ddpFolder}
-        />
-        {hint('folder', trans.__("Where the script finds its files. Empty: the script's folder."))}
-      </div>
+      </TextField>
+      <NotebookPart model={model} trans={trans} />
+      <RecentPart model={model} trans={trans} />
+      <TextField
+        {...common}
+        name="processes"
+        type="number"
+        min={1}
+        max={defaults?.max_processes}
+        step={1}
+        label={trans.__('Processes')}
+        hint={processesHint(defaults, trans)}
+        testId={TestId.ddpProcesses}
+      />
+      <TextField
+        {...common}
+        name="arguments"
+        label={trans.__('Arguments of the script')}
+        placeholder="--epochs 5"
+        hint={trans.__('As in a terminal: quotes keep spaces, nothing is expanded.')}
+        testId={TestId.ddpArguments}
+      />
+      <TextField
+        {...common}
+        name="folder"
+        label={trans.__('Working folder')}
+        placeholder={form.module ? trans.__('Your work folder') : trans.__("The script's folder")}
+        hint={
+          form.module
+            ? trans.__('Where the module and its files are. Empty: your work folder.')
+            : trans.__("Where the script finds its files. Empty: the script's folder.")
+        }
+        testId={TestId.ddpFolder}
+      />
+      <MoreChoices {...common} />
       <div className="gpucamp-Field">
         <h2>{trans.__('Command')}</h2>
         <Command
@@ -173,8 +186,16 @@ function Form(props: {
           ))}
         </ul>
       )}
+      <KernelsPart model={beside.kernels} trans={trans} />
+      <ProposalPart model={model} trans={trans} />
       {planError !== null && <ErrorBox error={planError} trans={trans} />}
       {launchError !== null && <ErrorBox error={launchError} trans={trans} />}
+      <NotifyChoice
+        browser={beside.browser}
+        wished={model.state.notify}
+        wish={notify => model.setNotify(notify)}
+        trans={trans}
+      />
       <div className="gpucamp-Actions">
         <Button
           kind="accept"
@@ -196,25 +217,4 @@ function processesHint(defaults: LaunchDefaults | null, trans: TranslationBundle
   return defaults.backend === 'nccl'
     ? trans.__('One for each GPU. At most %1.', defaults.max_processes)
     : trans.__('On the CPU (gloo), at most %1.', defaults.max_processes);
-}
-
-function problemText(
-  problem: FormProblem,
-  defaults: LaunchDefaults | null,
-  trans: TranslationBundle
-): string {
-  switch (problem.reason) {
-    case 'no-script':
-      return trans.__('Choose a script.');
-    case 'not-python':
-      return trans.__('The script must be a .py file.');
-    case 'not-a-number':
-      return trans.__('Enter a whole number.');
-    case 'out-of-range':
-      return defaults
-        ? trans.__('Enter a number from 1 to %1.', defaults.max_processes)
-        : trans.__('Enter a number above 0.');
-    case 'open-quote':
-      return trans.__('A quote is not closed.');
-  }
 }

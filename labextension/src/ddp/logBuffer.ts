@@ -2,11 +2,14 @@
  * Log text of several ranks as a bounded list of lines, with what changed since a view last looked. Pure.
  *
  * Guarantees: each rank's text is joined across chunks by itself, so that ranks never cut each other's lines; a
- * carriage return starts its line over (progress bars stay one line); at most `maximumLines` lines and
+ * carriage return starts its line over (progress bars stay one line, also those whose carriage returns torchrun has
+ * made into line ends: it copies what ranks write line by line); at most `maximumLines` lines and
  * `MAXIMUM_LINE_LENGTH` characters per line are held, whatever comes; ids only grow.
  */
 
 export const MAXIMUM_LINE_LENGTH = 8192;
+// nested bars of a rank
+const MAXIMUM_BARS = 16;
 
 export interface LogLine {
   id: number;
@@ -20,6 +23,17 @@ export interface LogChanges {
   lines: LogLine[];
   /** Ids of lines that are held no longer: all below this. */
   firstId: number;
+}
+
+// As tqdm draws it, `epoch 1:  40%|████      | 4/10 [00:01<00:02, …` or `epoch 1: 12it [00:01, …`. What comes before
+// the number names it. Strict, because what is taken for a bar is drawn over.
+const BAR =
+  /^(?:([^|]{0,200}?): ?)? *(?:\d{1,3}%\|[^|]*\| *[\d.,]+[a-zA-Z]?\/[^[|]{1,20}| *[\d.,]+[a-zA-Z]{1,12} )\[\d+:\d\d/;
+
+/** What a progress bar is called, '' for one without a name; null for any other text. */
+export function barOf(text: string): string | null {
+  const found = BAR.exec(plainText(text.slice(0, 400)));
+  return found ? (found[1] ?? '') : null;
 }
 
 interface OpenLine {
@@ -64,8 +78,7 @@ export class LogBuffer {
   private _write(rank: number | null, text: string, ends: boolean): void {
     let open = this._open.get(rank);
     if (!open) {
-      open = { line: { id: this._nextId++, rank, text: '' }, returned: false };
-      this._lines.push(open.line);
+      open = this._continued(rank, text) ?? this._added(rank);
       this._open.set(rank, open);
     }
     // "\r\n" ends a line as "\n" does.
@@ -93,6 +106,34 @@ export class LogBuffer {
     this._changed.set(open.line.id, open.line);
     if (ends) {
       this._open.delete(rank);
+      this._remember(open.line);
+    }
+  }
+
+  private _added(rank: number | null): OpenLine {
+    const line = { id: this._nextId++, rank, text: '' };
+    this._lines.push(line);
+    return { line, returned: false };
+  }
+
+  /** The line of the bar that this text draws anew. */
+  private _continued(rank: number | null, text: string): OpenLine | null {
+    const name = barOf(text);
+    const line = name === null ? undefined : this._bars.get(rank)?.get(name);
+    return line && line.id >= this._firstId ? { line, returned: true } : null;
+  }
+
+  /** A bar may be drawn anew until its rank writes anything else: then the next is another bar. */
+  private _remember(line: LogLine): void {
+    const name = barOf(line.text);
+    if (name !== null) {
+      const bars = this._bars.get(line.rank) ?? new Map<string, LogLine>();
+      if (bars.size < MAXIMUM_BARS) {
+        bars.set(name, line);
+      }
+      this._bars.set(line.rank, bars);
+    } else if (plainText(line.text).trim() !== '') {
+      this._bars.delete(line.rank);
     }
   }
 
@@ -113,6 +154,8 @@ export class LogBuffer {
   private _lines: LogLine[] = [];
   private _open = new Map<number | null, OpenLine>();
   private _changed = new Map<number, LogLine>();
+  // of each rank, the bars by their names
+  private _bars = new Map<number | null, Map<string, LogLine>>();
   private _nextId = 0;
   private _firstId = 0;
 }

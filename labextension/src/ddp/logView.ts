@@ -3,11 +3,26 @@ import Anser from 'anser';
 
 import { TestId } from '../testids';
 import { LogBuffer, LogLine, plainText, withoutMoves } from './logBuffer';
+import { groundOf, inkOf, rankInk } from './logColours';
 
 const DRAW_EVERY_MS = 80;
 // Drawing rests this many times as long as it took, so that a flood leaves the page usable.
 const DRAW_REST = 4;
 const AT_END_PIXELS = 24;
+
+/** Which lines are shown. rank: null for all; text: what a line must have, whatever its case. */
+export interface LogFilter {
+  rank: number | null;
+  text: string;
+}
+
+/** Whether a line is shown. torchrun's own lines belong to no rank, and are seen with all of them only. */
+export function isShown(line: LogLine, filter: LogFilter): boolean {
+  return (
+    (filter.rank === null || line.rank === filter.rank) &&
+    (filter.text === '' || plainText(line.text).toLowerCase().includes(filter.text.toLowerCase()))
+  );
+}
 
 /**
  * The log of a run: one element per line that the buffer holds, so that the page stays as small as the buffer is.
@@ -48,6 +63,24 @@ export class LogView extends Widget {
     this.node.scrollTop = this.node.scrollHeight;
   }
 
+  /** Shows some of the lines only; gives how many those are. */
+  setFilter(filter: LogFilter): number {
+    this._filter = filter;
+    let shown = 0;
+    for (const line of this.buffer.lines) {
+      const visible = isShown(line, filter);
+      shown += Number(visible);
+      const row = this._rows.get(line.id);
+      if (row) {
+        row.hidden = !visible;
+      }
+    }
+    if (this._atEnd) {
+      this.node.scrollTop = this.node.scrollHeight;
+    }
+    return shown;
+  }
+
   /** Draws soon; many calls make one drawing. */
   changed(): void {
     this._timer ??= window.setTimeout(
@@ -61,9 +94,10 @@ export class LogView extends Widget {
     );
   }
 
-  /** All lines held, without colours. */
+  /** The lines that are shown, without colours. */
   text(): string {
     return this.buffer.lines
+      .filter(line => isShown(line, this._filter))
       .map(line => `${line.rank === null ? '' : `[${line.rank}] `}${plainText(line.text)}\n`)
       .join('');
   }
@@ -93,6 +127,7 @@ export class LogView extends Widget {
         fresh.append(row);
       }
       fill(row, line);
+      row.hidden = !isShown(line, this._filter);
     }
     this.node.append(fresh);
     this._note.hidden = this.buffer.dropped === 0 && this._rows.size > 0;
@@ -104,6 +139,7 @@ export class LogView extends Widget {
     }
   }
 
+  private _filter: LogFilter = { rank: null, text: '' };
   private _rows = new Map<number, HTMLElement>();
   private _firstId = 0;
   private _note = document.createElement('div');
@@ -116,7 +152,8 @@ function fill(row: HTMLElement, line: LogLine): void {
   const parts: Node[] = [];
   if (line.rank !== null) {
     const rank = document.createElement('span');
-    rank.className = `gpucamp-Log-rank gpucamp-Log-rank-${line.rank % 6}`;
+    rank.className = 'gpucamp-Log-rank';
+    rank.style.color = rankInk(line.rank);
     rank.textContent = `[${line.rank}] `;
     parts.push(rank);
   }
@@ -136,16 +173,9 @@ function fill(row: HTMLElement, line: LogLine): void {
 }
 
 function colour(span: HTMLElement, piece: Anser.AnserJsonEntry): void {
-  if (piece.fg === 'ansi-truecolor') {
-    span.style.color = `rgb(${piece.fg_truecolor})`;
-  } else if (piece.fg) {
-    span.classList.add(`${piece.fg}-fg`);
-  }
-  if (piece.bg === 'ansi-truecolor') {
-    span.style.backgroundColor = `rgb(${piece.bg_truecolor})`;
-  } else if (piece.bg) {
-    span.classList.add(`${piece.bg}-bg`);
-  }
+  const isRgb = (name: string): boolean => name === 'ansi-truecolor';
+  span.style.color = isRgb(piece.fg) ? `rgb(${piece.fg_truecolor})` : inkOf(piece.fg);
+  span.style.backgroundColor = isRgb(piece.bg) ? `rgb(${piece.bg_truecolor})` : groundOf(piece.bg);
   for (const decoration of piece.decorations) {
     span.classList.add(`ansi-${decoration}`);
   }

@@ -4,7 +4,16 @@ import * as React from 'react';
 import { Button, ErrorBox } from '../components';
 import { TestId } from '../testids';
 import type { Run, RunState } from '../wire';
-import { durationText, elapsedSeconds, stateMark, stateText, toMillis } from './runText';
+import {
+  durationText,
+  elapsedSeconds,
+  isAlive,
+  seedText,
+  seedTitle,
+  stateMark,
+  stateText,
+  toMillis
+} from './runText';
 
 /** A run's state in a mark and a word. */
 export function StateBadge(props: {
@@ -47,6 +56,8 @@ export function RunList(props: {
               <th scope="col">{trans.__('Processes')}</th>
               <th scope="col">{trans.__('Started')}</th>
               <th scope="col">{trans.__('Time')}</th>
+              <th scope="col">{trans.__('Exit code')}</th>
+              <th scope="col">{trans.__('Seed')}</th>
               <th scope="col">
                 <span className="gpucamp-ScreenReader">{trans.__('Actions')}</span>
               </th>
@@ -76,13 +87,26 @@ function Row(props: {
     <tr>
       <td>
         <StateBadge state={run.state} trans={trans} />
+        {run.hang && isAlive(run.state) && (
+          <>
+            {' '}
+            <span className="gpucamp-Badge">{trans.__('Hangs')}</span>
+          </>
+        )}
       </td>
       <td className="gpucamp-Runs-script" title={run.command}>
         {run.script}
+        {(run.arguments ?? []).length > 0 && (
+          <span className="gpucamp-Muted"> {(run.arguments ?? []).join(' ')}</span>
+        )}
       </td>
       <td>{run.processes}</td>
       <td>{started === null ? '' : new Date(started).toLocaleString()}</td>
       <td>{seconds === null ? '' : durationText(seconds)}</td>
+      <td>{run.exit_code}</td>
+      <td title={seedTitle(run, trans)}>
+        {run.seed ? run.seed.value : <span className="gpucamp-Muted">{seedText(run, trans)}</span>}
+      </td>
       <td className="gpucamp-Actions">
         <Button
           kind="quiet"

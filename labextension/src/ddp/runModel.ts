@@ -23,6 +23,8 @@ export interface RunOptions {
   run?: Run;
   /** Milliseconds between two looks at a run that is starting. */
   lookEvery?: number;
+  /** Milliseconds between two looks at a run that goes on: whether it hangs. */
+  lookForHangEvery?: number;
   /** Milliseconds before the first new attempt after a lost connection; doubled each time, up to 16 times. */
   retryAfter?: number;
 }
@@ -53,6 +55,11 @@ export class RunModel extends Store<RunViewState> {
     return this.options.id;
   }
 
+  /** Where the whole log is, as a file. */
+  get logFile(): string {
+    return this.options.api.ddpLogFile(this.id);
+  }
+
   /** Follows to the end; resolves when the run is over, cannot be followed, or this is disposed. */
   async follow(): Promise<void> {
     if (this._following) {
@@ -64,7 +71,7 @@ export class RunModel extends Store<RunViewState> {
     const first = this.options.retryAfter ?? 500;
     let wait = first;
     this.set({ error: null });
-    void this._watchStart(following.signal);
+    void this._watch(following.signal);
     while (!following.signal.aborted) {
       try {
         this.set({ run: await api.ddpRun(id, following.signal), connected: true });
@@ -125,23 +132,29 @@ export class RunModel extends Store<RunViewState> {
     super.dispose();
   }
 
-  /** The log tells the end of a run, but not that it has begun. */
-  private async _watchStart(signal: AbortSignal): Promise<void> {
-    const { api, id, lookEvery = 700 } = this.options;
-    await pause(lookEvery, signal);
-    while (this._isStarting(signal)) {
+  /** The log tells the end of a run, but not that it has begun, nor that it hangs. */
+  private async _watch(signal: AbortSignal): Promise<void> {
+    const { api, id, lookEvery = 700, lookForHangEvery = 5000 } = this.options;
+    const wait = (): Promise<void> =>
+      pause(this.state.run?.state === 'running' ? lookForHangEvery : lookEvery, signal);
+    await wait();
+    while (this._isToBeWatched(signal)) {
       const run = await api.ddpRun(id, signal).catch(() => null);
       // An end is told by the log, after its last line; what it told meanwhile is newer.
-      if (run && isAlive(run.state) && this._isStarting(signal)) {
+      if (run && isAlive(run.state) && this._isToBeWatched(signal) && !this._isKnown(run)) {
         this.set({ run });
       }
-      await pause(lookEvery, signal);
+      await wait();
     }
   }
 
-  private _isStarting(signal: AbortSignal): boolean {
+  private _isToBeWatched(signal: AbortSignal): boolean {
     const { run } = this.state;
-    return this._following?.signal === signal && (run === null || run.state === 'starting');
+    return this._following?.signal === signal && (run === null || isAlive(run.state));
+  }
+
+  private _isKnown(run: Run): boolean {
+    return JSON.stringify(run) === JSON.stringify(this.state.run);
   }
 
   private _logChanged = new Signal<this, void>(this);

@@ -8,10 +8,16 @@ import { Button, Command, CopyButton, ErrorBox } from '../components';
 import { evidenceLines } from '../doctor/examination';
 import { TestId } from '../testids';
 import type { Diagnosis, Run } from '../wire';
+import { HangBox } from './hangPart';
+import { LogBar } from './logBar';
 import { LogView } from './logView';
+import type { MetricsModel } from './metricsModel';
+import { NotifyOfRun, type Notify } from './notifyPart';
 import { RunModel } from './runModel';
 import { StateBadge } from './runList';
-import { durationText, elapsedSeconds, isAlive, namesDoctor } from './runText';
+import { RunNumbers } from './runNumbers';
+import { durationText, elapsedSeconds, isAlive, namesDoctor, seedText, seedTitle } from './runText';
+import type { UsageModel } from './usageModel';
 
 /** One run: its state, its log, and how it ended. Closing it does not end the run. */
 export class RunPanel extends Panel {
@@ -19,7 +25,10 @@ export class RunPanel extends Panel {
     readonly model: RunModel,
     again: (run: Run) => void,
     examine: () => void,
-    trans: TranslationBundle
+    trans: TranslationBundle,
+    private readonly metrics: MetricsModel,
+    private readonly usage: UsageModel,
+    notify: Notify
   ) {
     super();
     this.addClass('gpucamp-RunPanel');
@@ -31,7 +40,8 @@ export class RunPanel extends Panel {
       count =>
         trans.__('%1 earlier lines are not shown here; the whole log is kept in a file.', count)
     );
-    this.addWidget(new RunHeader(model, this._log, again, examine, trans));
+    this.addWidget(new RunHeader(model, this._log, again, examine, trans, notify));
+    this.addWidget(new RunNumbers(model, metrics, usage, trans));
     this.addWidget(this._log);
     model.logChanged.connect(() => this._log.changed());
   }
@@ -40,6 +50,8 @@ export class RunPanel extends Panel {
     if (!this.isDisposed) {
       super.dispose();
       this.model.dispose();
+      this.metrics.dispose();
+      this.usage.dispose();
     }
   }
 
@@ -52,7 +64,8 @@ class RunHeader extends VDomRenderer<RunModel> {
     private readonly log: LogView,
     private readonly again: (run: Run) => void,
     private readonly examine: () => void,
-    private readonly trans: TranslationBundle
+    private readonly trans: TranslationBundle,
+    private readonly notify: Notify
   ) {
     super(model);
     this.addClass('gpucamp-RunPanel-header');
@@ -66,6 +79,7 @@ class RunHeader extends VDomRenderer<RunModel> {
         again={this.again}
         examine={this.examine}
         trans={this.trans}
+        notify={this.notify}
       />
     );
   }
@@ -77,6 +91,7 @@ function Header(props: {
   again: (run: Run) => void;
   examine: () => void;
   trans: TranslationBundle;
+  notify: Notify;
 }): React.ReactElement {
   const { model, log, trans } = props;
   const { run, error, stopError, stopping, connected } = model.state;
@@ -104,6 +119,9 @@ function Header(props: {
           {trans._n('%2, %1 process', '%2, %1 processes', run.processes, run.script)}
         </span>
         <Elapsed run={run} />
+        <span className="gpucamp-Muted" title={seedTitle(run, trans)}>
+          {trans.__('seed: %1', seedText(run, trans))}
+        </span>
         {alive && !connected && <span className="gpucamp-Muted">{trans.__('Connecting…')}</span>}
         <span className="gpucamp-Actions gpucamp-RunPanel-actions">
           <Button kind="quiet" onClick={() => log.goToEnd()}>
@@ -126,18 +144,30 @@ function Header(props: {
           )}
         </span>
       </div>
+      <NotifyOfRun run={run} notify={props.notify} trans={trans} />
       {error !== null && <ErrorBox error={error} trans={trans} retry={() => void model.follow()} />}
       {stopError !== null && (
         <ErrorBox error={stopError} trans={trans} retry={() => void model.stop()} />
+      )}
+      {run.hang && (
+        <HangBox
+          hang={run.hang}
+          alive={alive}
+          stopping={stopping}
+          stop={() => void confirmStop(model, trans)}
+          trans={trans}
+        />
       )}
       {run.diagnosis && (
         <DiagnosisBox diagnosis={run.diagnosis} examine={props.examine} trans={trans} />
       )}
       {!run.diagnosis && <Ending run={run} trans={trans} />}
+      <Remarks run={run} trans={trans} />
       <details>
         <summary>{trans.__('Command')}</summary>
         <Command command={run.command} trans={trans} />
       </details>
+      <LogBar run={run} log={log} fileUrl={model.logFile} trans={trans} />
     </>
   );
 }
@@ -194,6 +224,30 @@ export function DiagnosisBox(props: {
         </details>
       )}
     </div>
+  );
+}
+
+/** What PyTorch and its companions warned about in a run that ended well. */
+export function Remarks(props: { run: Run; trans: TranslationBundle }): React.ReactElement | null {
+  const remarks = props.run.remarks ?? [];
+  if (remarks.length === 0) {
+    return null;
+  }
+  return (
+    <ul
+      className="gpucamp-Warnings"
+      aria-label={props.trans.__('Warnings')}
+      data-testid={TestId.ddpRemarks}
+    >
+      {remarks.map(remark => (
+        <li key={remark.code}>
+          <span className="gpucamp-Mark gpucamp-mod-degraded" aria-hidden="true">
+            !
+          </span>
+          <span>{remark.message}</span>
+        </li>
+      ))}
+    </ul>
   );
 }
 

@@ -67,3 +67,22 @@ export function elapsedSeconds(run: Run, now: number): number | null {
 export function namesDoctor(diagnosis: Diagnosis, trans: TranslationBundle): boolean {
   return ['GPU doctor', trans.__('GPU doctor')].some(name => diagnosis.fix.includes(name));
 }
+
+/** The seed of a run, or that there is none that is known. */
+export function seedText(run: Run, trans: TranslationBundle): string {
+  return run.seed?.value ?? trans.__('not stated');
+}
+
+/** Where the seed was found. */
+export function seedTitle(run: Run, trans: TranslationBundle): string {
+  switch (run.seed?.source) {
+    case 'arguments':
+      return trans.__('From the arguments');
+    case 'environment':
+      return trans.__('From a variable');
+    case 'printed':
+      return trans.__('The script printed it');
+    default:
+      return trans.__('No seed in the arguments, the variables or the output');
+  }
+}

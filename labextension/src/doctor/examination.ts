@@ -7,6 +7,7 @@
  */
 import type { TranslationBundle } from '@jupyterlab/translation';
 
+import { ApiError } from '../errors';
 import { durationText, timeOf } from '../lease/texts';
 import type { ExaminationEvent, Finding, Report, Severity, Verdict } from '../wire';
 
@@ -17,6 +18,8 @@ export type Phase = 'idle' | 'running' | 'finished' | 'cancelled' | 'failed';
 export interface Examination {
   phase: Phase;
   kernel: string;
+  /** Of the running kernel that is meant; empty: what the spec would start. */
+  kernelId: string;
   /** How many checks there are; 0 until the server said it. */
   checks: number;
   /** How many are answered. */
@@ -38,6 +41,7 @@ export interface Row {
 export const NO_EXAMINATION: Examination = {
   phase: 'idle',
   kernel: '',
+  kernelId: '',
   checks: 0,
   done: 0,
   findings: [],
@@ -59,13 +63,19 @@ export function worstFirst(findings: readonly Finding[]): Finding[] {
 }
 
 /** @param before - the last report; it counts only if it is of this kernel */
-export function begin(kernel: string, before: Report | null = null): Examination {
+export function begin(kernel: string, before: Report | null = null, kernelId = ''): Examination {
   return {
     ...NO_EXAMINATION,
     phase: 'running',
     kernel,
-    before: before?.kernel === kernel ? before : null
+    kernelId,
+    before: before && isOf(before, kernel, kernelId) ? before : null
   };
+}
+
+/** Whether a report is of this kernel: the same spec, or the same one that runs. */
+export function isOf(report: Report, kernel: string, kernelId: string): boolean {
+  return report.kernel === kernel && (report.kernel_id ?? '') === kernelId;
 }
 
 /** What is shown, worst first: what was found, and what the report before it found and nobody has contradicted. */
@@ -101,6 +111,7 @@ export function ofReport(report: Report): Examination {
   return {
     phase: 'finished',
     kernel: report.kernel,
+    kernelId: report.kernel_id ?? '',
     checks,
     done: checks,
     findings: worstFirst(report.findings),
@@ -138,7 +149,9 @@ export function verdictText(state: Examination, trans: TranslationBundle): strin
     case 'cancelled':
       return trans.__('The examination was stopped');
     case 'failed':
-      return trans.__('The examination did not finish');
+      return state.checks === 0 && state.error instanceof ApiError && state.error.kind === 'refused'
+        ? trans.__('Not examined')
+        : trans.__('The examination did not finish');
     case 'finished':
       if (problems) {
         return trans._n('%1 problem found', '%1 problems found', problems);
@@ -226,10 +239,23 @@ function headline(finding: Finding, trans: TranslationBundle): string {
   return `${severityText(finding.severity, trans)}: ${finding.title}`;
 }
 
-/** The checks that were skipped, each with the code or the mistake that is the reason. */
+/** The checks that were not needed, each with the code or the mistake that is the reason. */
 export function skippedChecks(report: Report | null): string[] {
+  const others = new Set(report?.checks_unexamined);
+  return withReasons(
+    report,
+    (report?.checks_skipped ?? []).filter(name => !others.has(name))
+  );
+}
+
+/** The checks that did not learn what they needed to know, each with the reason. */
+export function unexaminedChecks(report: Report | null): string[] {
+  return withReasons(report, report?.checks_unexamined ?? []);
+}
+
+function withReasons(report: Report | null, names: string[]): string[] {
   const reasons = report?.skipped_because ?? {};
-  return (report?.checks_skipped ?? []).map(name => {
+  return names.map(name => {
     const reason = reasons[name];
     return reason ? `${name} (${reason})` : name;
   });

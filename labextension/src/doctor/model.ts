@@ -1,20 +1,15 @@
 import type { IApi } from '../api';
-import { ApiError, isAbort } from '../errors';
-import { Store } from '../store';
-import type { Report } from '../wire';
-import { apply, begin, Examination, NO_EXAMINATION, ofReport } from './examination';
-
-/** Attempts before another's examination is told as a refusal. */
-const ATTEMPTS = 10;
+import type { RepairEvent, Report } from '../wire';
+import { apply, begin, type Examination, isOf, NO_EXAMINATION, ofReport } from './examination';
+import { StreamStore } from './streamStore';
 
 /**
  * Runs examinations, one at a time: a new one ends the one before, and disposing ends all.
  *
  * Guarantees: what was found before a failure or a stop stays in view; the last report of the same kernel does, too,
- * until a new one has come; that the server is still busy with the examination that was ended here is waited for and
- * not told.
+ * until a new one has come.
  */
-export class DoctorModel extends Store<Examination> {
+export class DoctorModel extends StreamStore<Examination, RepairEvent> {
   /**
    * @param api - the server
    * @param kernel - the name of the kernel spec to examine
@@ -23,9 +18,9 @@ export class DoctorModel extends Store<Examination> {
   constructor(
     private readonly api: IApi,
     private _kernel: string,
-    private readonly retryAfter = 200
+    retryAfter = 200
   ) {
-    super({ ...NO_EXAMINATION, kernel: _kernel });
+    super({ ...NO_EXAMINATION, kernel: _kernel }, retryAfter);
   }
 
   /** The kernel to be examined next; what is shown is of `state.kernel`. */
@@ -33,50 +28,43 @@ export class DoctorModel extends Store<Examination> {
     return this._kernel;
   }
 
-  /** Chooses the kernel to be examined next. */
-  choose(kernel: string): void {
+  /** The running kernel to be examined next; empty: what the spec would start. */
+  get kernelId(): string {
+    return this._kernelId;
+  }
+
+  /** Chooses the kernel to be examined next: what a spec would start, or one that runs. */
+  choose(kernel: string, kernelId = ''): void {
     this._kernel = kernel;
+    this._kernelId = kernelId;
     this.set({});
   }
 
-  /** Examines `kernel`; resolves when that is over, however it ended. */
-  async examine(kernel: string = this._kernel): Promise<void> {
-    this.cancel();
-    const isLeft = this._isLeft;
-    this._isLeft = false;
-    const ending = new AbortController();
-    this._ending = ending;
+  /**
+   * Examines `kernel`; resolves when that is over, however it ended.
+   *
+   * @param begun - the events of an examination that goes on already, such as the one after a repair
+   */
+  examine(
+    kernel: string = this._kernel,
+    begun: AsyncGenerator<RepairEvent> | null = null
+  ): Promise<void> {
+    const kernelId = kernel === this._kernel ? this._kernelId : '';
     this._kernel = kernel;
-    this.set(begin(kernel, this.state.report ?? this.state.before));
-    try {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          await this._follow(kernel, ending);
-          break;
-        } catch (error) {
-          const isBusy = error instanceof ApiError && error.status === 409;
-          if (!isLeft || !isBusy || attempt === ATTEMPTS || this._ending !== ending) {
-            throw error;
-          }
-          await new Promise(resolve => setTimeout(resolve, this.retryAfter));
-        }
-      }
-    } catch (error) {
-      if (this._ending === ending) {
-        this.set(isAbort(error) ? { phase: 'cancelled' } : { phase: 'failed', error });
-      }
-    } finally {
-      if (this._ending === ending) {
-        this._ending = null;
-      }
-    }
+    this._kernelId = kernelId;
+    return this.follow(
+      begin(kernel, this.state.report ?? this.state.before, kernelId),
+      (signal, attempt) =>
+        attempt === 1 && begun ? begun : this.api.examine(kernel, signal, kernelId)
+    );
   }
 
   /** Examines at once, and shows the last report as soon as it is there and until the new one is. */
   async open(): Promise<void> {
     const over = this.examine();
     const last = await this._last();
-    if (last?.kernel === this.state.kernel && this.state.phase !== 'finished') {
+    const { kernel, kernelId, phase } = this.state;
+    if (last && isOf(last, kernel, kernelId) && phase !== 'finished') {
       this.set({ before: this.state.before ?? last });
     }
     await over;
@@ -90,42 +78,16 @@ export class DoctorModel extends Store<Examination> {
     }
     if (report) {
       this._kernel = report.kernel;
+      this._kernelId = report.kernel_id ?? '';
       this.set(ofReport(report));
     } else {
       await this.examine();
     }
   }
 
-  /** Ends a running examination; nothing otherwise. */
-  cancel(): void {
-    if (this._ending) {
-      this._ending.abort();
-      this._ending = null;
-      this._isLeft = true;
-      this.set({ phase: 'cancelled' });
-    }
-  }
-
-  override dispose(): void {
-    this._ending?.abort();
-    this._ending = null;
-    super.dispose();
-  }
-
-  private async _follow(kernel: string, ending: AbortController): Promise<void> {
-    for await (const event of this.api.examine(kernel, ending.signal)) {
-      if (this._ending !== ending) {
-        return;
-      }
-      if (event.event === 'error') {
-        throw new ApiError('refused', event.message, event.status);
-      }
-      this.set(apply(this.state, event));
-    }
-    if (this._ending === ending && this.state.phase === 'running') {
-      // The stream ended without a report: its other end is gone.
-      throw new ApiError('network', '');
-    }
+  protected override after(state: Examination, event: RepairEvent): Examination {
+    // What a repair says is told elsewhere.
+    return event.event === 'output' || event.event === 'repaired' ? state : apply(state, event);
   }
 
   private async _last(): Promise<Report | null> {
@@ -136,7 +98,5 @@ export class DoctorModel extends Store<Examination> {
     }
   }
 
-  private _ending: AbortController | null = null;
-  /** Whether the server may still be busy with an examination that was ended here. */
-  private _isLeft = false;
+  private _kernelId = '';
 }

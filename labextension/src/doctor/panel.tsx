@@ -3,41 +3,39 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { VDomRenderer } from '@jupyterlab/ui-components';
 import * as React from 'react';
 
-import { Button, Command, CopyButton, ErrorBox } from '../components';
-import { findingTestId, TestId } from '../testids';
-import type { Finding, Report } from '../wire';
+import { Button, CopyButton, ErrorBox } from '../components';
+import { TestId } from '../testids';
 import {
-  ageText,
   asJson,
   asText,
-  evidenceLines,
-  NO_EXAMINATION,
-  news,
   rows,
-  safeLink,
   skippedChecks,
-  severityMark,
-  severityText,
+  unexaminedChecks,
   verdictOf,
-  verdictText,
-  whoText
+  verdictText
 } from './examination';
+import { FindingRow } from './findingRow';
+import { useKeptFocus } from './focus';
+import { KernelChoice, kernelName, useRunningKernels } from './kernelChoice';
 import type { DoctorModel } from './model';
-
-/** How many pieces of news are kept for a reader who is behind. */
-const LONGEST_NEWS = 20;
+import { News } from './news';
+import type { PerformanceModel } from './performanceModel';
+import { Performance } from './performancePart';
+import { Progress } from './progress';
+import { type IRepairs, MendingPart, RepairContext } from './repairPart';
 
 /**
  * The doctor's panel: verdict, progress, findings.
  *
- * Guarantees: an element that has the focus, and a finding that is unfolded, stay while results come; what changes is
- * announced once, and never the whole list again.
+ * Guarantees: an element that has the focus, and a finding that is unfolded, stay while results come, and where what
+ * had the focus is gone, the focus stays in the panel; what changes is announced once, and never the whole list again.
  */
 export class DoctorPanel extends VDomRenderer<DoctorModel> {
   constructor(
     model: DoctorModel,
     private readonly specs: KernelSpec.IManager,
-    private readonly trans: TranslationBundle
+    private readonly trans: TranslationBundle,
+    private readonly performance: PerformanceModel | null = null
   ) {
     super(model);
     this.addClass('gpucamp-Panel');
@@ -51,66 +49,51 @@ export class DoctorPanel extends VDomRenderer<DoctorModel> {
       return;
     }
     this.specs.specsChanged.disconnect(this._onSpecsChanged, this);
+    this.repairs?.model.dispose();
     this.model.dispose();
+    this.performance?.dispose();
     super.dispose();
   }
 
   protected override render(): React.ReactElement {
-    return <Doctor model={this.model} specs={this.specs.specs} trans={this.trans} />;
+    return (
+      <RepairContext.Provider value={this.repairs}>
+        <Doctor
+          model={this.model}
+          specs={this.specs.specs}
+          performance={this.performance}
+          trans={this.trans}
+        />
+      </RepairContext.Provider>
+    );
   }
+
+  /** What offers repairs; null: nothing does. To be set before the panel is shown. */
+  repairs: IRepairs | null = null;
 
   private _onSpecsChanged(): void {
     this.update();
   }
 }
 
-function Doctor(props: {
+interface IDoctorProps {
   model: DoctorModel;
   specs: KernelSpec.ISpecModels | null;
   trans: TranslationBundle;
-}): React.ReactElement {
-  const { model, trans } = props;
-  const state = model.state;
-  const running = state.phase === 'running';
-  const verdict = verdictOf(state.findings);
-  const passed = state.report?.checks_passed ?? [];
-  const tone = state.phase === 'finished' || state.findings.length ? verdict : 'waiting';
-  const shown = rows(state);
+}
+
+function Doctor(
+  props: IDoctorProps & { performance: PerformanceModel | null }
+): React.ReactElement {
+  const { model, specs, trans } = props;
+  const { state } = model;
+  const body = React.useRef<HTMLDivElement>(null);
+  useKeptFocus(body);
   return (
-    <div className="gpucamp-Panel-body">
+    <div className="gpucamp-Panel-body" ref={body}>
       <News model={model} trans={trans} />
-      <div className="gpucamp-Doctor-header">
-        <span className={`gpucamp-Mark gpucamp-Mark-large gpucamp-mod-${tone}`} aria-hidden="true">
-          {tone === 'waiting'
-            ? '…'
-            : { healthy: '✓', advice: '✓', degraded: '!', blocked: '✗' }[tone]}
-        </span>
-        <div className="gpucamp-Doctor-headline">
-          <h1
-            data-testid={TestId.doctorVerdict}
-            data-phase={state.phase}
-            data-verdict={state.phase === 'finished' ? (state.report?.verdict ?? verdict) : ''}
-          >
-            {verdictText(state, trans)}
-          </h1>
-          <Progress model={model} trans={trans} />
-        </div>
-        <div className="gpucamp-Actions">
-          <KernelChoice model={model} specs={props.specs} trans={trans} />
-          {/* One button for both, so that the focus stays on it. */}
-          <Button
-            kind={running ? 'plain' : 'accept'}
-            onClick={() => (running ? model.cancel() : void model.examine())}
-            testId={TestId.doctorExamine}
-          >
-            {running
-              ? trans.__('Stop')
-              : state.phase === 'idle' || model.kernel !== state.kernel
-                ? trans.__('Examine')
-                : trans.__('Examine again')}
-          </Button>
-        </div>
-      </div>
+      <Header model={model} specs={specs} trans={trans} />
+      <MendingPart trans={trans} />
       {state.phase === 'failed' && (
         <ErrorBox error={state.error} trans={trans} retry={() => void model.examine()} />
       )}
@@ -122,34 +105,9 @@ function Doctor(props: {
           )}
         </p>
       )}
-      {shown.length > 0 && (
-        <section aria-labelledby="gpucamp-findings">
-          <h2 id="gpucamp-findings" className="gpucamp-Hidden">
-            {trans.__('Findings')}
-          </h2>
-          {/* The role says again what a list without bullets is not for every browser. */}
-          <ul className="gpucamp-Findings" role="list">
-            {shown.map(({ finding, old }) => (
-              <FindingRow key={finding.code} finding={finding} old={old} trans={trans} />
-            ))}
-          </ul>
-        </section>
-      )}
-      {state.phase === 'finished' && (
-        <div className="gpucamp-Doctor-footer">
-          <CheckNames
-            mark="✓"
-            label={trans.__('Passed checks: %1', passed.length)}
-            names={passed}
-          />
-          <CheckNames
-            mark="–"
-            label={trans.__('Skipped checks: %1', state.report?.checks_skipped.length ?? 0)}
-            names={skippedChecks(state.report)}
-          />
-        </div>
-      )}
-      {state.phase !== 'idle' && !running && (
+      <Findings model={model} trans={trans} />
+      {state.phase === 'finished' && <Checks model={model} trans={trans} />}
+      {state.phase !== 'idle' && state.phase !== 'running' && (
         <div className="gpucamp-Actions">
           <CopyButton
             label={trans.__('Copy as text')}
@@ -159,188 +117,114 @@ function Doctor(props: {
           <CopyButton label={trans.__('Copy as JSON')} text={() => asJson(state)} trans={trans} />
         </div>
       )}
+      {props.performance && (
+        <Performance
+          model={props.performance}
+          kernel={model.kernel}
+          row={one => <FindingRow key={one.code} finding={one} old={false} trans={trans} />}
+          trans={trans}
+        />
+      )}
     </div>
   );
 }
 
-/** What changed, for those who do not see it: read once and politely, piece by piece. */
-function News(props: { model: DoctorModel; trans: TranslationBundle }): React.ReactElement {
-  const { model, trans } = props;
-  const [told, setTold] = React.useState<{ id: number; text: string }[]>([]);
-  React.useEffect(() => {
-    let last = NO_EXAMINATION;
-    let id = 0;
-    const follow = (): void => {
-      const text = news(last, model.state, trans);
-      last = model.state;
-      if (text !== null) {
-        const piece = { id: ++id, text };
-        setTold(before => [...before.slice(1 - LONGEST_NEWS), piece]);
-      }
-    };
-    model.stateChanged.connect(follow);
-    follow();
-    return () => void model.stateChanged.disconnect(follow);
-  }, [model, trans]);
+/** The verdict, how far it is, and what one can do. */
+function Header(props: IDoctorProps): React.ReactElement {
+  const { model, specs, trans } = props;
+  const { state } = model;
+  const running = state.phase === 'running';
+  const verdict = verdictOf(state.findings);
+  // Before its end an examination that has found no problem has not found that all is well.
+  const isTold = state.phase === 'finished' || verdict === 'blocked' || verdict === 'degraded';
+  const tone = isTold ? verdict : 'waiting';
+  const isAnother = model.kernel !== state.kernel || model.kernelId !== state.kernelId;
   return (
-    <div
-      className="gpucamp-Hidden"
-      role="log"
-      aria-live="polite"
-      aria-label={trans.__('News of the examination')}
-    >
-      {told.map(one => (
-        <p key={one.id}>{one.text}</p>
-      ))}
+    <div className="gpucamp-Doctor-header">
+      <span className={`gpucamp-Mark gpucamp-Mark-large gpucamp-mod-${tone}`} aria-hidden="true">
+        {{ waiting: '…', healthy: '✓', advice: '✓', degraded: '!', blocked: '✗' }[tone]}
+      </span>
+      <div className="gpucamp-Doctor-headline">
+        <h1
+          data-testid={TestId.doctorVerdict}
+          data-phase={state.phase}
+          data-verdict={state.phase === 'finished' ? (state.report?.verdict ?? verdict) : ''}
+        >
+          {verdictText(state, trans)}
+        </h1>
+        <Progress
+          model={model}
+          kernel={kernelName(state.kernel, state.kernelId, useRunningKernels(), specs)}
+          trans={trans}
+        />
+      </div>
+      <div className="gpucamp-Actions">
+        <KernelChoice model={model} specs={specs} trans={trans} />
+        {/* One button for both, so that the focus stays on it. */}
+        <Button
+          kind={running ? 'plain' : 'accept'}
+          onClick={() => (running ? model.cancel() : void model.examine())}
+          testId={TestId.doctorExamine}
+        >
+          {running
+            ? trans.__('Stop')
+            : state.phase === 'idle' || isAnother
+              ? trans.__('Examine')
+              : trans.__('Examine again')}
+        </Button>
+      </div>
     </div>
   );
 }
 
-function Progress(props: { model: DoctorModel; trans: TranslationBundle }): React.ReactElement {
-  const { trans } = props;
-  const { phase, checks, done, report, before, kernel } = props.model.state;
-  const age = useAge(report ?? before, trans);
-  if (phase === 'running') {
-    return (
-      <>
-        <div className="gpucamp-Progress">
-          <progress
-            max={checks || 1}
-            value={checks ? done : undefined}
-            aria-label={trans.__('Progress of the examination')}
-          />
-          <span>{checks ? trans.__('%1 of %2 checks', done, checks) : trans.__('Starting…')}</span>
-        </div>
-        {before && (
-          <p className="gpucamp-Muted">
-            {trans.__('Until it has ended you also see the last report, from %1.', age)}
-          </p>
-        )}
-      </>
-    );
-  }
-  return (
-    <p className="gpucamp-Muted">
-      {phase === 'finished' && report
-        ? trans.__('Kernel %1, examined %2; it took %3 s', kernel, age, report.seconds.toFixed(1))
-        : trans.__('Kernel: %1', kernel)}
-      {before && ` · ${trans.__('You also see the last report, from %1.', age)}`}
-    </p>
-  );
-}
-
-/** How old a report is; it grows while one looks. */
-function useAge(report: Report | null, trans: TranslationBundle): string {
-  const [now, setNow] = React.useState(() => Date.now());
-  React.useEffect(() => {
-    setNow(Date.now());
-    const timer = window.setInterval(() => setNow(Date.now()), 30_000);
-    return () => window.clearInterval(timer);
-  }, [report]);
-  return report ? ageText(report, now, trans) : '';
-}
-
-/** Only chooses: with the keyboard one passes by other kernels on the way. */
-function KernelChoice(props: {
+function Findings(props: {
   model: DoctorModel;
-  specs: KernelSpec.ISpecModels | null;
   trans: TranslationBundle;
-}): React.ReactElement {
-  const { model, trans } = props;
-  const names = Object.keys(props.specs?.kernelspecs ?? {});
-  if (!names.includes(model.kernel)) {
-    names.unshift(model.kernel);
+}): React.ReactElement | null {
+  const { trans } = props;
+  const { state } = props.model;
+  const shown = rows(state);
+  if (shown.length === 0) {
+    return null;
   }
   return (
-    <label className="gpucamp-Field-inline">
-      <span>{trans.__('Kernel')}</span>
-      <select
-        className="jp-mod-styled"
-        data-testid={TestId.doctorKernel}
-        value={model.kernel}
-        onChange={event => model.choose(event.target.value)}
-      >
-        {names.map(name => (
-          <option key={name} value={name}>
-            {props.specs?.kernelspecs[name]?.display_name ?? name}
-          </option>
+    <section aria-labelledby="gpucamp-findings">
+      <h2 id="gpucamp-findings" className="gpucamp-Hidden">
+        {trans.__('Findings')}
+      </h2>
+      {/* The role says again what a list without bullets is not for every browser. */}
+      <ul className="gpucamp-Findings" role="list">
+        {shown.map(({ finding, old }) => (
+          <FindingRow
+            key={finding.code}
+            finding={finding}
+            old={old}
+            isCurrent={state.phase === 'finished' && !old}
+            trans={trans}
+          />
         ))}
-      </select>
-    </label>
+      </ul>
+    </section>
   );
 }
 
-function FindingRow(props: {
-  finding: Finding;
-  old: boolean;
-  trans: TranslationBundle;
-}): React.ReactElement {
-  const { finding, old, trans } = props;
-  const evidence = evidenceLines(finding.evidence);
-  const docs = safeLink(finding.docs_url);
+/** What the other checks said. */
+function Checks(props: { model: DoctorModel; trans: TranslationBundle }): React.ReactElement {
+  const { trans } = props;
+  const { report } = props.model.state;
+  const passed = report?.checks_passed ?? [];
+  const [skipped, unexamined] = [skippedChecks(report), unexaminedChecks(report)];
   return (
-    <li
-      className={`gpucamp-Finding ${old ? 'gpucamp-mod-old' : ''}`}
-      data-testid={findingTestId(finding.code)}
-      data-severity={finding.severity}
-    >
-      <details onKeyDown={foldAtEscape}>
-        <summary>
-          <span className={`gpucamp-Mark gpucamp-mod-${finding.severity}`} aria-hidden="true">
-            {severityMark(finding.severity)}
-          </span>
-          <span className="gpucamp-Finding-text">
-            <h3 className="gpucamp-Finding-title">
-              <span className={`gpucamp-Severity gpucamp-mod-${finding.severity}`}>
-                {severityText(finding.severity, trans)}
-              </span>{' '}
-              {finding.title}
-              {old && (
-                <>
-                  {' '}
-                  <span className="gpucamp-Badge">{trans.__('from the last report')}</span>
-                </>
-              )}
-            </h3>
-            <span className="gpucamp-Finding-fix">
-              <b>{trans.__('Fix:')}</b> {finding.fix}{' '}
-              <span className="gpucamp-Badge">{whoText(finding, trans)}</span>
-            </span>
-          </span>
-        </summary>
-        <div className="gpucamp-Finding-details">
-          {finding.command && <Command command={finding.command} trans={trans} />}
-          {evidence.length > 0 && (
-            <>
-              <h4>{trans.__('What was seen')}</h4>
-              <pre tabIndex={0} aria-label={trans.__('What was seen')}>
-                {evidence.join('\n')}
-              </pre>
-            </>
-          )}
-          <p className="gpucamp-Muted">
-            {docs ? (
-              <a href={docs} target="_blank" rel="noopener noreferrer">
-                {trans.__('What %1 means', finding.code)}
-              </a>
-            ) : (
-              finding.code
-            )}
-          </p>
-        </div>
-      </details>
-    </li>
+    <div className="gpucamp-Doctor-footer">
+      <CheckNames mark="✓" label={trans.__('Passed checks: %1', passed.length)} names={passed} />
+      <CheckNames
+        mark="?"
+        label={trans.__('Checks without an answer: %1', unexamined.length)}
+        names={unexamined}
+      />
+      <CheckNames mark="–" label={trans.__('Skipped checks: %1', skipped.length)} names={skipped} />
+    </div>
   );
-}
-
-/** The way out of the details by keyboard: it folds them and leads back to their line. */
-function foldAtEscape(event: React.KeyboardEvent<HTMLDetailsElement>): void {
-  const details = event.currentTarget;
-  if (event.key === 'Escape' && details.open) {
-    event.stopPropagation();
-    details.open = false;
-    details.querySelector('summary')?.focus();
-  }
 }
 
 function CheckNames(props: {

@@ -12,6 +12,9 @@ import { addCommand, CommandIDs } from '../commands';
 import { doctorIcon } from '../icons';
 import { DoctorModel } from './model';
 import { DoctorPanel } from './panel';
+import { PerformanceModel } from './performanceModel';
+import { repairActions } from './repairActions';
+import { RepairModel } from './repairModel';
 
 /** "GPU doctor": one panel, opened by a command. */
 export const doctorPlugin: JupyterFrontEndPlugin<void> = {
@@ -56,7 +59,23 @@ export const doctorPlugin: JupyterFrontEndPlugin<void> = {
         }
         await app.serviceManager.kernelspecs.ready.catch(() => undefined);
         const model = new DoctorModel(api, asked ?? currentKernel());
-        const content = new DoctorPanel(model, app.serviceManager.kernelspecs, trans);
+        const content = new DoctorPanel(
+          model,
+          app.serviceManager.kernelspecs,
+          trans,
+          new PerformanceModel(api)
+        );
+        const { kernels, sessions } = app.serviceManager;
+        const draw = (): void => content.update();
+        for (const one of [kernels.runningChanged, sessions.runningChanged]) {
+          one.connect(draw);
+          content.disposed.connect(() => void one.disconnect(draw));
+        }
+        content.repairs = {
+          model: new RepairModel(api, model),
+          actions: repairActions(app),
+          examine: () => void model.examine()
+        };
         const widget = new MainAreaWidget({ content });
         widget.toolbar.hide(); // it would be empty
         widget.id = 'gpucamp-doctor';

@@ -26,7 +26,6 @@ FEWER = Code(
     "you",
     N_("torch sees {torch} of the {all} GPUs in the container."),
     N_("Unset CUDA_VISIBLE_DEVICES; with MIG, one process can use one slice only."),
-    "unset CUDA_VISIBLE_DEVICES",
 )
 NO_KERNEL_IMAGE = Code(
     "GC143",
@@ -88,6 +87,8 @@ USE_HANGS = Code(
 )
 
 _SEVERE_SHARE = 0.9
+# what the probe adds up (probes/imports.py)
+_EIGHT_TIMES_TWO = 16
 
 
 @check("cuda", ("torch", "libcuda", "nvml", "environment"), (USE_HANGS, UNAVAILABLE, FEWER))
@@ -107,7 +108,10 @@ def torch_sees_the_gpus(facts: Facts) -> Iterator[Finding]:
         yield Finding(UNAVAILABLE, evidence, params, tells=("torch",))
         return
     reading.require(facts, "torch", "torch", "count")
-    seen = facts.integer("torch", "torch", "count")
+    reading.require(facts, "nvml", "count")
+    counted = facts.integer("torch", "torch", "count")
+    by_runtime = facts.integer("torch", "torch", "runtime_count")
+    seen = counted if by_runtime is None else by_runtime
     # those that answer NVML; what is wrong with the others is told by its layer
     here = len(reading.nvml_devices(facts))
     if seen is not None and 0 < seen < here:
@@ -144,6 +148,8 @@ def gpus_compute(facts: Facts) -> Iterator[Finding]:
     )
     if total and used / total > _SEVERE_SHARE and not failing:
         yield Finding(NEARLY_FULL, (), _sizes(used, total))
+    # without NVML nobody knows how full the memory is
+    reading.require(facts, "nvml", "count")
 
 
 def _computes(
@@ -161,6 +167,10 @@ def _computes(
             yield Finding(NO_KERNEL_IMAGE, (f"torch has {flags}",), params)
             return
     if not message:
+        result = device.get("add")
+        if isinstance(result, (int, float)) and result != _EIGHT_TIMES_TWO:
+            error = f"eight times 1 + 1 gave {result}"
+            yield Finding(COMPUTE_FAILS, (f"{name}: {error}",), {"error": error})
         return
     evidence = (reading.shorten(message),)
     lower = message.lower()

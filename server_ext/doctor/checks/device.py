@@ -136,9 +136,16 @@ def no_node_is_missing(facts: Facts) -> Iterator[Finding]:
 def gpus_are_the_leased_ones(facts: Facts) -> Iterator[Finding]:
     """NVML shows the leased devices, no fewer and no more."""
     given = set(reading.leased(facts))
-    if not given or any(uuid.startswith("MIG-") for uuid in given):
+    if not given:
         return
     reading.require(facts, "nvml", "count")
+    if any(uuid.startswith("MIG-") for uuid in given):
+        instances = {u for device in reading.nvml_devices(facts) for u in reading.slices(device)}
+        # without MIG mode, what is given is not known by these names
+        if instances and given - instances:
+            lines = (f"given: {', '.join(sorted(given))}", f"seen: {', '.join(sorted(instances))}")
+            yield Finding(LEASE_DIFFERS, lines)
+        return
     seen = {text_of(device, "uuid") for device in reading.nvml_devices(facts)}
     # those that NVML counts and cannot read are told by the layer above
     unread = (facts.integer("nvml", "count") or 0) - len(seen)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ...i18n import N_
 from ..facts import Facts, text_of
 from ..findings import Code, Finding, check
-from . import reading
+from . import reading, starting
 
 USER_SITE = Code(
     "GC211",
@@ -17,7 +17,6 @@ USER_SITE = Code(
     "you",
     N_("Packages in {directory} come before the image's."),
     N_("Remove that folder, or set PYTHONNOUSERSITE=1, and install with pip as usual."),
-    "rm -r {directory}",
 )
 LIBRARY_PATH = Code(
     "GC212",
@@ -26,7 +25,6 @@ LIBRARY_PATH = Code(
     "you",
     N_("LD_LIBRARY_PATH puts other CUDA libraries before torch's own."),
     N_("Unset LD_LIBRARY_PATH where it is set (a dotfile, or the kernel's settings)."),
-    "unset LD_LIBRARY_PATH",
 )
 PRELOAD = Code(
     "GC213",
@@ -35,7 +33,6 @@ PRELOAD = Code(
     "you",
     N_("LD_PRELOAD loads {library} into every program."),
     N_("Unset LD_PRELOAD where it is set, unless you know that you need it."),
-    "unset LD_PRELOAD",
 )
 PYTHONPATH = Code(
     "GC214",
@@ -44,7 +41,6 @@ PYTHONPATH = Code(
     "you",
     N_("PYTHONPATH puts other versions of {modules} before the image's."),
     N_("Unset PYTHONPATH where it is set, or remove these modules from its folders."),
-    "unset PYTHONPATH",
 )
 WORK_SHADOWS = Code(
     "GC215",
@@ -54,6 +50,9 @@ WORK_SHADOWS = Code(
     N_("In your work folder, imports find your own file instead of the real module: {files}."),
     N_("Give every such file another name, and restart the kernel."),
 )
+
+
+_NOT_THE_DRIVERS = re.compile(r"/(stubs|compat)(/|$)")
 
 
 @check("environment", ("python", "packages"), (USER_SITE,))
@@ -76,14 +75,17 @@ def library_path_has_no_cuda(facts: Facts) -> Iterator[Finding]:
     evidence = []
     for entry in facts.objects("system", "library_path"):
         libraries = entry.get("libraries")
+        directory = text_of(entry, "directory")
+        # the driver's own libraries are meant to come from the host, but not these that CUDA's
+        # toolkit has: they only look like it, or are for other cards
+        own = () if _NOT_THE_DRIVERS.search(directory) else ("libcuda.so", "libnvidia-ml.so")
         names = [
             name
             for name in (libraries if isinstance(libraries, list) else [])
-            # the driver's own libraries are meant to come from the host
-            if isinstance(name, str) and not name.startswith(("libcuda.so", "libnvidia-ml.so"))
+            if isinstance(name, str) and not (own and name.startswith(own))
         ]
         if names:
-            evidence.append(f"{text_of(entry, 'directory')}: {', '.join(names[:6])}")
+            evidence.append(f"{directory}: {', '.join(names[:6])}")
     if evidence:
         yield Finding(LIBRARY_PATH, tuple(evidence))
 
@@ -120,11 +122,12 @@ def pythonpath_shadows_nothing(facts: Facts) -> Iterator[Finding]:
         yield Finding(PYTHONPATH, tuple(found.values())[:10], {"modules": ", ".join(found)})
 
 
-@check("environment", ("python",), (WORK_SHADOWS,))
+@check("environment", ("python", "start", "kernelspec"), (WORK_SHADOWS,))
 def work_folder_shadows_nothing(facts: Facts) -> Iterator[Finding]:
-    """No file in the work folder has the name of a module that torch imports."""
+    """No file in the work folder has the name of a module that torch or a kernel imports."""
     reading.require(facts, "python", "shadows")
-    files = facts.texts("python", "shadows")
+    told = starting.files_in_the_way(facts)
+    files = tuple(file for file in facts.texts("python", "shadows") if file not in told)
     if files:
         yield Finding(WORK_SHADOWS, files, {"files": ", ".join(files)})
 

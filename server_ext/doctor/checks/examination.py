@@ -47,7 +47,15 @@ DOCTOR_BROKEN = Code(
 )
 
 # probes that the kernel's Python runs
-_IN_KERNEL = ("python", "packages", "ipykernel", "torch")
+_IN_KERNEL = (
+    "python",
+    "packages",
+    "ipykernel",
+    "torch",
+    "extensions",
+    "start",
+    "start_variables",
+)
 
 
 @check(

@@ -77,6 +77,14 @@ SERVICE_AWAY = Code(
     N_("What the host knows of your GPU could not be asked: the gpucamp service does not answer."),
     N_("Examine again in a minute; if it stays so, tell your instructor."),
 )
+NODES_LOST = Code(
+    "GC169",
+    "host",
+    "degraded",
+    "you",
+    N_("The host sees that the container has lost device nodes of the GPU: {nodes}."),
+    N_("Restart the server; if they are lost again, tell your instructor."),
+)
 
 LITTLE = 256 * 2**20  # bytes that a driver's own programs may take
 _OTHER_SERVERS = ("another_user", "same_user")
@@ -149,7 +157,10 @@ def driver_stays_loaded(facts: Facts) -> Iterator[Finding]:
     """Persistence mode is on."""
     for device in _devices(facts):
         if device.get("persistence") is False:
-            yield Finding(NOT_PERSISTENT, (f"{text_of(device, 'uuid')}: persistence mode off",))
+            seen = [f"{text_of(device, 'uuid')}: persistence mode off"]
+            if facts.get("host", "persistenced") is False:
+                seen.append("nvidia-persistenced does not run")
+            yield Finding(NOT_PERSISTENT, tuple(seen))
 
 
 @check("host", ("host", "environment"), (XIDS,))
@@ -168,10 +179,23 @@ def driver_reported_no_errors(facts: Facts) -> Iterator[Finding]:
             yield Finding(XIDS, lines)
 
 
+@check("host", ("host", "environment"), (NODES_LOST,))
+def container_keeps_its_nodes(facts: Facts) -> Iterator[Finding]:
+    """What the host has and handed in is still in the container."""
+    missing = facts.texts("host", "missing_nodes") if reading.was_promised_gpu(facts) else ()
+    if missing:
+        names = " ".join(f"/dev/{name}" for name in missing)
+        toolkit = facts.text("host", "toolkit_version")
+        seen = (f"NVIDIA Container Toolkit {toolkit}",) if toolkit else ()
+        lost = f"on the host, not in the container: {names}"
+        yield Finding(NODES_LOST, (lost, *seen), {"nodes": names})
+
+
 CHECKS = (
     host_answers,
     host_calls_the_gpu_well,
     memory_is_mine,
     driver_stays_loaded,
     driver_reported_no_errors,
+    container_keeps_its_nodes,
 )

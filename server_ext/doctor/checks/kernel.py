@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from ...i18n import N_
@@ -33,7 +34,17 @@ PYTHON_DOES_NOT_START = Code(
     "blocker",
     "you",
     N_("The kernel's Python does not start."),
-    N_("Undo what was last changed in the environment, or reset it; your files in work stay."),
+    N_("Undo what was last changed in its environment; the image's can be reset, and work stays."),
+    stops=True,
+)
+VARIABLE_KEEPS_PYTHON = Code(
+    "GC221",
+    "kernel",
+    "blocker",
+    "you",
+    N_("{variable} keeps the kernel's Python from starting."),
+    N_("Unset {variable} where it is set: a dotfile, or the kernel's settings."),
+    "unset {variable}",
     stops=True,
 )
 NO_IPYKERNEL = Code(
@@ -42,8 +53,26 @@ NO_IPYKERNEL = Code(
     "blocker",
     "you",
     N_("Kernels cannot start: ipykernel cannot be imported."),
-    N_("Reset the environment, or install ipykernel into it again."),
-    "pip install --force-reinstall ipykernel",
+    N_("Reset the environment; your files in work stay."),
+)
+OWN_PYTHON_MISSING = Code(
+    "GC209",
+    "kernel",
+    "blocker",
+    "you",
+    N_("The Python of your own kernel {kernel} is missing: {python}."),
+    N_("Put that Python back, or remove the kernel; “Python 3 (PyTorch 2.9)” works without it."),
+    "jupyter kernelspec remove -y {kernel}",
+    stops=True,
+)
+OWN_NO_IPYKERNEL = Code(
+    "GC210",
+    "kernel",
+    "blocker",
+    "you",
+    N_("Your own kernel {kernel} cannot start: its Python cannot import ipykernel."),
+    N_("Install ipykernel for that Python, or choose the kernel “Python 3 (PyTorch 2.9)”."),
+    "{command}",
 )
 IPYKERNEL_BROKEN_BY = Code(
     "GC205",
@@ -51,8 +80,7 @@ IPYKERNEL_BROKEN_BY = Code(
     "blocker",
     "you",
     N_("Kernels cannot start: {found} in your environment is in the way (the base has {base})."),
-    N_("Uninstall {package} from your environment, so that the base's is used again."),
-    "pip uninstall -y {package}",
+    N_("Take {package} out of your environment, so that the base's is used again."),
 )
 OTHER_PYTHON = Code(
     "GC206",
@@ -83,11 +111,13 @@ NOT_EXAMINABLE = Code(
 
 # where the kernel has no Python, these cannot tell anything
 _IN_KERNEL = ("python", "packages", "ipykernel", "torch")
-# the name of "Python 3 (PyTorch 2.9)"
-IMAGES_KERNEL = "python3"
 
 
-@check("kernel", ("kernelspec",), (NO_KERNEL, NO_PYTHON, NOT_EXAMINABLE))
+@check(
+    "kernel",
+    ("kernelspec", "reference"),
+    (NO_KERNEL, NO_PYTHON, OWN_PYTHON_MISSING, NOT_EXAMINABLE),
+)
 def kernel_exists(facts: Facts) -> Iterator[Finding]:
     """The kernel spec exists and names a Python that exists."""
     kernel = facts.text("kernelspec", "name") or ""
@@ -96,6 +126,8 @@ def kernel_exists(facts: Facts) -> Iterator[Finding]:
         error = facts.text("kernelspec", "error")
         params = {"kernel": kernel, "available": available}
         yield Finding(NO_KERNEL, (error,) if error else (), params, tells=_IN_KERNEL)
+    elif facts.texts("kernelspec", "problems"):
+        return  # told by starting.py
     elif facts.flag("kernelspec", "is_python") is False:
         argv = (reading.shorten(" ".join(facts.texts("kernelspec", "argv"))),)
         yield Finding(NOT_EXAMINABLE, argv, {"kernel": kernel}, tells=_IN_KERNEL)
@@ -103,12 +135,18 @@ def kernel_exists(facts: Facts) -> Iterator[Finding]:
         python = facts.text("kernelspec", "executable") or ""
         problem = facts.text("kernelspec", "python_problem") or ""
         lines = (problem,) if problem else ()
-        yield Finding(NO_PYTHON, lines, {"python": python}, tells=_IN_KERNEL)
+        own = reading.is_users_own_kernel(facts)
+        params = {"python": python} | ({"kernel": kernel} if own else {})
+        yield Finding(OWN_PYTHON_MISSING if own else NO_PYTHON, lines, params, tells=_IN_KERNEL)
     else:
         reading.require(facts, "kernelspec", "python_exists")
 
 
-@check("kernel", ("kernelspec", "python"), (PYTHON_DOES_NOT_START,))
+@check(
+    "kernel",
+    ("kernelspec", "python", "start_variables", "environment"),
+    (PYTHON_DOES_NOT_START, VARIABLE_KEEPS_PYTHON),
+)
 def python_starts(facts: Facts) -> Iterator[Finding]:
     """The kernel's Python starts and runs a script."""
     failure = facts.failure("python")
@@ -118,13 +156,31 @@ def python_starts(facts: Facts) -> Iterator[Finding]:
         # a container that is full may start no other Python, either
         if not reading.says_no_room(failure.kind, failure.detail):
             evidence = reading.failure_evidence(failure)
-            yield Finding(PYTHON_DOES_NOT_START, evidence, tells=_IN_KERNEL)
+            names = facts.texts("start_variables", "culprits")
+            if names:
+                values = {name: reading.variable(facts, name) for name in names}
+                evidence += tuple(
+                    name if value is None else f"{name}={reading.shorten(value, 80)}"
+                    for name, value in values.items()
+                )
+                params = {"variable": " ".join(names)}
+                yield Finding(VARIABLE_KEEPS_PYTHON, evidence, params, tells=_IN_KERNEL)
+            else:
+                yield Finding(PYTHON_DOES_NOT_START, evidence, tells=_IN_KERNEL)
 
 
 @check(
     "kernel",
-    ("kernelspec", "python", "ipykernel", "ipykernel_culprit", "packages", "reference"),
-    (NO_IPYKERNEL, IPYKERNEL_BROKEN_BY),
+    (
+        "kernelspec",
+        "python",
+        "ipykernel",
+        "ipykernel_culprit",
+        "environment",
+        "packages",
+        "reference",
+    ),
+    (NO_IPYKERNEL, OWN_NO_IPYKERNEL, IPYKERNEL_BROKEN_BY),
 )
 def ipykernel_imports(facts: Facts) -> Iterator[Finding]:
     """ipykernel, which every kernel is, can be imported."""
@@ -143,29 +199,30 @@ def ipykernel_imports(facts: Facts) -> Iterator[Finding]:
         else (f"{text_of(error, 'type')}: {reading.shorten(text_of(error, 'message'))}",)
     )
     found = culprits.culprits_found(facts, "ipykernel")
+    if culprits.variables_found(facts, "ipykernel"):
+        return  # told by starting.py
     if found:
-        params = params_of(facts, found)
-        yield Finding(IPYKERNEL_BROKEN_BY, evidence + places_of(found), params, tells=tells)
+        params = culprits.params_of(facts, found)
+        yield Finding(
+            IPYKERNEL_BROKEN_BY, evidence + culprits.places_of(found), params, tells=tells
+        )
+    elif reading.is_users_own_kernel(facts):
+        kernel = facts.text("kernelspec", "name") or ""
+        params = {"kernel": kernel, "command": _install_ipykernel(facts)}
+        yield Finding(OWN_NO_IPYKERNEL, evidence, params, tells=tells)
     else:
         yield Finding(NO_IPYKERNEL, evidence, tells=tells)
 
 
-def params_of(facts: Facts, found: tuple[culprits.Suspect, ...]) -> dict[str, str]:
-    """Culprits for a sentence and for a command, and the base's versions of them."""
-    bases = [reading.locked(facts, suspect.name) for suspect in found]
-    return {
-        "package": " ".join(suspect.name for suspect in found),
-        "found": ", ".join(f"{suspect.name} {suspect.version}".strip() for suspect in found),
-        "base": ", ".join(version for version in bases if version is not None) or "-",
-    }
-
-
-def places_of(found: tuple[culprits.Suspect, ...]) -> tuple[str, ...]:
-    """Where the culprits are."""
-    return tuple(
-        f"{suspect.name} {suspect.version}".strip() + f" in {suspect.directory}"
-        for suspect in found
-    )
+def _install_ipykernel(facts: Facts) -> str:
+    """By the terminal's pip, for the kernel's Python may have none; "" where that may install
+    nothing: it is the system's.
+    """
+    python = facts.text("kernelspec", "executable")
+    if not python or not reading.takes_packages(facts):
+        return ""
+    words = ("pip", "--python", python, "install", "--force-reinstall", "ipykernel")
+    return shlex.join(words)
 
 
 @check("kernel", ("kernelspec", "python", "reference"), (OTHER_PYTHON, IMAGES_KERNEL_DIFFERS))
@@ -182,7 +239,7 @@ def kernel_uses_the_images_python(facts: Facts) -> Iterator[Finding]:
     version = facts.text("python", "version") or "?"
     # another kernel may well have a Python of its own, and work; this one is promised to be the
     # environment's
-    own = facts.text("kernelspec", "name") == IMAGES_KERNEL
+    own = facts.text("kernelspec", "name") == reading.IMAGES_KERNEL
     lines = (f"{executable} (Python {version})", f"sys.prefix: {prefix}, not {expected}")
     yield Finding(IMAGES_KERNEL_DIFFERS if own else OTHER_PYTHON, lines, {"python": executable})
 

@@ -53,7 +53,6 @@ COMPAT = Code(
     "you",
     N_("A CUDA compatibility library is used on a card that does not support it (error 804)."),
     N_("Unset LD_LIBRARY_PATH, so that the driver's own libcuda is used."),
-    "unset LD_LIBRARY_PATH",
     stops=True,
 )
 FABRIC = Code(
@@ -90,7 +89,6 @@ STUB = Code(
     "you",
     N_("A stub takes the place of CUDA's driver library (error 34): {library}."),
     N_("Unset LD_LIBRARY_PATH, so that the driver's own libcuda is used."),
-    "unset LD_LIBRARY_PATH",
     stops=True,
 )
 FAILS = Code(
@@ -112,8 +110,9 @@ BY_CODE = {
     803: LIBRARY_MISMATCH,
     804: COMPAT,
 }
-# not initialized, and a refusal of the host's operating system: nothing in a container changes them
-_OF_THE_HOST = {3, 304}
+# not initialized, a damaged memory, a refusal of the host's operating system, a multi-process
+# service of the host's that does not answer: nothing in a container changes them
+_OF_THE_HOST = {3, 214, 304, *range(805, 810)}
 
 
 @check(

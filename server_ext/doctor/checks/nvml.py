@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from ...i18n import N_
 from ..facts import Facts, integer_of, text_of
-from ..findings import CannotTell, Code, Finding, check
+from ..findings import CannotTell, Code, Finding, Who, check
 from . import reading
 
 PRACTICE = Code(
@@ -87,7 +87,6 @@ HIDDEN = Code(
     "you",
     N_("CUDA_VISIBLE_DEVICES={value} hides the GPU."),
     N_("Unset CUDA_VISIBLE_DEVICES, then restart the kernel; GPUs count from 0 in a container."),
-    "unset CUDA_VISIBLE_DEVICES",
     stops=True,
 )
 PROHIBITED = Code(
@@ -114,6 +113,17 @@ EXCLUSIVE = Code(
     N_("Only one program at a time can use the GPU (compute mode {mode})."),
     N_("Run one kernel or job at a time; `nvidia-smi -c 0` on the host lets several use it."),
 )
+UNKNOWN_ENTRY = Code(
+    "GC223",
+    "nvml",
+    "advice",
+    "you",
+    N_("CUDA_VISIBLE_DEVICES={value} names more GPUs than there are: programs see {count}."),
+    N_(
+        "Unset it: GPUs count from 0 in a container, and cuda:{count} is an invalid device ordinal."
+    ),
+    "unset CUDA_VISIBLE_DEVICES",
+)
 DRAIN = Code(
     "GC153",
     "nvml",
@@ -132,6 +142,9 @@ _PROHIBITED_MODE = 2
 _EXCLUSIVE_MODES = {1: "EXCLUSIVE_THREAD", 3: "EXCLUSIVE_PROCESS"}
 # nvmlReturn_t
 _NO_PERMISSION, _NOT_LOADED, _GPU_LOST, _RESET_REQUIRED, _MISMATCH = 4, 9, 15, 16, 18
+# an interrupt that is lost, a damaged inforom, a card that must be reset: a restart of the server
+# changes none of them
+_OF_THE_HOST = {10, 14, _RESET_REQUIRED}
 # of a question, not of a card: not supported by it, not known to this library or not allowed; -1 is
 # the probe's own for a symbol that the library lacks
 _UNANSWERABLE = {-1, 3, 4, 13, 25}
@@ -208,7 +221,8 @@ def _by_code(code: int, text: str, *, fails: Code = FAILS, where: str = "") -> F
         return Finding(NOT_LOADED, evidence, tells=tells)
     if code == _GPU_LOST:
         return Finding(LOST, evidence, tells=tells)
-    return Finding(fails, evidence, {"error": f"{text} ({code})"}, tells=tells)
+    who: Who | None = "instructor" if code in _OF_THE_HOST else None
+    return Finding(fails, evidence, {"error": f"{text} ({code})"}, who=who, tells=tells)
 
 
 @check("nvml", ("nvml",), (RECOVERY, DRAIN, PROHIBITED, EXCLUSIVE))
@@ -234,7 +248,7 @@ def gpus_are_healthy(facts: Facts) -> Iterator[Finding]:
             yield Finding(EXCLUSIVE, which, {"mode": _EXCLUSIVE_MODES[mode]})
 
 
-@check("nvml", ("nvml", "environment"), (HIDDEN,))
+@check("nvml", ("nvml", "environment"), (HIDDEN, UNKNOWN_ENTRY))
 def gpu_is_not_hidden(facts: Facts) -> Iterator[Finding]:
     """CUDA_VISIBLE_DEVICES names devices that exist."""
     value = reading.variable(facts, "CUDA_VISIBLE_DEVICES")
@@ -244,30 +258,33 @@ def gpu_is_not_hidden(facts: Facts) -> Iterator[Finding]:
     uuids = [text_of(device, "uuid") for device in reading.nvml_devices(facts)]
     if not uuids:
         return
-    why = _hides_all(value, uuids, reading.leased(facts))
-    if why:
-        seen = f"{len(uuids)} GPU(s): 0…{len(uuids) - 1}"
-        lines = (f"CUDA_VISIBLE_DEVICES={value}", why, seen)
+    slices = [uuid for uuid in reading.leased(facts) if uuid.startswith("MIG-")]
+    slices += [uuid for device in reading.nvml_devices(facts) for uuid in reading.slices(device)]
+    seen, why = _visible(value, uuids, slices, anything=not reading.leased(facts))
+    lines = (f"CUDA_VISIBLE_DEVICES={value}", why, f"{len(uuids)} GPU(s): 0…{len(uuids) - 1}")
+    if not seen:
         yield Finding(HIDDEN, lines, {"value": value or '""'})
+    elif why:
+        yield Finding(UNKNOWN_ENTRY, lines, {"value": value, "count": str(seen)})
 
 
-def _hides_all(value: str, uuids: list[str], leased: tuple[str, ...]) -> str:
-    """Why CUDA sees none of these GPUs with this CUDA_VISIBLE_DEVICES; "" when it sees some.
+def _visible(value: str, uuids: list[str], slices: list[str], *, anything: bool) -> tuple[int, str]:
+    """How many of these GPUs CUDA sees with this CUDA_VISIBLE_DEVICES, and why not more, or "".
 
     CUDA takes entries up to the first that it does not know; one that comes twice before that hides
-    all.
+    all. -1 is how one says that there are no more.
     """
     entries = [entry.strip() for entry in value.split(",")]
-    slices = [uuid for uuid in leased if uuid.startswith("MIG-")]
     taken: list[str] = []
     for entry in entries:
-        named = _named_device(entry, uuids, slices, anything=not leased)
+        named = _named_device(entry, uuids, slices, anything=anything)
         if named is None:
-            break
+            meant = bool(taken) and entry in ("", "-1")
+            return len(taken), "" if meant else f"{entry or 'nothing'} is no GPU here"
         if named in taken:
-            return f"{entry} comes twice"
+            return 0, f"{entry} comes twice"
         taken.append(named)
-    return "" if taken else f"{entries[0] or 'nothing'} is no GPU here"
+    return len(taken), ""
 
 
 def _named_device(entry: str, uuids: list[str], slices: list[str], *, anything: bool) -> str | None:

@@ -17,7 +17,6 @@ TORCH_CHANGED = Code(
     "you",
     N_("torch {found} in your environment replaces the base's torch {base}."),
     N_("Uninstall torch from your environment, so that the base's version is used again."),
-    "pip uninstall -y torch",
 )
 PAIR = Code(
     "GC302",
@@ -26,7 +25,6 @@ PAIR = Code(
     "you",
     N_("{found} does not fit torch {torch}, which needs {wanted}."),
     N_("Uninstall {package} from your environment, so that the base's version is used again."),
-    "pip uninstall -y {package}",
 )
 TRITON = Code(
     "GC303",
@@ -35,7 +33,6 @@ TRITON = Code(
     "you",
     N_("{found} does not fit this torch, which needs {wanted}: torch.compile fails."),
     N_("Uninstall triton from your environment, so that the base's version is used again."),
-    "pip uninstall -y triton",
 )
 STRAY_CUDA = Code(
     "GC304",
@@ -44,7 +41,6 @@ STRAY_CUDA = Code(
     "you",
     N_("CUDA libraries of another kind are installed: {packages}."),
     N_("Uninstall them, unless a package of yours needs them."),
-    "pip uninstall -y {packages}",
 )
 CUDA_CHANGED = Code(
     "GC305",
@@ -53,7 +49,6 @@ CUDA_CHANGED = Code(
     "you",
     N_("Other versions of torch's CUDA libraries are in your environment: {packages}."),
     N_("Uninstall them from your environment, so that the base's versions are used again."),
-    "pip uninstall -y {packages}",
 )
 TWICE = Code(
     "GC306",
@@ -62,7 +57,6 @@ TWICE = Code(
     "you",
     N_("{package} is installed twice in the same place: {versions}."),
     N_("Uninstall it as often as it is there, then install the one that you want."),
-    "pip uninstall -y {package}",
 )
 
 OTHER_BUILD = Code(
@@ -72,7 +66,6 @@ OTHER_BUILD = Code(
     "you",
     N_("torch {found} in your environment is another build than the base's ({base})."),
     N_("If you did not mean that, uninstall torch from your environment."),
-    "pip uninstall -y torch",
 )
 
 _CPU = "cpu"
@@ -191,6 +184,16 @@ def nothing_is_installed_twice(facts: Facts) -> Iterator[Finding]:
     for item in reading.distributions(facts):
         if item.name in ("torch", "torchvision", "torchaudio", "triton", "numpy"):
             seen.setdefault((item.name, item.directory), []).append(item.version)
+    for name in facts.mapping("packages", "conda"):
+        # conda's own metadata beside what pip wrote into the same environment
+        by_conda = facts.text("packages", "conda", name)
+        place = next((key for key in seen if key[0] == name), None)
+        if (
+            by_conda
+            and place is not None
+            and by_conda not in map(reading.without_local, seen[place])
+        ):
+            seen[place].append(by_conda)
     for (name, directory), versions in seen.items():
         if len(versions) > 1:
             yield Finding(

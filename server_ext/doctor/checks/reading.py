@@ -11,6 +11,8 @@ from ..facts import Facts, Failure, text_of
 from ..findings import CannotTell, Code, Finding
 
 PRACTICE_UUID = "GPU-5ca1ab1e-"
+# the name of "Python 3 (PyTorch 2.9)"
+IMAGES_KERNEL = "python3"
 
 
 def variable(facts: Facts, name: str) -> str | None:
@@ -28,6 +30,13 @@ def gpu_nodes(facts: Facts) -> tuple[str, ...]:
 def nvml_devices(facts: Facts) -> tuple[Mapping[str, object], ...]:
     """NVML's devices that told their UUID."""
     return tuple(item for item in facts.objects("nvml", "devices") if text_of(item, "uuid"))
+
+
+def slices(device: Mapping[str, object]) -> tuple[str, ...]:
+    """The UUIDs of the MIG instances of one of NVML's devices that this container can see."""
+    mig = device.get("mig")
+    found = mig.get("instances") if isinstance(mig, Mapping) else None
+    return tuple(uuid for uuid in found if isinstance(uuid, str)) if isinstance(found, list) else ()
 
 
 def leased(facts: Facts) -> tuple[str, ...]:
@@ -54,6 +63,17 @@ def was_promised_gpu(facts: Facts) -> bool:
     if variable(facts, "GPUCAMP_LEASE") or variable(facts, "GPUCAMP_DEVICES") is not None:
         return False
     return (variable(facts, "NVIDIA_VISIBLE_DEVICES") or "void") not in {"void", "none"}
+
+
+def is_users_own_kernel(facts: Facts) -> bool:
+    """Whether the kernel is one of the user's whose Python is not the environment's: a reset gives
+    nothing back to it.
+    """
+    prefix = facts.text("reference", "environment_prefix")
+    python = facts.text("kernelspec", "executable")
+    if not prefix or not python or facts.text("kernelspec", "name") == IMAGES_KERNEL:
+        return False
+    return not python.startswith(prefix.rstrip("/") + "/")
 
 
 def library_trouble(
@@ -86,12 +106,11 @@ def require(facts: Facts, probe: str, *path: str) -> None:
 
 def says_no_room(kind: str, detail: str) -> bool:
     """Whether a probe was not started because the container may not have another process (EAGAIN,
-    ENOMEM) or file (ENFILE, EMFILE).
+    ENOMEM) or thread, or file (ENFILE, EMFILE).
     """
-    return kind == "not-started" and any(
-        f"[Errno {number}]" in detail
-        for number in (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE)
-    )
+    signs = ["can't start new thread"]
+    signs += [f"[Errno {n}]" for n in (errno.EAGAIN, errno.ENOMEM, errno.ENFILE, errno.EMFILE)]
+    return kind == "not-started" and any(sign in detail for sign in signs)
 
 
 def failure_evidence(failure: Failure) -> tuple[str, ...]:
@@ -157,6 +176,15 @@ def distributions(facts: Facts) -> tuple[Distribution, ...]:
                     )
                 )
     return tuple(found)
+
+
+def takes_packages(facts: Facts) -> bool:
+    """Whether the user may write to a folder of packages of the kernel's own Python."""
+    own = (facts.text("python", "prefix") or "").rstrip("/") + "/"
+    return any(
+        folder.get("writable") is True and text_of(folder, "directory").startswith(own)
+        for folder in facts.objects("packages", "directories")
+    )
 
 
 def effective(facts: Facts) -> dict[str, Distribution]:

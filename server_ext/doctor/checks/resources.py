@@ -33,7 +33,6 @@ SHM_LEFTOVERS = Code(
     "you",
     N_("Ended programs left {count} files in /dev/shm ({size})."),
     N_("Delete them; no running program uses them."),
-    "rm -f {files}",
 )
 OOM = Code(
     "GC404",
@@ -101,7 +100,6 @@ ORPHANS = Code(
     "you",
     N_("{count} ranks of an ended torchrun are still running and hold memory."),
     N_("End them."),
-    "kill -9 {pids}",
 )
 SCARCE_SHM = Code(
     "GC413",
@@ -162,7 +160,11 @@ def shared_memory_is_enough(facts: Facts) -> Iterator[Finding]:
             "files": " ".join(plain[:50]),
         }
         yield Finding(SHM_LEFTOVERS, tuple(names[:10]), params)
-    reading.require(facts, "resources", "filesystems", "shm")
+    # one that is not there is told by the check of the folders
+    if f"[Errno {errno.ENOENT}]" not in (
+        facts.text("resources", "filesystems", "shm", "error") or ""
+    ):
+        reading.require(facts, "resources", "filesystems", "shm")
 
 
 def _is_plain(name: str) -> bool:

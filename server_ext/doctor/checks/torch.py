@@ -10,7 +10,6 @@ from ...i18n import N_
 from ..facts import Facts, Failure, text_of
 from ..findings import CannotTell, Code, Finding, check
 from . import culprits, reading
-from .kernel import params_of, places_of
 
 BROKEN_BY = Code(
     "GC311",
@@ -18,8 +17,7 @@ BROKEN_BY = Code(
     "blocker",
     "you",
     N_("torch cannot be imported: {found} in your environment breaks it (the base has {base})."),
-    N_("Uninstall {package} from your environment, so that the base's is used; or reset it."),
-    "pip uninstall -y {package}",
+    N_("Take {package} out of your environment, so that the base's is used; or reset it."),
     stops=True,
 )
 NOT_INSTALLED = Code(
@@ -47,7 +45,6 @@ UNDEFINED_SYMBOL = Code(
     "you",
     N_("torch cannot be imported: it meets libraries of another version."),
     N_("Unset LD_LIBRARY_PATH and LD_PRELOAD; if they are not set, reset the environment."),
-    "unset LD_LIBRARY_PATH LD_PRELOAD",
     stops=True,
 )
 IMPORT_FAILS = Code(
@@ -65,7 +62,7 @@ IMPORT_HANGS = Code(
     "blocker",
     "you",
     N_("torch does not finish importing."),
-    N_("Restart the server; if it stays so, reset the environment or tell your instructor."),
+    N_("Undo what was last installed or changed in the environment, or reset it."),
     stops=True,
 )
 IMPORT_CRASHES = Code(
@@ -77,6 +74,16 @@ IMPORT_CRASHES = Code(
     N_("Uninstall what was last installed (libraries of another version), or reset."),
     stops=True,
 )
+VARIABLE_KEEPS_TORCH = Code(
+    "GC341",
+    "torch",
+    "blocker",
+    "you",
+    N_("torch cannot be imported: {variable} keeps it from that."),
+    N_("Unset {variable} where it is set: a dotfile, or the kernel's settings."),
+    "unset {variable}",
+    stops=True,
+)
 CPU_ONLY = Code(
     "GC321",
     "torch",
@@ -84,7 +91,6 @@ CPU_ONLY = Code(
     "you",
     N_("This torch ({version}) was built without CUDA: it can never use the GPU."),
     N_("Uninstall torch from your environment, so that the base's version is used again."),
-    "pip uninstall -y torch torchvision torchaudio",
     stops=True,
 )
 CUDNN = Code(
@@ -94,7 +100,6 @@ CUDNN = Code(
     "you",
     N_("cuDNN is not the one that torch was built for: {found} instead of {wanted}."),
     N_("Unset LD_LIBRARY_PATH and uninstall nvidia-cudnn-cu12 from your environment."),
-    "pip uninstall -y nvidia-cudnn-cu12",
 )
 NUMPY = Code(
     "GC323",
@@ -103,7 +108,6 @@ NUMPY = Code(
     "you",
     N_("torch and NumPy do not work together: {error}."),
     N_("Uninstall numpy from your environment, so that the base's version is used again."),
-    "pip uninstall -y numpy",
 )
 
 _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file")
@@ -120,6 +124,7 @@ _LIBRARY = re.compile(r"(lib[\w.+-]+\.so[\w.]*): cannot open shared object file"
         IMPORT_FAILS,
         IMPORT_HANGS,
         IMPORT_CRASHES,
+        VARIABLE_KEEPS_TORCH,
     ),
 )
 def torch_imports(facts: Facts) -> Iterator[Finding]:
@@ -144,8 +149,15 @@ def _why_not(facts: Facts, failure: Failure | None) -> Finding:
         else (f"{kind}: {reading.shorten(message)}",)
     )
     found = culprits.culprits_found(facts, "torch")
+    blamed = culprits.variables_found(facts, "torch")
+    libraries = failure is None and _is_about_libraries(message)
+    if blamed and not libraries:
+        lines = culprits.settings_of(facts, blamed)
+        return Finding(VARIABLE_KEEPS_TORCH, evidence + lines, {"variable": " ".join(blamed)})
     if found:
-        return Finding(BROKEN_BY, evidence + places_of(found), params_of(facts, found))
+        return Finding(
+            BROKEN_BY, evidence + culprits.places_of(found), culprits.params_of(facts, found)
+        )
     if failure is not None:
         if failure.kind == "timeout":
             return Finding(IMPORT_HANGS, evidence)
@@ -154,15 +166,19 @@ def _why_not(facts: Facts, failure: Failure | None) -> Finding:
         return Finding(NOT_INSTALLED, evidence)
     if library := _LIBRARY.search(message):
         return Finding(LIBRARY_MISSING, evidence, {"library": library[1]})
-    if "undefined symbol" in message or "version `" in message:
-        variables = tuple(
-            f"{name}={value}"
-            for name in ("LD_LIBRARY_PATH", "LD_PRELOAD")
-            if (value := reading.variable(facts, name))
-        )
+    if _is_about_libraries(message):
+        names = ("LD_LIBRARY_PATH", "LD_PRELOAD")
+        set_here = [name for name in names if reading.variable(facts, name)]
+        variables = culprits.settings_of(facts, set_here)
         return Finding(UNDEFINED_SYMBOL, evidence + variables)
     short = f"{kind}: {reading.shorten(message, 120)}"
     return Finding(IMPORT_FAILS, evidence, {"error": short})
+
+
+def _is_about_libraries(message: str) -> bool:
+    """Whether the codes of libraries tell what it is about, and what to unset."""
+    found = _LIBRARY.search(message) is not None
+    return found or "undefined symbol" in message or "version `" in message
 
 
 def _must_be_imported(facts: Facts) -> None:
@@ -170,7 +186,7 @@ def _must_be_imported(facts: Facts) -> None:
         raise CannotTell("torch", "torch was not imported")
 
 
-@check("torch", ("torch",), (CPU_ONLY,))
+@check("torch", ("torch", "packages"), (CPU_ONLY,))
 def torch_has_cuda(facts: Facts) -> Iterator[Finding]:
     """torch was built for CUDA."""
     _must_be_imported(facts)
@@ -182,7 +198,7 @@ def torch_has_cuda(facts: Facts) -> Iterator[Finding]:
         yield Finding(CPU_ONLY, evidence, {"version": version})
 
 
-@check("torch", ("torch", "reference"), (CUDNN,))
+@check("torch", ("torch", "packages", "reference"), (CUDNN,))
 def cudnn_is_the_pinned_one(facts: Facts) -> Iterator[Finding]:
     """cuDNN loads, and is the version that came with torch."""
     _must_be_imported(facts)

@@ -1,16 +1,20 @@
 """What NVML says: versions, devices, memory, health. ctypes only, because the kernel may have no
-pynvml.
+pynvml. With the argument `watch` it says again and again how much the devices are used.
 """
 
 from __future__ import annotations
 
 import ctypes as C
 import os
+import time
 
 # nvmlReturn_t values that a check tells apart; the texts are NVML's own where the library gives
 # them
 _SUCCESS = 0
 _FIELD_RECOVERY_ACTION = 230
+_MOST_INSTANCES = 16
+_MOST_PROCESSES = 256
+_NOT_AVAILABLE = 2**64 - 1  # a size that NVML cannot tell
 
 _LIBRARY = "libnvidia-ml.so.1"
 # where simulated devices have it; found without LD_LIBRARY_PATH, too, which a kernel may set anew
@@ -23,6 +27,17 @@ class _Memory(C.Structure):
 
 class _Utilization(C.Structure):
     _fields_ = [("gpu", C.c_uint), ("memory", C.c_uint)]
+
+
+class _Process(C.Structure):
+    """nvmlProcessInfo_v2_t, which the third version of the function has, too."""
+
+    _fields_ = [
+        ("pid", C.c_uint),
+        ("usedGpuMemory", C.c_ulonglong),
+        ("gpuInstanceId", C.c_uint),
+        ("computeInstanceId", C.c_uint),
+    ]
 
 
 class _Value(C.Union):
@@ -98,8 +113,10 @@ def _load():
 
 def collect(arguments):
     """{library, init: {code, text}, driver, cuda, devices: [...]}; {library: {error}} without
-    NVML.
+    NVML. With the arguments `watch` and seconds: {devices: [...]}, as often, without end.
     """
+    if arguments[:1] == ["watch"]:
+        return _watch(float(arguments[1]))
     try:
         library = _load()
     except OSError as error:
@@ -125,14 +142,81 @@ def collect(arguments):
     return facts
 
 
-def _device(nvml, index):
-    handle = C.c_void_p()
+def _watch(seconds):
+    """Yields {devices: [{uuid, name, memory, utilization, processes}]}; an instance of MIG counts
+    as a device.
+    """
     try:
-        nvml.call(
-            "nvmlDeviceGetHandleByIndex_v2|nvmlDeviceGetHandleByIndex",
-            C.c_uint(index),
-            C.byref(handle),
-        )
+        nvml = _Nvml(_load())
+        nvml.call("nvmlInit_v2|nvmlInit")
+    except (OSError, _Refused) as error:
+        yield {"error": str(error)}
+        return
+    while True:
+        count = _try(nvml.unsigned, "nvmlDeviceGetCount_v2|nvmlDeviceGetCount")
+        devices = []
+        for index in range(min(count, 64) if isinstance(count, int) else 0):
+            try:
+                devices.extend(_use_of(nvml, _handle(nvml, index)))
+            except _Refused:
+                continue
+        yield {"devices": devices}
+        time.sleep(seconds)
+
+
+def _use_of(nvml, card):
+    """The card; or, where it is divided, its instances that this container can see."""
+    handles = _try(lambda: [handle for _, handle in _instances(nvml, card)])
+    found = []
+    for handle in handles if isinstance(handles, list) and handles else [card]:
+        device = {
+            "uuid": _try(nvml.text, "nvmlDeviceGetUUID", handle),
+            "name": _try(nvml.text, "nvmlDeviceGetName", handle),
+            "memory": _try(_memory, nvml, handle),
+            "processes": _try(_processes, nvml, handle),
+        }
+        if handle is card:
+            device["utilization"] = _try(_utilization, nvml, handle)
+        found.append(device)
+    return found
+
+
+def _processes(nvml, handle):
+    """[[pid, bytes or None], ...] of those that compute."""
+    count, infos = C.c_uint(_MOST_PROCESSES), (_Process * _MOST_PROCESSES)()
+    names = "nvmlDeviceGetComputeRunningProcesses_v3|nvmlDeviceGetComputeRunningProcesses_v2"
+    nvml.call(names, handle, C.byref(count), infos)
+    return [
+        [one.pid, None if one.usedGpuMemory == _NOT_AVAILABLE else one.usedGpuMemory]
+        for one in infos[: min(count.value, _MOST_PROCESSES)]
+    ]
+
+
+def _memory(nvml, handle):
+    memory = _Memory()
+    nvml.call("nvmlDeviceGetMemoryInfo", handle, C.byref(memory))
+    return {"total": memory.total, "used": memory.used, "free": memory.free}
+
+
+def _utilization(nvml, handle):
+    used = _Utilization()
+    nvml.call("nvmlDeviceGetUtilizationRates", handle, C.byref(used))
+    return used.gpu
+
+
+def _handle(nvml, index):
+    handle = C.c_void_p()
+    nvml.call(
+        "nvmlDeviceGetHandleByIndex_v2|nvmlDeviceGetHandleByIndex",
+        C.c_uint(index),
+        C.byref(handle),
+    )
+    return handle
+
+
+def _device(nvml, index):
+    try:
+        handle = _handle(nvml, index)
     except _Refused as refused:
         return {"index": index, "error": {"code": refused.code, "text": refused.text}}
     device = {
@@ -141,19 +225,60 @@ def _device(nvml, index):
         "name": _try(nvml.text, "nvmlDeviceGetName", handle),
         "compute_mode": _try(nvml.unsigned, "nvmlDeviceGetComputeMode", handle),
     }
-    memory, used = _Memory(), _Utilization()
-    device["memory"] = _try(
-        lambda: (
-            nvml.call("nvmlDeviceGetMemoryInfo", handle, C.byref(memory)),
-            {"total": memory.total, "used": memory.used, "free": memory.free},
-        )[1]
-    )
-    device["utilization"] = _try(
-        lambda: (nvml.call("nvmlDeviceGetUtilizationRates", handle, C.byref(used)), used.gpu)[1]
-    )
+    device["memory"] = _try(_memory, nvml, handle)
+    device["utilization"] = _try(_utilization, nvml, handle)
     field = _FieldValue(fieldId=_FIELD_RECOVERY_ACTION)
     device["recovery_action"] = _try(lambda: _field(nvml, handle, field))
+    device["memory_health"] = {
+        "uncorrected": _try(lambda: _uncorrected(nvml, handle)),
+        "remapped_rows": _try(lambda: _remapped_rows(nvml, handle)),
+    }
+    device["mig"] = _try(lambda: _mig(nvml, handle))
     return device
+
+
+def _uncorrected(nvml, handle):
+    """Uncorrectable ECC errors since the driver was loaded."""
+    count = C.c_ulonglong()
+    nvml.call("nvmlDeviceGetTotalEccErrors", handle, C.c_int(1), C.c_int(0), C.byref(count))
+    return count.value
+
+
+def _remapped_rows(nvml, handle):
+    """{pending, failure}: rows wait for the next reset; one could not be remapped."""
+    correctable, uncorrectable, pending, failure = (C.c_uint() for _ in range(4))
+    nvml.call(
+        "nvmlDeviceGetRemappedRows",
+        handle,
+        *(C.byref(value) for value in (correctable, uncorrectable, pending, failure)),
+    )
+    return {"pending": bool(pending.value), "failure": bool(failure.value)}
+
+
+def _mig(nvml, handle):
+    """{enabled, pending, instances: UUIDs of those that this container can see}."""
+    current, pending = C.c_uint(), C.c_uint()
+    nvml.call("nvmlDeviceGetMigMode", handle, C.byref(current), C.byref(pending))
+    return {
+        "enabled": bool(current.value),
+        "pending": bool(pending.value),
+        "instances": [uuid for uuid, _ in _instances(nvml, handle)] if current.value else [],
+    }
+
+
+def _instances(nvml, card):
+    """(UUID, handle) of a card's MIG instances that this container can see."""
+    found = []
+    for index in range(min(nvml.unsigned("nvmlDeviceGetMaxMigDeviceCount", card), _MOST_INSTANCES)):
+        instance = C.c_void_p()
+        try:
+            nvml.call(
+                "nvmlDeviceGetMigDeviceHandleByIndex", card, C.c_uint(index), C.byref(instance)
+            )
+            found.append((nvml.text("nvmlDeviceGetUUID", instance), instance))
+        except _Refused:
+            continue  # none of this number, or not this container's
+    return found
 
 
 def _field(nvml, handle, field):

@@ -1,16 +1,49 @@
 """Space, memory, CPU and limits of this container, from the file systems, cgroups (v1 and v2) and
-/proc.
+/proc; and what the variables that name files and folders lead to.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import stat
 from typing import Any
 
 _NO_LIMIT = 2**60  # cgroup v1 writes a huge number for "no limit"
+
+_LIMITS = ("nofile", "nproc", "memlock", "as", "data", "stack", "fsize", "cpu")
+# variables -> what programs need there
+_MUST_EXIST = (
+    "CUDA_HOME",
+    "CUDA_PATH",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+    "PIP_CONFIG_FILE",
+    "PIP_CONSTRAINT",
+    "PIP_REQUIREMENT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_DIR",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+)
+_CACHES = (
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HF_DATASETS_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "TRANSFORMERS_CACHE",
+    "TORCH_HOME",
+    "TORCH_EXTENSIONS_DIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TRITON_CACHE_DIR",
+    "PIP_CACHE_DIR",
+    "XDG_CACHE_HOME",
+    "MPLCONFIGDIR",
+    "WANDB_DIR",
+)
+_IN_MEMORY = {"tmpfs", "ramfs"}
 
 
 def collect(arguments):
@@ -23,7 +56,11 @@ def collect(arguments):
         },
         "memory": memory(),
         "cpu": {"quota": cpu_quota(), "usable": len(os.sched_getaffinity(0))},
-        "limits": {"nofile": resource.getrlimit(resource.RLIMIT_NOFILE)[0]},
+        "limits": limits(),
+        "pids": pids(),
+        "infiniband": sorted(_listdir("/dev/infiniband"))[:20],
+        "missing_paths": missing_paths(),
+        "caches": caches(home),
         "compiler": shutil.which("gcc") or shutil.which("cc") or shutil.which("clang"),
         "shm_leftovers": shm_leftovers(),
         "orphan_ranks": orphan_ranks(),
@@ -31,7 +68,9 @@ def collect(arguments):
 
 
 def filesystem(path: str) -> dict[str, Any]:
-    """{path, bytes, free_bytes, inodes, free_inodes, device}; free: for this user."""
+    """{path, writable, read_only, bytes, free_bytes, inodes, free_inodes, device}; free, writable:
+    for this user.
+    """
     try:
         facts = os.statvfs(path)
         device = os.stat(path).st_dev
@@ -39,6 +78,8 @@ def filesystem(path: str) -> dict[str, Any]:
         return {"path": path, "error": str(error)}
     return {
         "path": path,
+        "writable": os.access(path, os.W_OK | os.X_OK),
+        "read_only": bool(facts.f_flag & os.ST_RDONLY),
         "bytes": facts.f_blocks * facts.f_frsize,
         "free_bytes": facts.f_bavail * facts.f_frsize,
         "inodes": facts.f_files,
@@ -76,6 +117,90 @@ def cpu_quota(root: str = "/sys/fs/cgroup") -> float | None:
         if quota and period and quota[0] != "-1":
             return _ratio(quota[0], period[0])
     return None
+
+
+def limits() -> dict[str, int]:
+    """This process's limits by name; -1: none."""
+    return {
+        name: resource.getrlimit(getattr(resource, "RLIMIT_" + name.upper()))[0] for name in _LIMITS
+    }
+
+
+def pids() -> dict[str, int | None]:
+    """{limit, used} of processes and threads in the container; None: the cgroup does not say."""
+    for group in ("/sys/fs/cgroup", "/sys/fs/cgroup/pids"):
+        used = _number(group + "/pids.current")
+        if used is not None:
+            return {"limit": _number(group + "/pids.max"), "used": used}
+    return {"limit": None, "used": None}
+
+
+def missing_paths():
+    """[{variable, path}] of variables whose file or folder is not there, or may not be read."""
+    found = []
+    for variable in _MUST_EXIST:
+        path = os.environ.get(variable)
+        # several of SSL_CERT_DIR, a list of PIP_CONSTRAINT; a URL is not looked at
+        parts = re.split("[: ]" if variable == "SSL_CERT_DIR" else " ", path or "")
+        for part in parts:
+            if part and "://" not in part and not os.access(part, os.R_OK):
+                found.append({"variable": variable, "path": part[:500]})
+                break
+    return found
+
+
+def caches(home: str) -> list[dict[str, Any]]:
+    """[{variable, path, exists, writable, in_memory, bytes, free_bytes}] of the folders where
+    programs keep what they download or compile; what is not there: of where it would be made.
+    """
+    mounts = _mounts()
+    named = [(name, os.environ[name]) for name in _CACHES if os.environ.get(name)]
+    found = []
+    for variable, value in [*named, ("", os.path.join(home, ".cache"))]:
+        path = os.path.abspath(os.path.expanduser(value))
+        place = path
+        while not os.path.lexists(place) and place != "/":
+            place = os.path.dirname(place)
+        try:
+            facts = os.statvfs(place)
+        except OSError as error:
+            found.append({"variable": variable, "path": path, "error": str(error)})
+            continue
+        found.append(
+            {
+                "variable": variable,
+                "path": path,
+                "exists": place == path,
+                "writable": os.path.isdir(place) and os.access(place, os.W_OK | os.X_OK),
+                "in_memory": _type_of(mounts, os.path.realpath(place)) in _IN_MEMORY,
+                "bytes": facts.f_blocks * facts.f_frsize,
+                "free_bytes": facts.f_bavail * facts.f_frsize,
+            }
+        )
+    return found
+
+
+def _mounts():
+    """[(mount point, type)], the deepest last."""
+    found = []
+    try:
+        with open("/proc/self/mounts") as lines:
+            for line in lines:
+                words = line.split()
+                if len(words) > 2:
+                    found.append((words[1].replace("\\040", " "), words[2]))
+    except OSError:
+        pass
+    return sorted(found, key=lambda mount: len(mount[0]))
+
+
+def _type_of(mounts, path):
+    """The type of the file system that a path is on, or ""."""
+    kind = ""
+    for point, of_type in mounts:
+        if path == point or path.startswith(point.rstrip("/") + "/"):
+            kind = of_type
+    return kind
 
 
 def shm_leftovers():
@@ -131,8 +256,12 @@ def orphan_ranks():
 
 
 def _pids():
+    return [name for name in _listdir("/proc") if name.isdigit()]
+
+
+def _listdir(path):
     try:
-        return [name for name in os.listdir("/proc") if name.isdigit()]
+        return os.listdir(path)
     except OSError:
         return []
 

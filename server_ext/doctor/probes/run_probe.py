@@ -2,13 +2,28 @@
 
 Guarantees: whatever the environment prints goes to stderr, so that stdout has the marked line
 only (and what was printed before this file ran); the probe's own folder is not on sys.path, so
-nothing here can shadow a module of the kernel; sys.argv is the probe's own.
+nothing here can shadow a module of the kernel; sys.argv is the probe's own; a probe that may hang
+ends when whoever started it is killed.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+
+_MAY_HANG = ("imports", "extensions", "nvml", "libcuda", "start")
+_PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():  # type: ignore[no-untyped-def]
+    """A doctor that is killed can end nothing any more: the kernel of the system does it then."""
+    try:
+        import ctypes
+        import signal
+
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except Exception:  # noqa: S110 - what is wrong with ctypes is told by what needs it
+        pass
 
 
 def main():  # type: ignore[no-untyped-def]
@@ -22,6 +37,8 @@ def main():  # type: ignore[no-untyped-def]
     import json
 
     name, arguments = sys.argv[1], sys.argv[2:]
+    if name in _MAY_HANG:
+        end_with_parent()
     spec = importlib.util.spec_from_file_location(
         "gpucamp_probe_" + name, os.path.join(folder, name + ".py")
     )

@@ -1,19 +1,23 @@
 """Repairs over REST.
 
-- GET  gpucamp/doctor/repairs -> what the last examination's findings offer:
-  {"kernel", "repairs": [{"code", "kind", "command", "says"}]}; kind "here" is done by POST,
-  "restart", "reset" and "kernels" are where JupyterLab leads to
-- POST gpucamp/doctor/repairs {"code", "command"} -> NDJSON: {"event": "output", "text"}, ...,
-  {"event": "repaired", "code"}, then the events of an examination of the same kernel
+- GET    gpucamp/doctor/repairs -> what the last examination's findings offer:
+  {"kernel", "running", "repairs": [{"code", "kind", "command", "says", "loses", "undo", "then"}]};
+  kind "here" is done by POST, and "kernel" (the one that was examined is restarted), if it has a
+  command; "restart", "reset" and "kernels" are where JupyterLab leads to;
+  running: the code that is being mended, or ""
+- POST   gpucamp/doctor/repairs {"code", "command"} -> NDJSON: {"event": "output", "text"}, ...,
+  {"event": "repaired", "code", "then"}, then the events of an examination of the same kernel: of
+  the running one, if that was examined and still runs
+- DELETE gpucamp/doctor/repairs -> {"stopped": bool}: ends the repair that runs
 
-The command is the consent: it must be the one that GET showed, else nothing is done (409).
+The command is the consent: it must be the one that GET showed, else nothing is done (409). A repair
+goes on when the reader of its events is lost; after one, the last examination offers nothing any
+more, because it tells of what was before.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
@@ -23,41 +27,42 @@ from tornado import web
 
 from ... import errors, i18n
 from ...i18n import N_
-from ..facts import Facts
 from ..findings import Finding
 from ..handlers import DoctorHandler, describe_event
 from ..kernel import Kernel, find_async
-from ..report import Finished
-from .carry_out import carry_out
-from .plan import Repair, elsewhere, plan
+from ..report import Finished, worst_first
+from .mender import Mender
+from .steps import Repair
 
-# the server's own pip, isolated: the kernel's may be missing or broken
-PIP = (sys.executable, "-I", "-m", "pip")
-_LOCK = "gpucamp_doctor_repair"
+_MENDER = "gpucamp_doctor_mender"
 
 
 class RepairsHandler(DoctorHandler):
     """What can be mended, and mending it."""
 
+    @property
+    def mender(self) -> Mender:
+        """This server's one mender."""
+        if _MENDER not in self.settings:
+            self.settings[_MENDER] = Mender(self.log)
+        found: Mender = self.settings[_MENDER]
+        return found
+
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        """404 before this server's first examination."""
-        last, kernel = await self._last()
-        repairs = []
-        for finding in _findings(last):
-            found = plan(finding, Facts(last.results), kernel, PIP)
-            kind = "here" if found is not None else elsewhere(finding.code.code)
-            if kind is not None:
-                repairs.append(
-                    {
-                        "code": finding.code.code,
-                        "kind": kind,
-                        "command": found.step.command if found is not None else "",
-                        "says": self.gettext(found.says) if found is not None else "",
-                    }
-                )
-        self.reply({"kernel": last.kernel, "repairs": repairs})
+        """404 before this server's first examination, and after a repair."""
+        running = self.mender.running
+        if running and self.examiner.last is None:
+            self.reply({"kernel": "", "running": running, "repairs": []})
+            return
+        last = self._last()
+        repairs = [
+            {"code": finding.code.code, **finding.repair.describe(self.gettext)}
+            for finding in _findings(last)
+            if finding.repair is not None
+        ]
+        self.reply({"kernel": last.kernel, "running": running, "repairs": repairs})
 
     @web.authenticated
     @authorized
@@ -67,60 +72,63 @@ class RepairsHandler(DoctorHandler):
         code, command = body.get("code"), body.get("command")
         if not isinstance(code, str) or not isinstance(command, str):
             raise errors.BadRequest(N_("“code” and “command” must be texts."))
-        last, kernel = await self._last()
-        repair = next(
-            (
-                found
-                for finding in _findings(last)
-                if finding.code.code == code
-                and (found := plan(finding, Facts(last.results), kernel, PIP)) is not None
-            ),
-            None,
-        )
-        if repair is None or repair.step.command != command:
+        if self.mender.running:
+            raise errors.Conflict(N_("Another repair is under way. Wait until it is done."))
+        last = self._last()
+        repair = next((found.repair for found in _findings(last) if found.code.code == code), None)
+        if repair is None or not repair.steps or repair.command != command:
             raise errors.Conflict(
                 N_("This repair does not fit any more, so nothing was done. Examine again.")
             )
-        lock = self.settings.setdefault(_LOCK, asyncio.Lock())
-        if lock.locked():
-            raise errors.Conflict(N_("Another repair is under way. Wait until it is done."))
-        async with lock:
-            await self.stream(self._mend(repair, last.kernel, kernel))
+        self.examiner.last = None
+        await self.stream(self._mend(code, repair, last.kernel, last.kernel_id))
+
+    @web.authenticated
+    @authorized
+    async def delete(self) -> None:
+        """See the module."""
+        self.reply({"stopped": await self.mender.stop()})
 
     async def _mend(
-        self, repair: Repair, name: str, kernel: Kernel
+        self, code: str, repair: Repair, name: str, kernel_id: str
     ) -> AsyncGenerator[Mapping[str, Any], None]:
-        manager = self.settings["kernel_spec_manager"]
-        folder = await asyncio.to_thread(_folder, manager, name)
-        self.log.info("gpucamp doctor mends %s: %s", repair.code, repair.step.command)
-        async with aclosing(carry_out(repair, kernel, folder)) as texts:
+        gettext = i18n.gettext_for(self.locale_name)
+        mending = self.mender.mend(code, repair, self.settings["kernel_manager"])
+        async with aclosing(mending) as texts:
             async for text in texts:
                 yield {"event": "output", "text": text}
-        yield {"event": "repaired", "code": repair.code}
-        gettext = i18n.gettext_for(self.locale_name)
-        found = self.examiner.events(name, lambda: find_async(name, manager, os.environ))
+        yield {"event": "repaired", "code": code, "then": [gettext(one) for one in repair.then]}
+        manager, kernels = self.settings["kernel_spec_manager"], self.running_kernels
+
+        if not kernels.runs(kernel_id):
+            kernel_id = ""
+
+        async def find() -> Kernel:
+            if kernel_id:
+                return await kernels.find(kernel_id, name, os.environ)
+            return await find_async(name, manager, os.environ)
+
+        found = self.examiner.events(name, find, kernel_id)
         async with aclosing(found) as events:
             async for event in events:
                 yield describe_event(event, gettext, self.docs_url)
 
-    async def _last(self) -> tuple[Finished, Kernel]:
+    def _last(self) -> Finished:
         last = self.examiner.last
         if last is None:
             raise errors.NotFound(N_("There is no report yet; examine a kernel first."))
-        manager = self.settings["kernel_spec_manager"]
-        return last, await find_async(last.kernel, manager, os.environ)
+        return last
 
 
 def _findings(finished: Finished) -> list[Finding]:
-    return [finding for outcome in finished.outcomes for finding in outcome.findings]
+    return worst_first(finding for outcome in finished.outcomes for finding in outcome.findings)
 
 
-def _folder(manager: Any, name: str) -> str:
-    """Of the kernel's settings; "" if there is none (any more)."""
-    try:
-        return str(manager.get_kernel_spec(name).resource_dir)
-    except Exception:  # NoSuchKernel, broken JSON, a folder that cannot be read
-        return ""
+async def stop(settings: Mapping[str, Any]) -> None:
+    """Ends a running repair, when the server stops."""
+    mender = settings.get(_MENDER)
+    if mender is not None:
+        await mender.stop()
 
 
 handlers = [(r"/gpucamp/doctor/repairs", RepairsHandler)]

@@ -234,3 +234,142 @@ async def test_polling_is_no_activity(lab: Any) -> None:
     await lab.json("gpucamp/ddp/runs")
     await lab.json("gpucamp/ddp/defaults")
     assert lab.app.web_app.settings.get("api_last_activity") is None
+
+
+async def test_what_is_asked_for_reaches_torchrun(lab: Any) -> None:
+    asked = {"environment": {"SEED": "a b"}, "max_restarts": 1, "local_ranks_filter": [0]}
+    plan = await lab.json("gpucamp/ddp/plan", method="POST", body=launch(**asked))
+    assert plan["env"]["SEED"] == "a b" and plan["hidden_ranks"] == [1]
+    assert "--max-restarts 1 --local-ranks-filter 0 " in plan["command"]
+    run = await start(lab, **asked)
+    assert (run["environment"], run["max_restarts"]) == ({"SEED": "a b"}, 1)
+    for refused in (
+        {"environment": {"RANK": "0"}},
+        {"environment": {"PET_NPROC_PER_NODE": "64"}},
+        {"max_restarts": 99},
+        {"local_ranks_filter": [2]},
+        {"module": "train"},
+    ):
+        response = await lab.fetch("gpucamp/ddp/runs", method="POST", body=launch(**refused))
+        assert response.code == 400 and json.loads(response.body)["message"]
+
+
+async def test_a_module(lab: Any) -> None:
+    body = {"module": "train", "working_directory": "project", "processes": 1}
+    plan = await lab.json("gpucamp/ddp/plan", method="POST", body=body)
+    assert plan["command"].endswith("--module train")
+    assert plan["working_directory"].endswith("/project")
+    assert [one["code"] for one in plan["warnings"]] == ["no-destroy"]
+
+
+async def test_a_notebook_becomes_a_script(lab: Any) -> None:
+    def book(*sources: str) -> str:
+        return json.dumps({"cells": [{"cell_type": "code", "source": one} for one in sources]})
+
+    async def export(name: object = "project/book.ipynb") -> Any:
+        return await lab.fetch("gpucamp/ddp/notebook", method="POST", body={"notebook": name})
+
+    file = lab.root / "project" / "book.ipynb"
+    file.write_text(book(SCRIPT, "!ls", "!wget x"))
+    made = json.loads((await export()).body)
+    assert made["script"] is None and made["written"] is False
+    assert [(one["cell"], one["line"], one["code"]) for one in made["obstacles"]] == [
+        (3, 1, "!wget x")
+    ]
+    file.write_text(book(SCRIPT, "!ls"))
+    made = json.loads((await export()).body)
+    assert (made["script"], made["written"], made["obstacles"]) == ("project/book.py", True, [])
+    assert [one["code"] for one in made["left_out"]] == ["!ls"]
+    plan = await lab.json("gpucamp/ddp/plan", method="POST", body=launch(script=made["script"]))
+    assert plan["command"].endswith("/project/book.py")
+    for name in ("../x.ipynb", "missing.ipynb", "project/train.py", 7, None):
+        response = await export(name)
+        assert response.code == 400 and json.loads(response.body)["message"]
+
+
+async def test_a_proposal_is_shown_and_then_written(lab: Any) -> None:
+    plain = STAND_IN.parent / "plain" / "functions.py"
+    (lab.root / "project" / "t.py").write_text(plain.read_text())
+
+    async def ask(**body: object) -> Any:
+        return await lab.fetch("gpucamp/ddp/proposal", method="POST", body=body)
+
+    made = json.loads((await ask(script="project/t.py")).body)
+    assert made["diff"].startswith("--- t.py") and made["reasons"] == []
+    assert made["changes"] and made["remarks"]
+    assert not (lab.root / "project" / "t_ddp.py").exists()
+    response = await ask(script="project/t.py", digest=made["digest"])
+    assert (response.code, json.loads(response.body)) == (201, {"script": "project/t_ddp.py"})
+    assert (await ask(script="project/t.py", digest="x")).code == 409
+    none = json.loads((await ask(script="project/train.py")).body)
+    assert none["digest"] is None and none["diff"] == "" and none["reasons"][0]["message"]
+    for body in ({}, {"script": 7}, {"script": "../x.py"}, {"script": "a", "digest": 7}):
+        assert (await ask(**body)).code == 400
+
+
+async def test_the_numbers_of_a_run(lab: Any) -> None:
+    run = await start(lab)
+    await lab.stream(f"gpucamp/ddp/runs/{run['id']}/log")
+    answer = await lab.json(f"gpucamp/ddp/runs/{run['id']}/metrics")
+    assert answer["complete"] is True
+    assert [(one["name"], one["last"], one["rank"]) for one in answer["series"]] == [
+        ("loss", 0.5, 0)
+    ]
+    missing = await lab.fetch("gpucamp/ddp/runs/20260131-120000-1a2b3c/metrics")
+    assert missing.code == 404
+
+
+async def test_the_usage_of_a_run(lab: Any) -> None:
+    run = await start(lab, "seconds=2", "--seed", "3")
+    assert run["seed"] == {"value": "3", "source": "arguments"}
+    path = f"gpucamp/ddp/runs/{run['id']}/usage"
+    deadline = time.monotonic() + 20
+    while len((told := await lab.json(path))["ranks"]) < 2 or len(told["times"]) < 2:
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.1)
+    assert {rank["state"] for rank in told["ranks"]} <= {"running", "waiting"}
+    assert told["elapsed_seconds"] > 0 and told["throughput"] is None
+    await lab.stream(f"gpucamp/ddp/runs/{run['id']}/log")
+    told = await lab.json(path)
+    assert [(r["rank"], r["state"], r["exit_code"]) for r in told["ranks"]] == [
+        (0, "ended", 0),
+        (1, "ended", 0),
+    ]
+    assert {(one["kind"], one["of"]) for one in told["series"]} >= {("memory", 0), ("memory", 1)}
+    assert (await lab.fetch(path.replace(run["id"], "20260131-120000-1a2b3c"))).code == 404
+    assert (await lab.fetch(path.replace(run["id"], ".."))).code == 404
+    assert (await lab.fetch(path, token=None)).code in (302, 403)
+
+
+async def test_the_whole_log_as_a_file(lab: Any) -> None:
+    run = await start(lab, "megabytes=3")
+    await lab.stream(f"gpucamp/ddp/runs/{run['id']}/log")
+    response = await lab.fetch(f"gpucamp/ddp/runs/{run['id']}/log/file")
+    kept = (lab.root / ".gpucamp" / "runs" / run["id"] / "run.log").read_bytes()
+    assert response.body == kept and len(kept) > 2_900_000
+    assert response.headers["Content-Disposition"] == f'attachment; filename="{run["id"]}.log"'
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert (await lab.fetch("gpucamp/ddp/runs/20260131-120000-1a2b3c/log/file")).code == 404
+
+
+async def test_kernels_and_what_they_hold(lab: Any) -> None:
+    answer = await lab.json("gpucamp/ddp/kernels")
+    assert (answer["known"], answer["kernels"], answer["much"]) == (True, [], False)
+    lab.add_kernel("plain", [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"])
+    session = await lab.json(
+        "api/sessions",
+        method="POST",
+        body={
+            "path": "project/a.ipynb",
+            "type": "notebook",
+            "name": "",
+            "kernel": {"name": "plain"},
+        },
+    )
+    kernel_id = session["kernel"]["id"]
+    (row,) = (await lab.json("gpucamp/ddp/kernels"))["kernels"]
+    assert (row["id"], row["name"], row["label"]) == (kernel_id, "plain", "project/a.ipynb")
+    assert row["memory_bytes"] > 2**20 and row["gpu_bytes"] == 0 and not row["uses_gpu"]
+    assert (await lab.fetch(f"api/sessions/{session['id']}", method="DELETE")).code == 204
+    assert (await lab.json("gpucamp/ddp/kernels"))["kernels"] == []
+    assert (await lab.fetch("gpucamp/ddp/kernels", token=None)).code in (401, 403)

@@ -117,6 +117,7 @@ async def test_a_service_that_is_not_there_is_a_failure(environ: dict[str, str])
         ({"persistence": False}, "GC166"),
         ({"xids": [{"xid": 31, "at": "", "text": "Xid 31"}]}, "GC167"),
         (None, "GC168"),
+        ({"nodes": {"present": ["nvidia0"], "missing": ["nvidia-uvm"]}}, "GC169"),
     ],
 )
 async def test_the_report_has_what_the_host_says(
@@ -132,11 +133,51 @@ async def test_the_report_has_what_the_host_says(
     if said is None:
         service.status = 503
     else:
-        service.body["devices"] = [DEVICE | said]
+        device = {name: value for name, value in said.items() if name != "nodes"}
+        service.body |= {"devices": [DEVICE | device], "nodes": said.get("nodes")}
     jupyter.add_kernel("broken", ["/gone/python", "-m", "ipykernel_launcher"])
+    report = await examine(jupyter)
+    assert [each["code"] for each in report["findings"] if each["layer"] == "host"] == [code]
+    assert "the server's token" not in str(report)
+
+
+OTHER = UUID.replace("8932", "8933")
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"devices": [DEVICE | {"state": "quarantined", "reason": "Xid 79"}]}, "GC161"),
+        ({"devices": [DEVICE | {"state": "missing"}]}, "GC162"),
+        ({"nodes": {"present": ["nvidia0"], "missing": ["nvidia-uvm"]}}, "GC169"),
+    ],
+)
+async def test_a_server_that_is_started_again_is_rid_of_what_it_had(
+    jupyter: Any,
+    service: ScriptedService,
+    started_by_a_hub: Any,
+    monkeypatch: Any,
+    said: dict[str, Any],
+    code: str,
+) -> None:
+    """As these offer: another device, another container, of which the service tells then."""
+    started_by_a_hub(jupyter, service.url, server="second")
+    monkeypatch.setenv("GPUCAMP_DEVICES", UUID)
+    jupyter.add_kernel("broken", ["/gone/python", "-m", "ipykernel_launcher"])
+    well = dict(service.body)
+    service.body = well | said
+    before = await examine(jupyter)
+    (offered,) = [each["repair"] for each in before["findings"] if each["code"] == code]
+    assert offered["kind"] == "restart" and "stopped and started" in offered["says"][0]
+    monkeypatch.setenv("GPUCAMP_DEVICES", OTHER)
+    nodes = {"present": ["nvidia0", "nvidia-uvm"], "missing": []}
+    service.body = well | {"devices": [DEVICE | {"uuid": OTHER}], "nodes": nodes}
+    after = await examine(jupyter)
+    codes = [{each["code"] for each in report["findings"]} for report in (before, after)]
+    assert codes[1] == codes[0] - {code}
+
+
+async def examine(jupyter: Any) -> Any:
     body = {"kernel": "broken"}
     events = await jupyter.stream("gpucamp/doctor/examinations", method="POST", body=body)
-    report = events[-1][1]["report"]
-    found = [each for each in report["findings"] if each["layer"] == "host"]
-    assert [each["code"] for each in found] == [code]
-    assert "the server's token" not in str(report)
+    return events[-1][1]["report"]

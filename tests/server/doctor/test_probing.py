@@ -113,7 +113,8 @@ async def test_cancelled_at_any_moment_it_leaves_no_process(tmp_path: Path, dela
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    if (tmp_path / "pid").exists():
+    # cancelled early, it has no file yet, or one that it did not come to write
+    if (tmp_path / "pid").exists() and (tmp_path / "pid").read_text():
         assert await group_is_gone(tmp_path)
 
 
@@ -127,10 +128,27 @@ async def test_imports_name_what_is_wrong_and_hiding_it_helps(tmp_path: Path) ->
     assert facts["ok"] is False
     assert facts["error"]["type"] == "ValueError"
     assert facts["error"]["frames"][-1] == str(tmp_path / "json5.py")
-    hidden = ("user_of_it", "--without", "json5", "--over", str(tmp_path))
+    hidden = ("user_of_it", "--only", "--without", "json5", "--over", str(tmp_path))
     facts = await real("imports", *hidden, PYTHONPATH=str(tmp_path))
     # past the file in front there is either the real one or none; the file itself is not met
     assert facts["ok"] is True or facts["error"]["type"] == "ModuleNotFoundError"
+
+
+async def test_what_only_has_torchs_name_is_not_torch(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("__version__ = '2.9.1'")
+    for options in ((), ("--only",)):
+        facts = await real("imports", "torch", *options, PYTHONPATH=str(tmp_path))
+        assert facts["ok"] is False and "torch" not in facts
+        assert "has no version, zeros" in facts["error"]["message"]
+        assert facts["error"]["path"] == str(tmp_path / "torch.py")
+
+
+async def test_what_starts_kernels_is_ipykernels_own(tmp_path: Path) -> None:
+    assert (await real("imports", "ipykernel.kernelapp"))["ok"] is True
+    (tmp_path / "ipykernel_launcher.py").write_text("")
+    facts = await real("imports", "ipykernel.kernelapp", PYTHONPATH=str(tmp_path))
+    assert facts["ok"] is False
+    assert facts["error"]["path"] == str(tmp_path / "ipykernel_launcher.py")
 
 
 async def test_an_import_that_exits_is_an_error_like_any_other(tmp_path: Path) -> None:
@@ -175,13 +193,14 @@ async def test_packages_are_told_by_folder_with_their_modules(tmp_path: Path) ->
     (front / "x.pth").write_text("")
     facts = await real("packages", str(tmp_path / "base"), PYTHONPATH=f"{front}{os.pathsep}{base}")
     by_folder = {entry["directory"]: entry for entry in facts["directories"]}
+    plain = {"compiled": False, "needs": []}
     assert by_folder[str(base)]["base"] is True
     assert by_folder[str(base)]["distributions"] == [{"name": "torch", "version": "2.9.1"}]
     assert by_folder[str(front)]["base"] is False
     assert by_folder[str(front)]["strays"] == ["stray"]
     assert by_folder[str(front)]["distributions"] == [
-        {"name": "old_one", "version": "1.0", "modules": ["old_one"]},
-        {"name": "typing_extensions", "version": "4.0.0", "modules": ["typing_extensions"]},
+        {"name": "old_one", "version": "1.0", "modules": ["old_one"]} | plain,
+        {"name": "typing_extensions", "version": "4.0.0", "modules": ["typing_extensions"]} | plain,
     ]
 
 

@@ -1,5 +1,5 @@
 """Repairs over REST, on kernels, variables, files and processes that are there."""
-# ruff: noqa: ASYNC110, ASYNC220, ASYNC240 - nobody waits beside these tests
+# ruff: noqa: ASYNC110, ASYNC220, ASYNC221, ASYNC240 - nobody waits beside these tests
 
 from __future__ import annotations
 
@@ -15,9 +15,21 @@ from typing import Any
 
 import pytest
 
+from server_ext.doctor import origins
 from server_ext.doctor.probes import resources
-from server_ext.doctor.repairs.carry_out import RepairFailed, carry_out
-from server_ext.doctor.repairs.plan import EndRanks, Repair, Run, SetAside
+from server_ext.doctor.repairs import handlers, plan
+from server_ext.doctor.repairs.carry_out import carry_out
+from server_ext.doctor.repairs.failed import RepairFailed
+from server_ext.doctor.repairs.steps import (
+    EndRanks,
+    Line,
+    Repair,
+    Run,
+    SetAside,
+    Silence,
+    Unset,
+    UnsetInKernel,
+)
 
 IPYKERNEL = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
 REPAIRS = "gpucamp/doctor/repairs"
@@ -33,7 +45,8 @@ async def examine(jupyter: Any, kernel: str) -> set[str]:
 async def offered(jupyter: Any, code: str) -> dict[str, Any]:
     answer = await jupyter.json(REPAIRS)
     (found,) = [each for each in answer["repairs"] if each["code"] == code]
-    assert found["kind"] == "here" and found["command"] and found["says"]
+    assert found["kind"] == "here" and found["command"]
+    assert found["says"] and found["loses"] and found["undo"]
     return found
 
 
@@ -82,6 +95,38 @@ async def test_packages_are_uninstalled_without_the_environments_own_pip(
     assert [info.exists() for info in infos].count(True) == 1
 
 
+async def test_a_stray_file_is_set_aside(jupyter: Any, tmp_path: Path) -> None:
+    """GC205: no package owns what keeps ipykernel from being imported."""
+    venv.create(tmp_path / "own", symlinks=True)
+    (site,) = (tmp_path / "own").glob("lib/python*/site-packages")
+    (site / "others.pth").write_text(os.path.dirname(os.path.dirname(pytest.__file__)))
+    stray = site / "traitlets.py"
+    stray.write_text("raise ImportError('written by hand')")
+    jupyter.add_kernel("own", [str(tmp_path / "own" / "bin" / "python"), *IPYKERNEL])
+    before = await examine(jupyter, "own")
+    assert "GC205" in before
+    repair = await offered(jupyter, "GC205")
+    assert repair["command"] == f"mv -n {stray} {stray}.set-aside"
+    said, codes = await mend(jupyter, repair)
+    assert codes == before - {"GC205"}
+    (aside,) = site.glob("traitlets.py.set-aside-*")
+    assert "written by hand" in aside.read_text() and str(aside) in said
+    # the way back, as it is said
+    aside.rename(stray)
+    assert "GC205" in await examine(jupyter, "own")
+
+
+async def test_what_belongs_to_another_user_is_not_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "six.py"
+    file.write_text("kept")
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(RepairFailed, match="not yours"):
+        await collect(SetAside(str(file)))
+    assert list(tmp_path.iterdir()) == [file]
+
+
 async def test_a_variable_leaves_the_kernels_settings(
     jupyter: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,7 +153,7 @@ async def test_a_variable_of_the_server_is_not_passed_on_any_more(
     said, codes = await mend(jupyter, await offered(jupyter, "GC213"))
     assert "GC213" not in codes
     assert "LD_PRELOAD" not in os.environ
-    assert "what this server starts" in said
+    assert "in what is started from now on" in said
 
 
 @pytest.fixture
@@ -157,9 +202,22 @@ async def test_what_was_not_shown_is_not_done(jupyter: Any, leftover: Path) -> N
     assert leftover.exists()
 
 
-async def collect(step: Any) -> str:
-    kernel: Any = type("Kernel", (), {"env": dict(os.environ)})
-    return "".join([text async for text in carry_out(Repair("GC000", step, ""), kernel, "")])
+async def test_a_report_that_cannot_be_kept_says_so(jupyter: Any) -> None:
+    """On the disk that is full, say; here a file is where its folder should be."""
+    (jupyter.root / ".gpucamp").write_text("")
+    jupyter.add_kernel("good", [sys.executable, *IPYKERNEL])
+    body = {"kernel": "good"}
+    events = await jupyter.stream("gpucamp/doctor/examinations", method="POST", body=body)
+    assert ".gpucamp" in events[-1][1]["report"]["not_kept"]
+    (jupyter.root / ".gpucamp").unlink()
+    events = await jupyter.stream("gpucamp/doctor/examinations", method="POST", body=body)
+    assert events[-1][1]["report"]["not_kept"] == ""
+    assert await jupyter.json("gpucamp/doctor/report") == events[-1][1]["report"]
+
+
+async def collect(*steps: Any, environ: dict[str, str] | None = None) -> str:
+    repair = Repair("here", steps)
+    return "".join([text async for text in carry_out(repair, environ or dict(os.environ))])
 
 
 async def test_only_the_rank_that_was_seen_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +251,151 @@ async def test_a_folder_is_set_aside_not_deleted(tmp_path: Path) -> None:
     assert (aside / "module.py").read_text() == "kept"
     with pytest.raises(RepairFailed, match="set aside"):
         await collect(SetAside(str(folder)))
+
+
+async def test_lines_of_a_start_up_file_do_nothing_any_more(tmp_path: Path) -> None:
+    """Also where a line was all that a branch did: the file is still a script."""
+    real, link = tmp_path / "kept" / "profile", tmp_path / ".profile"
+    real.parent.mkdir()
+    old = (
+        'if true; then\n  export LD_LIBRARY_PATH="/tmp/x:$LD_LIBRARY_PATH"\nfi\n'
+        "export LD_LIBRARY_PATH=/y\necho \xff $LD_LIBRARY_PATH\n"
+    ).encode("latin-1")
+    real.write_bytes(old)
+    real.chmod(0o640)
+    link.symlink_to(real)
+    environ = {"LD_LIBRARY_PATH": "/tmp/x:/opt/gpucamp/practice/lib:/y", "HOME": str(tmp_path)}
+    found = origins.find(["LD_LIBRARY_PATH"], environ, str(tmp_path), {}, "")
+    lines = [
+        Line(**{**line, "entries": tuple(line["entries"])})
+        for line in found["LD_LIBRARY_PATH"]["lines"]  # type: ignore[index]
+    ]
+    assert [line.number for line in lines] == [2, 4]
+    step = Silence("LD_LIBRARY_PATH", str(link), tuple(lines))
+    typed = tmp_path / "typed" / "profile"  # what the command that is shown does
+    typed.parent.mkdir()
+    typed.write_bytes(old)
+    command = step.command.replace(str(link), str(typed))
+    subprocess.run(["sh", "-c", command], check=True, timeout=60)
+
+    said = await collect(step, environ=environ)
+
+    assert "line 2, 4 does nothing now" in said
+    assert real.read_bytes() == typed.read_bytes() != old
+    assert (tmp_path / ".profile.before").read_bytes() == old
+    assert real.stat().st_mode & 0o777 == 0o640 and link.is_symlink()
+    assert environ["LD_LIBRARY_PATH"] == "/opt/gpucamp/practice/lib"
+    done = subprocess.run(["sh", str(real)], capture_output=True, check=True, timeout=60, env={})
+    assert done.stdout == b"\xc3\xbf\n" or done.stdout == b"\xff\n"
+    with pytest.raises(RepairFailed, match="changed meanwhile"):
+        await collect(step, environ=environ)
+    assert real.read_bytes() == typed.read_bytes()
+
+
+async def test_a_file_that_cannot_be_changed_says_so(tmp_path: Path) -> None:
+    line = Line(str(tmp_path / "gone"), 1, "X=1")
+    with pytest.raises(RepairFailed, match="could not be changed"):
+        await collect(Silence("X", line.file, (line,)))
+    with pytest.raises(RepairFailed, match="settings could not be changed"):
+        await collect(UnsetInKernel("X", str(tmp_path / "gone"), "mine", "GC212"))
+    (tmp_path / "kernel.json").write_text("[" * 10**5)
+    with pytest.raises(RepairFailed, match="settings could not be changed"):
+        await collect(UnsetInKernel("X", str(tmp_path / "kernel.json"), "mine", "GC212"))
+
+
+async def test_a_part_of_a_variable_that_is_the_images_stays() -> None:
+    environ = {"LD_LIBRARY_PATH": "/x:/image"}
+    assert "is /image" in await collect(Unset("LD_LIBRARY_PATH", "/image"), environ=environ)
+    assert environ == {"LD_LIBRARY_PATH": "/image"}
+
+
+async def test_what_may_be_broken_is_kept_from_pip() -> None:
+    show = (
+        "import os; print(sorted(set(os.environ) & {'LD_PRELOAD', 'PYTHONPATH', 'PIP_USER', 'A'}))"
+    )
+    environ = {"LD_PRELOAD": "", "PYTHONPATH": "/x", "PIP_USER": "1", "A": "b", "API_KEY": "x"}
+    assert await collect(Run((sys.executable, "-c", show)), environ=environ) == "['A']\n"
+
+
+@pytest.fixture
+def slow(jupyter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that a slow repair of GC213 writes when it is done."""
+    done = tmp_path / "done"
+    program = f"echo begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo x > {done}"
+    monkeypatch.setattr(plan, "_unset", lambda *_: [Run(("sh", "-c", program))])
+    monkeypatch.setitem(plan._WORDS, Run, ("Does.", "Undoes."))
+    jupyter.add_kernel("preloaded", [sys.executable, *IPYKERNEL], {"LD_PRELOAD": "/nowhere/x.so"})
+    return done
+
+
+async def begin(jupyter: Any) -> tuple[dict[str, str], asyncio.Task[Any], list[bytes]]:
+    """A repair that has begun: its consent, its request, what was said."""
+    assert "GC213" in await examine(jupyter, "preloaded")
+    repair = await offered(jupyter, "GC213")
+    body = {"code": "GC213", "command": repair["command"]}
+    said: list[bytes] = []
+    request = asyncio.create_task(
+        jupyter.fetch(REPAIRS, method="POST", body=body, on_chunk=said.append)
+    )
+    while b"begun" not in b"".join(said):
+        await asyncio.sleep(0.02)
+    return body, request, said
+
+
+async def begin_and_leave(jupyter: Any) -> dict[str, str]:
+    """The same, and the connection is lost."""
+    assert "GC213" in await examine(jupyter, "preloaded")
+    body = {"code": "GC213", "command": (await offered(jupyter, "GC213"))["command"]}
+    sent = json.dumps(body).encode()
+    head = (
+        f"POST /user/ada/{REPAIRS} HTTP/1.1\r\nHost: 127.0.0.1:{jupyter.port}\r\n"
+        f"Authorization: token {jupyter.app.identity_provider.token}\r\n"
+        f"Content-Length: {len(sent)}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", jupyter.port)
+    writer.write(head.encode() + sent)
+    await reader.readuntil(b"begun")
+    writer.transport.abort()
+    return body
+
+
+async def test_two_repairs_at_once(jupyter: Any, slow: Path) -> None:
+    body, request, said = await begin(jupyter)
+    second = await jupyter.fetch(REPAIRS, method="POST", body=body)
+    assert second.code == 409 and b"under way" in second.body
+    assert await jupyter.json(REPAIRS) == {"kernel": "", "running": "GC213", "repairs": []}
+    (slow.parent / "go").touch()
+    assert (await request).code == 200
+    assert b'"repaired"' in b"".join(said) and b'"finished"' in b"".join(said)
+    assert (await jupyter.json(REPAIRS))["running"] == ""
+    assert await jupyter.json(REPAIRS, method="DELETE") == {"stopped": False}
+
+
+async def test_a_repair_goes_on_when_its_reader_is_lost(jupyter: Any, slow: Path) -> None:
+    body = await begin_and_leave(jupyter)
+    assert (await jupyter.json(REPAIRS))["running"] == "GC213"
+    (slow.parent / "go").touch()
+    while not slow.exists():
+        await asyncio.sleep(0.02)
+    while (await jupyter.fetch(REPAIRS)).code != 404:  # the report is of before
+        await asyncio.sleep(0.02)
+    assert (await jupyter.fetch(REPAIRS, method="POST", body=body)).code == 404
+
+
+async def test_a_repair_that_is_stopped_says_so(jupyter: Any, slow: Path) -> None:
+    _body, request, said = await begin(jupyter)
+    assert await jupyter.json(REPAIRS, method="DELETE") == {"stopped": True}
+    await request
+    last = json.loads(b"".join(said).strip().splitlines()[-1])
+    assert last["event"] == "error" and last["message"].startswith("It was stopped.")
+    assert not slow.exists()
+
+
+async def test_the_server_that_stops_ends_a_repair(jupyter: Any, slow: Path) -> None:
+    _body, request, _said = await begin(jupyter)
+    await handlers.stop(jupyter.app.web_app.settings)
+    await request
+    assert (await jupyter.fetch(REPAIRS)).code == 404
 
 
 async def test_a_program_that_fails_says_so() -> None:

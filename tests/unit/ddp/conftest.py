@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from server_ext.ddp import process
-from server_ext.ddp.launch_plan import LaunchRequest, Machine, Plan, Script, make_plan
+from server_ext.ddp.launch_plan import Machine, Plan, Script, make_plan
+from server_ext.ddp.launch_request import LaunchRequest
 from server_ext.ddp.manager import RunManager
 from server_ext.ddp.runs import RunStore
 
@@ -27,12 +29,14 @@ def store(tmp_path: Path) -> RunStore:
 def plan_for(tmp_path: Path, store: RunStore) -> PlanMaker:
     """plan_for("seconds=3", "stubborn", processes=2) -> a plan of the stand-in agent."""
 
-    def make(*behaviour: str, processes: int = 2, launcher: tuple[str, ...] = AGENT) -> Plan:
+    def make(
+        *behaviour: str, processes: int = 2, launcher: tuple[str, ...] = AGENT, **asked: Any
+    ) -> Plan:
         machine = Machine(
             cpus=2, devices=(), simulated=False, launcher=launcher, runs_folder=str(store.folder)
         )
         script = Script(str(tmp_path / "train.py"), "train.py", str(tmp_path))
-        request = LaunchRequest("train.py", behaviour, processes)
+        request = LaunchRequest("train.py", behaviour, processes, **asked)
         return make_plan(request, script, machine, store.new_id())
 
     return make

@@ -6,7 +6,9 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from server_ext.ddp import diagnosis, handlers, launch_plan, preflight
+from server_ext.ddp import diagnosis, files, handlers, hang, launch_plan, preflight
+from server_ext.ddp.launch_request import LaunchRequest
+from server_ext.ddp.remarks import MESSAGES
 from server_ext.ddp.signatures import SIGNALS, SIGNATURES
 from server_ext.lease import handlers as lease
 from server_ext.reset import handlers as reset
@@ -34,17 +36,26 @@ def test_every_ending() -> None:
     assert first_cells(section("When it fails")) == codes | codes_in(diagnosis)
 
 
+def test_every_hang() -> None:
+    assert first_cells(section("When it hangs")) == set(hang.CAUSES) == set(hang.FIXES)
+    assert set(hang.DOING) == hang.places.KINDS
+
+
 def test_every_advice() -> None:
-    codes = codes_in(preflight) | codes_in(launch_plan)
+    codes = codes_in(preflight) | codes_in(launch_plan) | codes_in(files)
     assert len(codes) > 10
     assert first_cells(section("A script for DDP")) == codes
 
 
+def test_every_remark() -> None:
+    assert first_cells(section("What a run that ended well should still hear")) == MESSAGES.keys()
+
+
 def test_every_variable() -> None:
     plan = launch_plan.make_plan(
-        launch_plan.LaunchRequest("x"),
+        LaunchRequest("x"),
         launch_plan.Script("/x.py", "x.py", "/"),
-        launch_plan.Machine(2, (), False, ("torchrun",), "/runs"),
+        launch_plan.Machine(2, ("GPU-a",), True, ("torchrun",), "/runs"),
         "20260131-120000-1a2b3c",
     )
     assert first_cells(section("What is run")) == set(plan.env)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server_ext.ddp.files import find_script
+from server_ext.ddp.files import find_module, find_script
 from server_ext.ddp.machine import cpu_quota, read_machine
 from server_ext.errors import BadRequest
 
@@ -36,6 +36,10 @@ def root(tmp_path: Path) -> Path:
     (work / "linked-folder").symlink_to(tmp_path / "work-of-someone-else")
     (work / "loop.py").symlink_to("loop.py")
     os.mkfifo(work / "pipe.py")
+    (work / "pack" / "inner").mkdir(parents=True)
+    (work / "pack" / "__init__.py").write_text("")
+    (work / "pack" / "train.py").write_text(GOOD)
+    (work / "pack" / "inner" / "__main__.py").write_text("print(")
     return work
 
 
@@ -80,6 +84,36 @@ def test_the_root_itself_may_be_a_link(root: Path) -> None:
 def test_refused(root: Path, name: str, says: str) -> None:
     with pytest.raises(BadRequest, match=says):
         find_script(str(root), name)
+
+
+def test_a_module_is_found_as_python_finds_it(root: Path) -> None:
+    module = find_module(str(root), "pack.train")
+    assert (module.path, module.is_module, module.advice) == ("pack.train", True, ())
+    assert module.working_directory == str(root)
+    inner = find_module(str(root), "inner", "pack")
+    assert inner.working_directory == str(root / "pack")
+    assert [one.code for one in inner.advice] == ["syntax-error"]
+    installed = find_module(str(root), "trl.scripts.sft")
+    assert [one.code for one in installed.advice] == ["installed-module"]
+
+
+@pytest.mark.parametrize(
+    ("module", "folder", "says"),
+    [
+        ("pack", None, "without __main__.py"),
+        ("link", None, "leads out"),
+        ("linked-folder.train", None, "leads out"),
+        ("binary", None, "not text"),
+        ("folder", None, "not a file"),
+        ("pack.train", "..", r"without '\.\.'"),
+        ("pack.train", "missing", "does not exist"),
+        ("pack.train", "train.py", "not a folder"),
+        ("train", "linked-folder", "leads out"),
+    ],
+)
+def test_modules_refused(root: Path, module: str, folder: str | None, says: str) -> None:
+    with pytest.raises(BadRequest, match=says):
+        find_module(str(root), module, folder)
 
 
 @pytest.mark.parametrize("folder", ["..", "/tmp", "linked-folder", "train.py", "missing"])

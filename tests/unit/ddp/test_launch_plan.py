@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_ext.ddp.launch_plan import (
-    LaunchRequest,
-    Machine,
-    Script,
-    child_environment,
-    make_plan,
-    parse_request,
-)
+from server_ext.ddp.launch_plan import Machine, Script, child_environment, make_plan
+from server_ext.ddp.launch_request import LaunchRequest, parse_request
 from server_ext.ddp.machine import read_machine
 from server_ext.errors import BadRequest
 
@@ -74,6 +67,20 @@ def test_the_whole_command_and_environment() -> None:
     assert "GPUCAMP_RUN_ID" not in plan.terminal_command
 
 
+def test_accelerate_is_told_that_there_is_no_gpu() -> None:
+    """Else its processes do not see each other, and each trains alone."""
+    for facts, told, visible in (
+        ({}, "true", None),
+        ({"devices": ("GPU-a",), "simulated": True}, "true", ""),
+        ({"devices": ("GPU-a",)}, None, None),
+    ):
+        plan = make_plan(LaunchRequest("x"), SCRIPT, machine(**facts), RUN_ID)
+        assert plan.env.get("ACCELERATE_USE_CPU") == told
+        assert plan.env.get("CUDA_VISIBLE_DEVICES") == visible
+    asked = LaunchRequest("x", environment={"ACCELERATE_USE_CPU": "false"})
+    assert make_plan(asked, SCRIPT, machine(), RUN_ID).env["ACCELERATE_USE_CPU"] == "false"
+
+
 @pytest.mark.parametrize(
     ("facts", "default", "maximum", "backend"),
     [
@@ -97,45 +104,6 @@ def test_numbers_that_fit_the_machine(
     assert int(plan.env["OMP_NUM_THREADS"]) >= 1
 
 
-@pytest.mark.parametrize(
-    "processes",
-    [0, -1, 5, 10**9, True, False, 2.0, 1.5, math.nan, math.inf, "2", "all", [2], {"n": 2}],
-)
-def test_processes_that_are_refused(processes: object) -> None:
-    with pytest.raises(BadRequest, match="whole number from 1 to 4"):
-        parse_request({"script": "train.py", "processes": processes}, 4)
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        None,
-        [],
-        "train.py",
-        {},
-        {"script": None},
-        {"script": 7},
-        {"script": "a\0.py"},
-        {"script": "\ud800.py"},
-        {"script": "x" * 5000},
-        {"script": "train.py", "gpus": 2},
-        {"script": "train.py", "env": {"LD_PRELOAD": "x"}},
-        {"script": "train.py", "arguments": "--lr 1"},
-        {"script": "train.py", "arguments": [1]},
-        {"script": "train.py", "arguments": ["a\0b"]},
-        {"script": "train.py", "arguments": ["x"] * 300},
-        {"script": "train.py", "arguments": ["x" * 40000]},
-        {"script": "train.py", "working_directory": 1},
-        {"script": "train.py", "id": "../../etc"},
-        {"script": "train.py", "id": RUN_ID + "\n"},
-    ],
-)
-def test_bodies_that_are_refused(body: object) -> None:
-    with pytest.raises(BadRequest) as refused:
-        parse_request(body, 4)
-    assert str(refused.value)
-
-
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -143,7 +111,10 @@ def test_bodies_that_are_refused(body: object) -> None:
             st.lists(inner, max_size=4)
             | st.dictionaries(
                 st.sampled_from(
-                    ["script", "arguments", "processes", "working_directory", "id", "x"]
+                    [
+                        *("script", "module", "arguments", "processes", "working_directory"),
+                        *("environment", "max_restarts", "local_ranks_filter", "id", "x"),
+                    ]
                 ),
                 inner,
                 max_size=6,
@@ -158,6 +129,7 @@ def test_any_json_is_a_request_or_a_refusal(body: object) -> None:
         assert str(error)
     else:
         assert request.processes is None or 1 <= request.processes <= 4
+        assert bool(request.script) != bool(request.module) or not request.module
         plan = make_plan(request, SCRIPT, machine(), RUN_ID)
         assert shlex.split(plan.command) == list(plan.argv)
 
@@ -171,6 +143,36 @@ def test_arguments_arrive_as_they_are(arguments: list[str]) -> None:
     plan = make_plan(request, SCRIPT, machine(), RUN_ID)
     assert list(plan.argv)[-len(arguments) :] == arguments or not arguments
     assert shlex.split(plan.command) == list(plan.argv)
+
+
+def test_what_is_asked_for_is_in_the_command_and_in_the_environment() -> None:
+    request = LaunchRequest(
+        "x",
+        processes=4,
+        environment={"OMP_NUM_THREADS": "7", "NCCL_DEBUG": "INFO", "SEED": "a b"},
+        max_restarts=2,
+        shown_ranks=(0, 3),
+    )
+    plan = make_plan(request, SCRIPT, machine(), RUN_ID)
+    words = ["--max-restarts", "2", "--local-ranks-filter", "0,3", SCRIPT.path]
+    assert list(plan.argv)[-5:] == words
+    assert plan.hidden_ranks == (1, 2)
+    assert (plan.env["OMP_NUM_THREADS"], plan.env["NCCL_DEBUG"]) == ("7", "INFO")
+    assert "SEED='a b' torchrun" in plan.terminal_command
+    assert child_environment({"SEED": "old"}, plan)["SEED"] == "a b"
+
+
+def test_a_filter_that_shows_all_ranks_hides_none() -> None:
+    plan = make_plan(LaunchRequest("x", processes=2, shown_ranks=(0, 1)), SCRIPT, machine(), RUN_ID)
+    assert plan.hidden_ranks == () and "--local-ranks-filter" not in plan.argv
+
+
+def test_a_module() -> None:
+    module = Script("pack.train", "pack.train", "/home/jovyan/work", is_module=True)
+    request = LaunchRequest(module="pack.train", arguments=("--lr", "1"))
+    plan = make_plan(request, module, machine(), RUN_ID)
+    assert list(plan.argv)[-4:] == ["--module", "pack.train", "--lr", "1"]
+    assert plan.is_module and plan.script == "pack.train"
 
 
 def test_advice_about_the_machine() -> None:
@@ -224,6 +226,8 @@ def test_no_secret_and_no_old_rank_reaches_the_run() -> None:
         "CONFIGPROXY_AUTH_TOKEN": "t",
         "RANK": "5",
         "MASTER_ADDR": "elsewhere",
+        "PET_NPROC_PER_NODE": "64",
+        "TORCHELASTIC_RUN_ID": "x",
         "OMP_NUM_THREADS": "99",
     }
     plan = make_plan(LaunchRequest("x"), SCRIPT, machine(), RUN_ID)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import tracemalloc
 from pathlib import Path
@@ -193,3 +194,37 @@ def test_the_tail_begins_with_a_line(tmp_path: Path) -> None:
     assert logs.tail(str(log), 10) == "third\n"
     assert logs.tail(str(log), 1000) == "first line\nsecond\nthird\n"
     assert logs.tail(str(tmp_path / "none"), 10) == ""
+
+
+def test_what_hidden_ranks_said_last(tmp_path: Path) -> None:
+    for attempt, text in enumerate(["old\n", "Traceback\nValueError: é\n"]):
+        for rank in range(3):
+            folder = tmp_path / "run_x[1]" / f"attempt_{attempt}" / str(rank)
+            folder.mkdir(parents=True)
+            (folder / "stderr.log").write_text(text)
+            (folder / "stdout.log").write_bytes(b"\xff" * 100 + b"\nlast\n")
+    said = logs.said(str(tmp_path / "none"), str(tmp_path), (1, 7), 0, 120)
+    assert said == "[default1]:last\n[default1]:Traceback\n[default1]:ValueError: é\n"
+    assert logs.said(str(tmp_path / "none"), str(tmp_path / "nowhere"), (0,), 0, 120) == ""
+    assert logs.said(str(tmp_path / "none"), str(tmp_path), (), 0, 120) == ""
+
+
+def test_what_is_before_the_end_of_a_long_log(tmp_path: Path) -> None:
+    """A rank's last words are found in its own files, who fell silent first before the others;
+    of a run that was started anew only the last attempt counts.
+    """
+    log = tmp_path / "run.log"
+    log.write_text("[default1]:ValueError: é\n" + "[default0]:flood\n" * 100 + "agent\n")
+    for attempt, text in enumerate(["old\n", "ValueError: é\n"]):
+        for rank in range(2):
+            folder = tmp_path / "ranks" / "run_x" / f"attempt_{attempt}" / str(rank)
+            folder.mkdir(parents=True)
+            (folder / "stdout.log").write_text("")
+            (folder / "stderr.log").write_text(text if rank else "flood\n" * 100)
+            os.utime(folder / "stderr.log", (rank, 100 - rank))
+    said = logs.said(str(log), str(tmp_path / "ranks"), (), 0, 200).splitlines()
+    assert said[:2] == ["[default1]:", "[default1]:ValueError: é"]
+    assert said[-1] == "agent" and said.count("[default0]:flood") == 100
+    short = logs.said(str(log), str(tmp_path / "ranks"), (), 1, 10000)
+    assert "ValueError" in short and "old" not in short
+    assert logs.said(str(log), str(tmp_path / "none"), (), 1, 10000) == log.read_text()

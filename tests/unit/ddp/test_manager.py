@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -18,7 +19,8 @@ import pytest
 from server_ext.ddp import process
 from server_ext.ddp.launch_plan import Plan
 from server_ext.ddp.manager import MAXIMUM_ALIVE, RunManager
-from server_ext.ddp.runs import LOG, Run, RunStore
+from server_ext.ddp.runs import LOG, SUCCEEDED, Run, RunStore
+from server_ext.ddp.seed import ARGUMENTS, ENVIRONMENT, PRINTED, Seed
 from server_ext.errors import Conflict, NotFound
 
 pytestmark = pytest.mark.timeout(60)
@@ -69,6 +71,43 @@ async def test_a_run_that_ends_well(manager: RunManager, plan_for: PlanMaker) ->
     assert manager.store.load(run.id) == ended  # what is kept is what was told
     text = manager.store.path(run.id, LOG).read_text()
     assert text.count("loss=0.5") == 2
+
+
+async def test_warnings_are_remarked_on_where_a_run_succeeded(
+    manager: RunManager, plan_for: PlanMaker
+) -> None:
+    """Also where the warning is long out of the end of the log that is read."""
+    words = "[W1 x.cpp:1] Warning: WARNING: destroy_process_group() was not called before"
+    run = await manager.wait((await manager.start(plan_for(f"say={words}", "megabytes=1"))).id)
+    assert run.remarks == ("not-destroyed",)
+    assert manager.store.load(run.id) == run
+    assert [one["code"] for one in run.view(str)["remarks"]] == ["not-destroyed"]
+    later = replace(run, remarks=("of-a-later-version",))
+    assert later.view(str)["remarks"] == []
+    failed = await manager.wait((await manager.start(plan_for(f"say={words}", "exit=3"))).id)
+    assert (failed.state, failed.remarks) == ("failed", ())
+
+
+async def test_the_seed_is_in_the_record(manager: RunManager, plan_for: PlanMaker) -> None:
+    async def ended(*behaviour: str, **asked: object) -> Seed | None:
+        run = await manager.start(plan_for(*behaviour, **asked))
+        run = await manager.wait(run.id)
+        assert manager.store.load(run.id).seed == run.seed
+        return run.seed
+
+    assert await ended("--seed", "7", "say=seed=8") == Seed("7", ARGUMENTS)
+    assert await ended("say=seed=8", environment={"SEED": "9"}) == Seed("8", PRINTED)
+    assert await ended(environment={"SEED": "9"}) == Seed("9", ENVIRONMENT)
+    assert await ended() is None
+
+
+async def test_the_seed_is_known_while_the_run_goes_on(
+    manager: RunManager, plan_for: PlanMaker
+) -> None:
+    run = await manager.start(plan_for("seconds=60", "say=Global seed set to 42"))
+    await until(lambda run: run.seed == Seed("42", PRINTED), manager, run)
+    await manager.stop(run.id)
+    assert (await manager.wait(run.id)).seed == Seed("42", PRINTED)
 
 
 async def test_a_run_that_fails_is_explained(manager: RunManager, plan_for: PlanMaker) -> None:
@@ -326,6 +365,30 @@ async def test_a_folder_for_runs_that_cannot_be_made_is_told(
     with pytest.raises(Conflict) as refused:
         await RunManager(store, os.environ).start(plan)
     assert refused.value.params == {"reason": reason}
+
+
+async def test_what_was_asked_for_is_in_the_record(
+    manager: RunManager, plan_for: PlanMaker, store: RunStore
+) -> None:
+    plan = plan_for(environment={"SEED": "1"}, max_restarts=1, shown_ranks=(1,))
+    run = await manager.wait((await manager.start(plan)).id)
+    assert run.state == SUCCEEDED
+    assert run == store.load(run.id)
+    view = run.view(str)
+    assert (view["environment"], view["max_restarts"]) == ({"SEED": "1"}, 1)
+    assert (view["hidden_ranks"], view["is_module"]) == ([0], False)
+
+
+async def test_a_record_of_an_older_version_is_read(
+    manager: RunManager, plan_for: PlanMaker, store: RunStore
+) -> None:
+    run = await manager.wait((await manager.start(plan_for())).id)
+    file = store.path(run.id, "run.json")
+    record = json.loads(file.read_text())
+    for name in ("is_module", "environment", "max_restarts", "hidden_ranks", "seed"):
+        del record[name]
+    file.write_text(json.dumps(record))
+    assert store.load(run.id) == run
 
 
 async def test_the_child_has_no_secret_of_the_server(store: RunStore, plan_for: PlanMaker) -> None:

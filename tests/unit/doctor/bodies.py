@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server_ext.doctor.checks import ALL_CHECKS
+from server_ext.doctor.checks.extensions import candidates
 from server_ext.doctor.facts import Facts, Failure, ProbeResult
 from server_ext.doctor.findings import Finding
 from server_ext.doctor.report import Outcome, advance
@@ -21,6 +22,8 @@ BASE = "/opt/gpucamp/base/lib/python3.11/site-packages"
 def _filesystem(path: str, device: int) -> dict[str, Any]:
     return {
         "path": path,
+        "writable": True,
+        "read_only": False,
         "bytes": 100 * GIB,
         "free_bytes": 60 * GIB,
         "inodes": 10**6,
@@ -33,11 +36,20 @@ NO_GPU: dict[str, dict[str, Any]] = {
     "kernelspec": {
         "name": "python3",
         "found": True,
-        "argv": ["/home/jovyan/.venv/bin/python", "-m", "ipykernel_launcher"],
+        "argv": [
+            "/home/jovyan/.venv/bin/python",
+            "-m",
+            "ipykernel_launcher",
+            "-f",
+            "{connection_file}",
+        ],
+        "problems": [],
+        "folder": "/opt/gpucamp/base/share/jupyter/kernels/python3",
         "is_python": True,
         "executable": "/home/jovyan/.venv/bin/python",
         "python_exists": True,
         "python_problem": "",
+        "secrets": [],
     },
     "environment": {
         "variables": {
@@ -70,14 +82,30 @@ NO_GPU: dict[str, dict[str, Any]] = {
         "path": ["/usr/lib/python3.11", VENV, BASE],
         "user_site": {"enabled": False, "path": "/home/jovyan/.local/x", "on_path": False},
         "python_h": True,
+        "folder": "/home/jovyan/work",
         "shadows": [],
+        "start_files": [],
+        "home": {"variable": "/home/jovyan", "account": "/home/jovyan"},
+        "locale": [],
     },
+    "start": {"asked": False},
+    "start_variables": {"culprits": []},
     "packages": {
+        "conda": {},
+        "pip": {"module": True, "command": True},
         "directories": [
-            {"directory": VENV, "base": False, "distributions": [], "strays": []},
+            {
+                "directory": VENV,
+                "base": False,
+                "writable": True,
+                "distributions": [],
+                "strays": [],
+                "compiled_strays": [],
+            },
             {
                 "directory": BASE,
                 "base": True,
+                "writable": False,
                 "distributions": [
                     {"name": "torch", "version": "2.9.1"},
                     {"name": "torchvision", "version": "0.24.1"},
@@ -88,10 +116,10 @@ NO_GPU: dict[str, dict[str, Any]] = {
                     {"name": "nvidia_cudnn_cu12", "version": "9.10.2.21"},
                 ],
             },
-        ]
+        ],
     },
     "ipykernel": {"module": "ipykernel.kernelapp", "ok": True, "warnings": []},
-    "ipykernel_culprit": {"tried": [], "culprits": []},
+    "ipykernel_culprit": {"tried": [], "culprits": [], "variables": []},
     "torch": {
         "module": "torch",
         "ok": True,
@@ -107,11 +135,20 @@ NO_GPU: dict[str, dict[str, Any]] = {
             "count": 0,
             "numpy": "ok",
             "numpy_installed": True,
+            "threads": 4,
+            "allocator": "unset",
             "init": {"error": {"type": "RuntimeError", "message": "Found no NVIDIA driver"}},
             "libraries": {},
         },
     },
-    "torch_culprit": {"tried": [], "culprits": []},
+    "torch_culprit": {"tried": [], "culprits": [], "variables": []},
+    "extensions": {"modules": []},
+    "network": {
+        "clock": {"asked": True, "now": 1764165600.5, "hub": 1764165600.0},
+        "made": 1763900000.0,
+        "proxies": [],
+        "logins": {"wandb": False},
+    },
     "system": {
         "nodes": {},
         "wsl": False,
@@ -121,6 +158,10 @@ NO_GPU: dict[str, dict[str, Any]] = {
         "preload": [],
     },
     "host": {"asked": False},
+    "running": {"asked": False},
+    "running_still": {"asked": False},
+    "asked": {"asked": False},
+    "kernels": {"asked": False},
     "nvml": {"library": {"error": "libnvidia-ml.so.1: cannot open shared object file"}},
     "libcuda": {"library": {"error": "libcuda.so.1: cannot open shared object file"}},
     "resources": {
@@ -132,7 +173,30 @@ NO_GPU: dict[str, dict[str, Any]] = {
         },
         "memory": {"limit_bytes": 8 * GIB, "used_bytes": GIB, "oom_kills": 0},
         "cpu": {"quota": 4.0, "usable": 16},
-        "limits": {"nofile": 1048576},
+        "limits": {
+            "nofile": 1048576,
+            "nproc": -1,
+            "memlock": 65536,
+            "as": -1,
+            "data": -1,
+            "stack": 8 * 2**20,
+            "fsize": -1,
+            "cpu": -1,
+        },
+        "pids": {"limit": 4096, "used": 60},
+        "infiniband": [],
+        "missing_paths": [],
+        "caches": [
+            {
+                "variable": "TORCHINDUCTOR_CACHE_DIR",
+                "path": "/home/jovyan/.cache/torchinductor",
+                "exists": False,
+                "writable": True,
+                "in_memory": False,
+                "bytes": 100 * GIB,
+                "free_bytes": 60 * GIB,
+            }
+        ],
         "compiler": "/usr/bin/gcc",
         "shm_leftovers": [],
         "orphan_ranks": [],
@@ -166,12 +230,18 @@ def with_gpu() -> dict[str, dict[str, Any]]:
                 "memory": {"total": 40 * GIB, "used": GIB, "free": 39 * GIB},
                 "utilization": 0,
                 "recovery_action": 0,
+                "memory_health": {
+                    "uncorrected": 0,
+                    "remapped_rows": {"pending": False, "failure": False},
+                },
+                "mig": {"enabled": False, "pending": False, "instances": []},
             }
         ],
     }
     body["host"] = {
         "asked": True,
         "looked_at": "2026-11-26T10:00:00+00:00",
+        "missing_nodes": [],
         "devices": [
             {
                 "uuid": UUID,
@@ -246,6 +316,12 @@ def change(body: dict[str, Any], path: str, value: Any) -> None:
 
 class DELETE:
     """In the place of a value: the fact is not there."""
+
+
+def tried(body: dict[str, Any]) -> None:
+    """Whatever is worth a try was imported, and works."""
+    modules = [item.module for item in candidates(facts_of(body))]
+    body["extensions"] = {"modules": [{"module": name, "ok": True, "said": ""} for name in modules]}
 
 
 def facts_of(body: Mapping[str, Any]) -> Facts:

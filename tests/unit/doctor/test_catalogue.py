@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
+import shlex
 import string
 
 import pytest
 
 from server_ext.doctor import pages
-from server_ext.doctor.checks import ALL_CHECKS, CATALOGUE
-from server_ext.doctor.findings import LAYERS, SEVERITIES, Code
+from server_ext.doctor.checks import ALL_CHECKS, CATALOGUE, ON_DEMAND
+from server_ext.doctor.findings import LAYERS, SEVERITIES, Code, Finding
 
+EVERY = (*ALL_CHECKS, *ON_DEMAND)
 CODES = sorted(CATALOGUE.values(), key=lambda code: code.code)
 
 
 def test_codes_and_checks_are_unique() -> None:
-    codes = [code.code for check in ALL_CHECKS for code in check.codes]
+    codes = [code.code for check in EVERY for code in check.codes]
     assert len(codes) == len(set(codes))
-    names = [check.name for check in ALL_CHECKS]
+    names = [check.name for check in EVERY]
     assert len(names) == len(set(names))
-    assert all(code.layer == check.layer for check in ALL_CHECKS for code in check.codes)
+    assert all(code.layer == check.layer for check in EVERY for code in check.codes)
 
 
 @pytest.mark.parametrize("code", CODES, ids=lambda code: code.code)
@@ -45,6 +47,19 @@ def test_a_code_has_a_page_that_says_what_why_and_how(code: Code) -> None:
     assert page is not None
     for part in ("**What it means.**", "**Why it happens.**", "**How to mend it.**"):
         assert part in page
+
+
+@pytest.mark.parametrize("path", ["/home/jovyan/my own", "/tmp/$(id)", "/tmp/a;b'c", "/plain"])
+def test_a_path_is_one_word_of_a_command(path: str) -> None:
+    """It is typed, or copied, into a shell; whose name it is, the user's files decide."""
+    placeholder = re.compile(r"\{(python|directory|path|folder|home)\}")
+    codes = [code for code in CODES if placeholder.search(code.command)]
+    assert len(codes) > 3
+    for code in codes:
+        params = {name: path for name in placeholder.findall(code.command)}
+        plain = placeholder.sub("/x", code.command)
+        typed = [word.replace("/x", path) for word in shlex.split(plain)]
+        assert shlex.split(Finding(code, params=params).command) == typed
 
 
 def test_the_pages_have_no_code_that_does_not_exist() -> None:

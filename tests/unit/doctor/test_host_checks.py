@@ -20,6 +20,7 @@ LAYER = {
     "memory_is_mine",
     "driver_stays_loaded",
     "driver_reported_no_errors",
+    "container_keeps_its_nodes",
 }
 
 
@@ -77,6 +78,31 @@ def test_the_reason_and_the_memory_are_told() -> None:
     )
 
 
+def test_nodes_that_the_container_lost_are_told_with_the_toolkits_version() -> None:
+    body = with_gpu()
+    answer = {
+        "devices": body["host"]["devices"],
+        "host": {"toolkit_version": "1.17.8", "persistenced": True},
+        "nodes": {"present": ["nvidia0"], "missing": ["nvidiactl", "nvidia*", "../x", 5]},
+    }
+    change(body, "host", host_view.reduce(answer))
+    found = findings_of(body)
+    assert set(found) == {"GC169"}
+    assert found["GC169"].params == {"nodes": "/dev/nvidiactl /dev/nvidia*"}
+    assert found["GC169"].evidence[1] == "NVIDIA Container Toolkit 1.17.8"
+    for nodes in (None, {"present": ["nvidia0"], "missing": []}, {"missing": "nvidia0"}, []):
+        change(body, "host", host_view.reduce(answer | {"nodes": nodes}))
+        assert findings_of(body) == {}, nodes
+
+
+def test_whether_the_daemon_runs_is_told_where_it_matters() -> None:
+    body = with_gpu()
+    device = body["host"]["devices"][0] | {"persistence": False}
+    answer = {"devices": [device], "host": {"persistenced": False}}
+    change(body, "host", host_view.reduce(answer))
+    assert findings_of(body)["GC166"].evidence[1] == "nvidia-persistenced does not run"
+
+
 def test_each_device_is_looked_at() -> None:
     body = with_gpu()
     second = body["host"]["devices"][0] | {"uuid": "GPU-2", "persistence": False}
@@ -112,14 +138,16 @@ json_like = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["devices", "holders", "xids", "holder", "memory_bytes", "state", "x"]),
+            st.sampled_from(
+                ["devices", "holders", "xids", "holder", "memory_bytes", "state", "missing"]
+            ),
             inner,
         )
     ),
 )
 
 
-@given(st.dictionaries(st.sampled_from(["devices", "looked_at", "x"]), json_like))
+@given(st.dictionaries(st.sampled_from(["devices", "looked_at", "host", "nodes", "x"]), json_like))
 def test_any_answer_gives_facts_that_checks_can_read(answer: dict[str, Any]) -> None:
     body = with_gpu()
     change(body, "host", host_view.reduce(answer))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from server_ext.doctor import reference
-from server_ext.doctor.kernel import interpreter, resolve, without_secrets
+from server_ext.doctor.kernel import interpreter, resolve
+from server_ext.doctor.secret_variables import without_secrets
 from server_ext.doctor.settings import Settings
 
 MODULE = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import pytest
 from bodies import NO_GPU, facts_of, practice, with_gpu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_ext.doctor.checks import ALL_CHECKS, CATALOGUE
+from server_ext.doctor.checks import ALL_CHECKS, CATALOGUE, ON_DEMAND
 from server_ext.doctor.facts import Facts, Failure, ProbeResult
-from server_ext.doctor.findings import LAYERS, Check, Finding
+from server_ext.doctor.findings import LAYERS, CannotTell, Check, Finding
 from server_ext.doctor.report import (
     Finished,
     Outcome,
@@ -43,6 +44,31 @@ def test_the_order_in_which_probes_end_changes_nothing(name: str, data: st.DataO
     assert decided == at_once
 
 
+class Watched(Facts):
+    """Remembers whose facts were read."""
+
+    def __init__(self, results: Mapping[str, ProbeResult]) -> None:
+        super().__init__(results)
+        self.read: set[str] = set()
+
+    def _result(self, probe: str) -> ProbeResult | None:
+        self.read.add(probe)
+        return super()._result(probe)
+
+
+@pytest.mark.parametrize("check", ALL_CHECKS, ids=lambda check: check.name)
+@given(data=st.data())
+def test_a_check_reads_only_what_it_waits_for(check: Check, data: st.DataObject) -> None:
+    body = data.draw(st.sampled_from(sorted(BODIES)))
+    results = dict(facts_of(BODIES[body]).results)
+    for probe in data.draw(st.sets(st.sampled_from(sorted(results)), max_size=3)):
+        results[probe] = ProbeResult(probe, failure=Failure("crashed", "x"))
+    facts = Watched(results)
+    with suppress(CannotTell):
+        list(check.run(facts))
+    assert facts.read <= set(check.needs)
+
+
 def test_a_finding_comes_as_soon_as_its_facts_are_there() -> None:
     facts = facts_of(NO_GPU)
     early = Facts({name: facts.results[name] for name in ("system", "environment", "nvml")})
@@ -55,7 +81,7 @@ def test_layers_come_after_what_they_depend_on() -> None:
     for layer, beneath in LAYERS.items():
         assert set(beneath) <= known
         known.add(layer)
-    assert {check.layer for check in ALL_CHECKS} == known
+    assert {check.layer for check in (*ALL_CHECKS, *ON_DEMAND)} == known
 
 
 def test_a_bug_in_a_check_costs_the_others_nothing() -> None:

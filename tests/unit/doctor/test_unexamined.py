@@ -32,6 +32,9 @@ RESTS_ON = {
         "torch_family_fits",
         "cuda_packages_are_torchs",
         "nothing_is_installed_twice",
+        "libraries_are_torchs_own",
+        "pip_is_there",
+        "other_packages_import",
     },
     "ipykernel": {"ipykernel_imports"},
     "torch": {
@@ -132,6 +135,13 @@ def test_the_report_puts_every_check_in_one_place(name: str, failing: dict[str, 
                 "torch_family_fits",
                 "cuda_packages_are_torchs",
                 "nothing_is_installed_twice",
+                "packages_can_be_read",
+                "packages_can_be_installed",
+                "the_images_packages_are_there",
+                "pip_is_there",
+                "libraries_are_torchs_own",
+                "other_packages_import",
+                "services_are_logged_into",
             },
         ),
         (
@@ -155,6 +165,13 @@ def test_the_report_puts_every_check_in_one_place(name: str, failing: dict[str, 
                 "extensions_can_be_built",
                 "enough_files_may_be_open",
                 "no_rank_is_orphaned",
+                "what_variables_name_is_there",
+                "folders_can_be_written",
+                "caches_have_room",
+                "processes_can_be_started",
+                "memory_can_be_locked",
+                "programs_may_be_large",
+                "threads_fit_the_cpus",
             },
         ),
     ],
@@ -195,6 +212,15 @@ def test_what_another_finding_explains_is_not_told_again(probe: str, kind: Any) 
     body = with_gpu()
     body[probe] = Failure(kind, "gone")
     assert not {code for code in findings_of(body) if code.startswith("GC9")}
+
+
+@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize(
+    ("probe", "code"), [("packages", "GC901"), ("resources", "GC902"), ("system", "GC902")]
+)
+def test_a_probe_that_fails_accuses_nobody(name: str, probe: str, code: str) -> None:
+    well = set(findings_of(BODIES[name]))
+    assert set(findings_of({**BODIES[name], probe: Failure("crashed", "gone")})) == {*well, code}
 
 
 def test_a_driver_that_was_never_asked_is_not_said_to_be_broken() -> None:

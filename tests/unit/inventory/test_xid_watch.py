@@ -34,7 +34,7 @@ def gone(pid: int) -> bool:
     """Whether the process has ended (its parent may not have asked for its status)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter while it is read
         return True
 
 

@@ -16,6 +16,7 @@ from hub_ext.errors import Conflict
 from hub_ext.ledger.moving import move
 from hub_ext.models import NoticeKind, Request
 from hub_ext.policy import Policy, Pool
+from hub_ext.verdicts import Verdict
 
 ROOT = Path(__file__).parents[3]
 HOUR = timedelta(hours=1)
@@ -33,6 +34,7 @@ def full(ledger, make_devices, now):
     ledger.enqueue(Request("cyd", "größer", 1, term=HOUR), now, user_options={"gpus": 1})
     ledger.notify("ann", "", NoticeKind.LEASE_EXPIRED, {"a": "b"}, now)
     reset(ledger, "ann", "", now)
+    ledger.keep_verdict(Verdict("ann", "", now, findings=(("GC404", "degraded"),), passed=3))
     ledger.hub_id()
     return ledger
 
@@ -47,6 +49,7 @@ def content(ledger, now):
         ledger.environment("ann", ""),
         ledger.operation_of("ann", ""),
         ledger.hub_id(),
+        ledger.verdicts(),
     )
 
 

@@ -17,6 +17,7 @@ from service_world import UUIDS, World, now
 
 from hub_ext import scopes
 from hub_ext.health import ANY_CARD, XidEvent, XidFault
+from hub_ext.host_facts import HostState, Nodes
 from hub_ext.i18n import set_language
 from hub_ext.inventory import DeviceWatch
 from hub_ext.inventory.discovery import PracticeInventory
@@ -218,6 +219,8 @@ def test_the_whole_answer():
         "server": "",
         "lease": "lease of ada/",
         "looked_at": NOW.isoformat(),
+        "host": {"toolkit_version": None, "persistenced": None},
+        "nodes": None,
         "devices": [
             {
                 "uuid": UUID,
@@ -240,6 +243,44 @@ def test_the_whole_answer():
             }
         ],
     }
+
+
+def test_what_the_host_has_and_the_container_lost_is_told():
+    nodes = Nodes(("nvidia0", "nvidiactl"), ("nvidia-uvm",))
+    host = HostState("1.17.8", False)
+    view = describe(HostFacts([lease()], [record()], host=host, nodes=nodes), ("ada", ""))
+    assert view["host"] == {"toolkit_version": "1.17.8", "persistenced": False}
+    assert view["nodes"] == {"present": ["nvidia0", "nvidiactl"], "missing": ["nvidia-uvm"]}
+
+
+class LookedAt:
+    """Stands in for a look at the host; remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, int]] = []
+
+    async def state(self) -> HostState:
+        return HostState("1.17.8", True)
+
+    async def nodes(self, container: str, cards: int) -> Nodes:
+        self.asked.append((container, cards))
+        return Nodes((), ("nvidia*",))
+
+
+def test_only_a_card_has_nodes_to_lose(ask, world):
+    """Practice devices have none, nor has a server without a GPU."""
+    look = LookedAt()
+    ask.service = replace(ask.service, host=look)
+    ask.application.settings["service"] = ask.service
+    view = ask("GET", BASE).json()
+    assert (view["nodes"], look.asked) == (None, [])
+    assert view["host"] == {"toolkit_version": "1.17.8", "persistenced": True}
+    real = [Device(uuid, "A100", 40 * GIB) for uuid in UUIDS]
+    world.ledger.record_inventory(real, now())
+    view = ask("GET", BASE).json()
+    (container,) = world.containers
+    assert look.asked == [(container.id, 1)]
+    assert view["nodes"] == {"present": [], "missing": ["nvidia*"]}
 
 
 def test_a_device_that_the_ledger_does_not_know_is_missing():

@@ -262,8 +262,14 @@ def test_quota_of_a_stopped_server_follows_the_groups_that_the_hub_knows(world, 
     world.users["ada"] = ("class-1",)
     world.ledger.set_policy(Policy(rules={"class-1": Rule(max_devices=3)}))
     assert ask("GET", BASE).json()["quota"]["devices"]["limit"] == 3
-    ask.hub_down = True
-    view = ask("GET", BASE).json()
+    for _ in range(10):  # who asks is remembered for a second, which a busy host may need for both
+        ask.hub_down = False
+        ask("GET", BASE)
+        ask.hub_down = True
+        answer = ask("GET", BASE)
+        if answer.status_code != 503:
+            break
+    view = answer.json()
     assert (view["state"], view["quota"]) == ("unknown", None)
 
 

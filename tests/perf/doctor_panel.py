@@ -1,0 +1,104 @@
+"""When the doctor's panel shows its first result: part of `make perf-doctor`.
+
+A participant's JupyterLab server in the image on a practice device, as the panel asks it: over
+HTTP, reading the stream line by line. First result: the first line that says something of the
+machine, a finding or a probe's answer. Meanwhile the same server is asked for /api every few
+milliseconds: what others notice of an examination.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import statistics
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+
+# the engine tests' JupyterLab server and its hub
+sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
+
+from hub_of_one import HubOfOne
+from lab_server import USER, LabServer
+
+EVERY = 0.01  # seconds between two questions to /api
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Seconds after the request: started, first probe's answer, first finding, the report; answers:
+    those of /api meanwhile.
+    """
+
+    started: float
+    probed: float
+    found: float
+    finished: float
+    answers: tuple[float, ...]
+
+
+def watch(lab: LabServer) -> Watched:
+    """One examination, as the panel asks for it."""
+    ended = threading.Event()
+    answers: list[float] = []
+    asking = threading.Thread(target=_ask_meanwhile, args=(lab, ended, answers))
+    asking.start()
+    connection = http.client.HTTPConnection("127.0.0.1", lab.port, timeout=120)
+    at: dict[str, float] = {}
+    began = time.perf_counter()
+    try:
+        connection.request(
+            "POST",
+            f"/user/{USER}/gpucamp/doctor/examinations",
+            body=json.dumps({"kernel": "python3"}),
+            headers={"Authorization": f"token {lab.hub_token}"},
+        )
+        for line in connection.getresponse():
+            at.setdefault(json.loads(line)["event"], time.perf_counter() - began)
+    finally:
+        ended.set()
+        asking.join()
+        connection.close()
+    return Watched(at["started"], at["probe"], at["finding"], at["finished"], tuple(answers))
+
+
+def _ask_meanwhile(lab: LabServer, ended: threading.Event, answers: list[float]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", lab.port, timeout=120)
+    while not ended.wait(EVERY):
+        began = time.perf_counter()
+        connection.request(
+            "GET", f"/user/{USER}/api", headers={"Authorization": f"token {lab.hub_token}"}
+        )
+        connection.getresponse().read()
+        answers.append(time.perf_counter() - began)
+    connection.close()
+
+
+def table(watched: list[Watched]) -> str:
+    """The figures in Markdown, in milliseconds."""
+    lines = ["| after the panel asks | median | slowest |", "|---|---|---|"]
+    for name in ("started", "probed", "found", "finished"):
+        taken = [1000 * getattr(each, name) for each in watched]
+        lines.append(f"| {name} | {statistics.median(taken):.0f} ms | {max(taken):.0f} ms |")
+    answers = sorted(1000 * answer for each in watched for answer in each.answers)
+    lines.append(
+        f"| GET /api meanwhile ({len(answers)}) | {statistics.median(answers):.0f} ms "
+        f"| {answers[-1]:.0f} ms |"
+    )
+    return "\n".join(lines)
+
+
+def measure(image: str, rounds: int) -> list[Watched]:
+    """So many examinations after one that warms up."""
+    engine = docker.from_env(timeout=120)
+    with HubOfOne(USER) as hub:
+        lab = LabServer(engine, image, hub)
+        try:
+            lab.start()
+            return [watch(lab) for _ in range(rounds + 1)][1:]
+        finally:
+            lab.discard()
