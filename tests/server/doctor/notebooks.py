@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -44,8 +45,24 @@ class Notebook:
                         break
         finally:
             client.shell_channel.stop()
-        await until(lambda: self.state == "idle")
+        await self.idle()
         return reply["content"]
+
+    async def idle(self, condition: Callable[[], bool] = lambda: True) -> None:
+        """Until the condition holds and the server has heard that the kernel is idle.
+
+        What a kernel publishes before the server listens is lost, and so may be the end of its
+        first cell: whatever it is asked next, it says again that it is idle.
+        """
+        client = self.manager.client(context=self.manager.context)
+        try:
+            for _ in range(59):
+                with contextlib.suppress(TimeoutError):
+                    return await until(lambda: condition() and self.state == "idle", 1)
+                client.kernel_info()
+            await until(lambda: condition() and self.state == "idle", 1)
+        finally:
+            client.shell_channel.stop()
 
     async def ok(self, code: str) -> None:
         content = await self.run(code)

@@ -86,7 +86,7 @@ async def test_settings_that_were_changed_since_it_was_started(
     # by itself, Jupyter restarts a kernel with what it was started with first
     pid = notebook.pid
     await jupyter.json(f"api/kernels/{notebook.kernel_id}/restart", method="POST")
-    await until(lambda: notebook.pid != pid and notebook.state == "idle")
+    await notebook.idle(lambda: notebook.pid != pid)
     report = await examine(jupyter, notebook)
     assert findings(report)["GC714"]["params"] == {"names": "OMP_NUM_THREADS, TORCH_HOME"}
     after = await mended(jupyter, report, "GC714")
@@ -183,7 +183,7 @@ async def test_a_kernel_that_was_restarted_meanwhile_is_left_alone(
     jupyter: Any, ill: Notebook
 ) -> None:
     await jupyter.json(f"api/kernels/{ill.kernel_id}/restart", method="POST")
-    await until(lambda: ill.state == "idle")
+    await ill.idle()
     pid = ill.pid
     assert "was restarted meanwhile, so nothing was done" in await refused(jupyter)
     assert ill.pid == pid
@@ -258,7 +258,7 @@ async def test_a_restart_that_takes_too_long_is_not_waited_for(
     assert "did not come back within 0.2 s" in await refused(jupyter)
     go.set()
     # nobody waits for it, and it is done all the same
-    await until(lambda: ill.pid != pid and ill.state == "idle")
+    await ill.idle(lambda: ill.pid != pid)
     await done.wait()  # Jupyter cannot end a kernel while it restarts it
 
 
@@ -281,7 +281,7 @@ async def test_one_that_is_stopped_leaves_no_kernel_ended(
     assert await jupyter.json(REPAIRS, method="DELETE") == {"stopped": True}
     assert "It was stopped" in (await request)[-1]["message"]
     go.set()
-    await until(lambda: ill.pid not in (pid, None) and ill.state == "idle")
+    await ill.idle(lambda: ill.pid not in (pid, None))
     assert await ill.value("1 + 1") == "2"
 
 
@@ -297,7 +297,7 @@ async def test_a_lost_reply_ends_nothing(jupyter: Any, ill: Notebook) -> None:
     writer.write((head + body).encode())
     await reader.readuntil(b"restarting")
     writer.transport.abort()
-    await until(lambda: ill.pid != pid and ill.state == "idle")
+    await ill.idle(lambda: ill.pid != pid)
     assert of_running(await examine(jupyter, ill)) == set()
 
 
