@@ -63,6 +63,7 @@ class Context:
     mig: bool = False  # the device is a MIG instance
     command: tuple[str, ...] = ()  # (): the image's own
     environment: Mapping[str, str] = field(default_factory=dict)
+    internet: Mapping[str, str] = field(default_factory=dict)  # variables; `environment` wins
     memory_bytes: int = 0
     cpus: float = 0
     shm_bytes: int = 0  # 0: default_shm_bytes
@@ -172,7 +173,8 @@ def _labels(lease: Lease, context: Context) -> dict[str, str]:
 
 def _environment(lease: Lease, context: Context) -> list[str]:
     devices = ",".join(lease.device_uuids)
-    env = {name: value for name, value in context.environment.items() if not _is_ours(name)}
+    asked = {name: value for name, value in context.environment.items() if not _is_ours(name)}
+    env = {**context.internet, **asked}
     env |= {
         "GPUCAMP_LEASE": lease.id,
         "GPUCAMP_IMAGE": context.image,

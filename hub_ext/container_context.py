@@ -10,6 +10,7 @@ from jupyterhub.traitlets import ByteSpecification
 
 from . import volumes
 from .container_args import Context, DeviceInjection
+from .internet import internet_environment
 from .models import Device
 
 if TYPE_CHECKING:
@@ -33,12 +34,20 @@ def context_of(
     injection = spawner.device_injection
     if injection == "auto":
         injection = DeviceInjection.PRACTICE if simulated else DeviceInjection.DEVICE_REQUEST
+    environment = spawner.get_env()
     return Context(
         image=spawner.image,
         command=(*spawner.cmd, *spawner.get_args()) if spawner.cmd else (),
         hub_id=hub_id,
         network=spawner.network_name,
-        environment=spawner.get_env(),
+        environment=environment,
+        internet=internet_environment(
+            proxy=spawner.internet_proxy,
+            direct=spawner.internet_direct,
+            mirrors=spawner.internet_mirrors,
+            offline=spawner.offline,
+            own_urls=(environment.get("JUPYTERHUB_API_URL", ""), spawner.service_url),
+        ),
         environment_volume=volumes.environment_volume(user, server, generation, prefix=prefix),
         work_volume=volumes.work_volume(user, prefix=prefix),
         generation=generation,

@@ -19,9 +19,9 @@ from typing import Any
 
 from dockerspawner import DockerSpawner
 from jupyterhub.traitlets import ByteSpecification
-from traitlets import Dict, Enum, Float, Int, TraitError, Unicode, default, validate
+from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, default, validate
 
-from . import container_args, failures, volumes
+from . import container_args, failures, internet, volumes
 from .asking import Asking
 from .container_args import DeviceInjection
 from .container_context import context_of, memory_bytes
@@ -88,6 +88,30 @@ class GPUDockerSpawner(DockerSpawner):
     service_url = Unicode(
         help="""The address of the gpucamp service as containers reach it, for example
         `http://172.18.0.1:8083/services/gpucamp/`. The server extension asks it for a reset."""
+    ).tag(config=True)
+
+    internet_proxy = Unicode(
+        help="""The proxy by which containers reach the internet, such as
+        `http://proxy.school.example:3128`, without a password: everybody could read it. The hub and
+        the service are reached directly. Empty: no proxy."""
+    ).tag(config=True)
+
+    internet_direct = List(
+        Unicode(),
+        help="""Hosts, domains (`.school.example`) and networks that containers reach without
+        `internet_proxy`, beside the hub, the service and themselves.""",
+    ).tag(config=True)
+
+    internet_mirrors = Dict(
+        help="""Regional mirrors that containers use by default: a URL for any of `huggingface`
+        (HF_ENDPOINT), `pip` (PIP_INDEX_URL) and `wandb` (WANDB_BASE_URL, a server of your own)."""
+    ).tag(config=True)
+
+    offline = Bool(
+        False,
+        help="""Whether containers have no internet: then Hugging Face's libraries and pip use what
+        is there instead of waiting for an answer, Weights & Biases writes to the work volume only,
+        and the doctor does not advise against it. It does not cut the network.""",
     ).tag(config=True)
 
     shm_size = ByteSpecification(
@@ -157,6 +181,20 @@ class GPUDockerSpawner(DockerSpawner):
         if not proposal.value or volumes.slug(proposal.value) != proposal.value:
             raise TraitError("prefix: lower-case letters, digits and single hyphens within")
         return str(proposal.value)
+
+    @validate("internet_proxy")
+    def _proxy_can_be_used(self, proposal: Any) -> str:
+        try:
+            return internet.check_proxy(proposal.value)
+        except ValueError as error:
+            raise TraitError(f"internet_proxy: {error}") from error
+
+    @validate("internet_mirrors")
+    def _mirrors_can_be_used(self, proposal: Any) -> dict[str, str]:
+        try:
+            return internet.check_mirrors(proposal.value)
+        except ValueError as error:
+            raise TraitError(f"internet_mirrors: {error}") from error
 
     @default("object_name")
     def _object_name_default(self) -> str:

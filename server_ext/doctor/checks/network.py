@@ -102,7 +102,8 @@ def services_are_logged_into(facts: Facts) -> Iterator[Finding]:
     names = [
         name for name in _OFFLINE if (reading.variable(facts, name) or "").strip().lower() in _ON
     ]
-    if names:
+    # where the administrator says that there is no internet, it is no mistake
+    if names and reading.variable(facts, "GPUCAMP_OFFLINE") != "1":
         yield Finding(OFFLINE, tuple(f"{name}=1" for name in names), {"names": " ".join(names)})
     secrets = facts.get("kernelspec", "secrets")
     if not isinstance(secrets, list) or "wandb" not in reading.effective(facts):

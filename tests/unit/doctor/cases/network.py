@@ -39,4 +39,12 @@ CASES: list[Case] = [
     ),
     ("wandb without a log-in", [("packages.directories.0", _WANDB)], "GC503"),
     ("offline", [("environment.variables.HF_HUB_OFFLINE", "1")], "GC504"),
+    (
+        "offline, as the administrator said",
+        [
+            ("environment.variables.HF_HUB_OFFLINE", "1"),
+            ("environment.variables.GPUCAMP_OFFLINE", "1"),
+        ],
+        set(),
+    ),
 ]
