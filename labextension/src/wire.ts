@@ -157,6 +157,8 @@ export interface LaunchRequest {
   max_restarts?: number;
   /** The ranks whose output gets into the log. */
   local_ranks_filter?: number[];
+  /** Get rank 0's numbers; not said: those that are set up. */
+  trackers?: TrackerName[];
   /** The id of the plan, so that what is run is what was shown, once. */
   id?: string;
 }
@@ -199,6 +201,25 @@ export interface LaunchPlan {
   /** The same with its folder and its environment, for a terminal anywhere. */
   terminal_command?: string;
   warnings: Warning[];
+  /** Those that get rank 0's numbers. */
+  trackers?: PlannedTracker[];
+}
+
+export type TrackerName = 'tensorboard' | 'wandb';
+
+/** where: TensorBoard's folder, or the project of Weights & Biases. */
+export interface PlannedTracker {
+  name: TrackerName;
+  where: string;
+  offline: boolean;
+}
+
+/** What became of a tracker. where: a folder or an address; missing: its package is not installed. */
+export interface TrackerState {
+  name: TrackerName;
+  state: 'waiting' | 'open' | 'closed' | 'missing' | 'failed';
+  where: string;
+  reason: string;
 }
 
 export interface LaunchDefaults {
@@ -280,6 +301,8 @@ export interface Run {
   max_restarts?: number;
   /** The ranks whose output is not in the log. */
   hidden_ranks?: number[];
+  /** Those that were asked for; null: those that were set up. */
+  trackers?: TrackerName[] | null;
   /** null: not stated in the arguments, the environment or the log. */
   seed?: Seed | null;
 }
@@ -347,6 +370,7 @@ export interface RunUsage {
 export interface RunMetrics {
   complete: boolean;
   series: MetricSeries[];
+  trackers?: TrackerState[];
 }
 
 export interface ChangedPackage {

@@ -22,11 +22,14 @@ from . import logs
 from .export import accept, export_notebook, propose_for
 from .files import read_module, read_script
 from .hang import Hang
-from .launch_plan import Plan, make_plan
+from .launch_plan import Plan, Script, make_plan
 from .launch_request import LaunchRequest, parse_request
 from .machine import kernel_python, read_machine
 from .manager import RunManager
 from .runs import FAILED, LOG, LOST, STOPPED, SUCCEEDED, Run, RunStore
+from .trackers.choice import TENSORBOARD, WANDB
+from .trackers.forwarder import FINISH_SECONDS
+from .trackers.surroundings import trackers_for
 
 REFUSED, INTERRUPTED = 2, 130
 _ENDINGS = {
@@ -34,6 +37,14 @@ _ENDINGS = {
     FAILED: N_("failed"),
     STOPPED: N_("stopped"),
     LOST: N_("lost"),
+}
+_TITLES = {TENSORBOARD: "TensorBoard", WANDB: "Weights & Biases"}
+_TRACKED = {
+    "waiting": N_("no numbers were printed"),
+    "open": N_("{where} (the last numbers are still being sent)"),
+    "closed": "",  # where it is says all
+    "missing": N_("not logged, its package is not installed: {reason}"),
+    "failed": N_("not logged: {reason} (see trackers.log in the run's folder)"),
 }
 _PRINTED_FRAMES = 8  # of each rank; all are in JupyterLab and in run.json
 _COLOURS = (36, 33, 35, 32, 34, 31)
@@ -75,6 +86,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--local-ranks-filter", metavar="0,1", help="show the output of these ranks only"
     )
+    parser.add_argument(
+        "--trackers",
+        metavar="NAMES",
+        help="none, or tensorboard,wandb (default: those with a log folder or a key)",
+    )
     parser.add_argument("script", help="a .py file, a notebook, or with -m a module")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="of the script")
     return parser
@@ -92,20 +108,28 @@ def _plan(
             "environment": _variables(options.env),
             "max_restarts": options.max_restarts,
             "local_ranks_filter": _ranks(options.local_ranks_filter),
+            "trackers": _names(options.trackers),
         },
         machine.max_processes,
     )
     if request.module:
-        return make_plan(request, read_module(request.module, Path.cwd()), machine, store.new_id())
+        script = read_module(request.module, Path.cwd())
+    else:
+        script = _script(request.script, gettext)
+    trackers = trackers_for(request, script, environ)
+    return make_plan(request, script, machine, store.new_id(), trackers=trackers)
+
+
+def _script(name: str, gettext: Gettext) -> Script:
+    """Raises BadRequest, Conflict."""
     try:
-        path = Path(request.script).resolve(strict=True)
+        path = Path(name).resolve(strict=True)
     except (OSError, RuntimeError):
-        raise BadRequest(N_("{name} does not exist."), name=request.script) from None
+        raise BadRequest(N_("{name} does not exist."), name=name) from None
     if path.suffix == ".ipynb":
         path = _script_of(path, gettext)
     # as `python script.py` does, a terminal's run stays in the terminal's folder
-    script = read_script(path, request.script, Path.cwd())
-    return make_plan(request, script, machine, store.new_id())
+    return read_script(path, name, Path.cwd())
 
 
 def _make_ddp(options: argparse.Namespace, gettext: Gettext) -> int:
@@ -160,6 +184,12 @@ def _ranks(text: str | None) -> list[int] | None:
         ) from None
 
 
+def _names(text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    return [] if text == "none" else text.split(",")
+
+
 async def _run(plan: Plan, store: RunStore, gettext: Gettext) -> int:
     for advice in plan.advice:
         print(f"! {advice.render(gettext)}", file=sys.stderr)
@@ -187,6 +217,9 @@ async def _run(plan: Plan, store: RunStore, gettext: Gettext) -> int:
     telling.cancel()
     await asyncio.gather(*stops, return_exceptions=True)
     _report(run, gettext)
+    if plan.trackers:
+        await manager.sent(run.id, FINISH_SECONDS)
+        _tell_trackers(await manager.trackers(run.id), gettext)
     if run.state == SUCCEEDED:
         return 0
     if run.state == STOPPED:
@@ -261,6 +294,13 @@ class _Printer:
             return ""
         name = f"[rank {rank}] "
         return f"\x1b[{_COLOURS[rank % len(_COLOURS)]}m{name}\x1b[0m" if self._colour else name
+
+
+def _tell_trackers(states: Sequence[Mapping[str, str]], gettext: Gettext) -> None:
+    for one in states:
+        message = _TRACKED[one["state"]]
+        told = gettext(message).format(**one) if message else one["where"]
+        print(f"  {_TITLES[one['name']]}: {told}", file=sys.stderr)
 
 
 def _report(run: Run, gettext: Gettext) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from ..errors import BadRequest
 from ..i18n import N_
 from .launch_plan import Advice, Script
-from .preflight import advise_file, unread
+from .preflight import examine_file, unread
 
 READ_AT_MOST = 256 * 1024  # of a script, for advice
 
@@ -102,10 +102,10 @@ def read_script(
     if not os.access(folder, os.R_OK | os.X_OK):
         raise BadRequest(N_("The folder of {name} cannot be entered."), name=shown)
     if len(head) > READ_AT_MOST:
-        advice = unread()
+        read = unread()
     else:
-        advice = advise_file(head, path, folder, top, module=module)
-    return Script(str(path), shown, str(folder), advice)
+        read = examine_file(head, path, folder, top, module=module)
+    return Script(str(path), shown, str(folder), read.advice, trackers=read.trackers)
 
 
 def read_file(path: Path, shown: str, count: int) -> bytes:

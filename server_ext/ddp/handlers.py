@@ -26,6 +26,7 @@ from .machine import kernel_python, read_machine
 from .manager import RunManager
 from .metrics_reader import MetricsReader
 from .runs import LOG, RunStore
+from .trackers.surroundings import trackers_for
 
 MANAGER = "gpucamp_ddp_manager"  # in the server's settings
 METRICS = "gpucamp_ddp_metrics"
@@ -79,7 +80,13 @@ class _DdpHandler(GpucampHandler):
         if run_id is None:
             run_id = await asyncio.to_thread(self.manager.store.new_id)
         others = len(await self.manager.alive())
-        return make_plan(request, script, machine, run_id, other_runs=others)
+        trackers = await asyncio.to_thread(trackers_for, request, script, os.environ)
+        return make_plan(request, script, machine, run_id, other_runs=others, trackers=trackers)
+
+    def shown(self, path: str) -> str:
+        """A path as people know it: below the work folder, relative to it."""
+        below = path.startswith(self.root_dir + os.sep)
+        return path[len(self.root_dir) + 1 :] if below else path
 
 
 class DefaultsHandler(_DdpHandler):
@@ -123,6 +130,10 @@ class PlanHandler(_DdpHandler):
                 "environment": dict(plan.environment),
                 "max_restarts": plan.max_restarts,
                 "hidden_ranks": list(plan.hidden_ranks),
+                "trackers": [
+                    {"name": one.name, "where": self.shown(one.where), "offline": one.offline}
+                    for one in plan.trackers
+                ],
                 "defaults": {"processes": machine.default_processes},
                 "warnings": [
                     {"code": one.code, "message": one.render(self.gettext)} for one in plan.advice
@@ -267,7 +278,7 @@ class LogFileHandler(_DdpHandler):
 
 
 class MetricsHandler(_DdpHandler):
-    """The numbers that a run printed, as series."""
+    """The numbers that a run printed, as series, and which trackers have them."""
 
     _track_activity = False
 
@@ -277,7 +288,12 @@ class MetricsHandler(_DdpHandler):
         run = await self.manager.get(run_id)
         reader = self.settings.setdefault(METRICS, MetricsReader())
         path = str(self.manager.store.path(run.id, LOG))
-        self.reply(await reader.read(run.id, path, over=not run.alive))
+        found = await reader.read(run.id, path, over=not run.alive)
+        trackers = [
+            {**state, "where": self.shown(state["where"])}
+            for state in await self.manager.trackers(run.id)
+        ]
+        self.reply({**found, "trackers": trackers})
 
 
 class UsageHandler(_DdpHandler):

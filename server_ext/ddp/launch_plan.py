@@ -22,6 +22,7 @@ from ..errors import BadRequest
 from ..i18n import N_, Gettext
 from .fixed_ports import ports_of_arguments
 from .launch_request import LaunchRequest, is_torchruns
+from .trackers.choice import Tracker
 
 HARD_MAXIMUM = 64  # processes on one machine, whatever its cores
 RUN_MARK = "GPUCAMP_RUN_ID"  # carried by every process of a run, so that it can be found again
@@ -40,6 +41,7 @@ class Machine:
     devices: tuple[str, ...]  # UUIDs of the lease
     simulated: bool  # practice devices: there is no CUDA behind them
     launcher: tuple[str, ...]  # ("torchrun",) or (python, "-m", "torch.distributed.run")
+    python: str  # of the kernel, absolute
     runs_folder: str  # absolute
     shm_free_bytes: int | None = None
     disk_free_bytes: int | None = None
@@ -93,6 +95,7 @@ class Script:
     working_directory: str  # absolute
     advice: tuple[Advice, ...] = ()  # what reading it told
     is_module: bool = False
+    trackers: frozenset[str] = frozenset()  # that it logs to itself
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,9 @@ class Plan:
     environment: Mapping[str, str] = field(default_factory=dict)  # what was asked for of `env`
     max_restarts: int = 0
     hidden_ranks: tuple[int, ...] = ()  # whose output is not in the log, but in files of theirs
+    python: str = ""  # of the kernel, absolute
+    trackers: tuple[Tracker, ...] = ()  # that get the numbers of the lowest rank in the log
+    asked_trackers: tuple[str, ...] | None = None  # None: those that are set up
 
     @property
     def command(self) -> str:
@@ -136,8 +142,9 @@ def make_plan(
     run_id: str,
     *,
     other_runs: int = 0,
+    trackers: tuple[Tracker, ...] = (),
 ) -> Plan:
-    """Decide what is run. `other_runs`: how many are going on already.
+    """Decide what is run. `other_runs`: how many are going on already; trackers: see choice.py.
 
     Raises BadRequest for more than one process on MIG instances.
     """
@@ -186,6 +193,9 @@ def make_plan(
         env={**_environment(run_id, folder, processes, machine), **request.environment},
         working_directory=script.working_directory,
         folder=folder,
+        python=machine.python,
+        trackers=trackers,
+        asked_trackers=request.trackers,
         advice=(
             *_warnings(processes, machine, other_runs),
             *_ports(request.arguments),
@@ -196,7 +206,12 @@ def make_plan(
 
 def child_environment(server: Mapping[str, str], plan: Plan) -> dict[str, str]:
     """The whole environment of a run: the server's without its secrets, then the plan's."""
-    kept = {
+    return {**servers_environment(server), **plan.env}
+
+
+def servers_environment(server: Mapping[str, str]) -> dict[str, str]:
+    """What of the server's own environment a run may have."""
+    return {
         name: value
         for name, value in server.items()
         if name not in _SECRET_NAMES
@@ -204,7 +219,6 @@ def child_environment(server: Mapping[str, str], plan: Plan) -> dict[str, str]:
         # a kernel or a terminal may have left an agent's variables of another launch
         and not is_torchruns(name)
     }
-    return {**kept, **plan.env}
 
 
 def _environment(run_id: str, folder: str, processes: int, machine: Machine) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..errors import BadRequest
 from ..i18n import N_
+from .trackers.choice import parse_trackers
 
 MAXIMUM_ARGUMENTS = 256
 MAXIMUM_PATH_BYTES = 4096
@@ -35,6 +36,7 @@ _KEYS = frozenset(
         "environment",
         "max_restarts",
         "local_ranks_filter",
+        "trackers",
         "id",
     }
 )
@@ -63,7 +65,7 @@ _OTHERS_PREFIXES = ("TORCHELASTIC_", "PET_", "GPUCAMP_", "JUPYTERHUB_", "JPY_")
 class LaunchRequest:
     """A request whose form is checked; its script is still only a name. Either `script` or `module`
     is not "". environment: on top of what the server sets; shown_ranks: whose output gets into the
-    log, () for all.
+    log, () for all; trackers: that get its numbers, None for those that are set up.
     """
 
     script: str = ""
@@ -75,6 +77,7 @@ class LaunchRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     max_restarts: int = 0
     shown_ranks: tuple[int, ...] = ()
+    trackers: tuple[str, ...] | None = None
 
 
 def is_torchruns(name: str) -> bool:
@@ -111,6 +114,7 @@ def parse_request(body: object, maximum: int) -> LaunchRequest:
         environment=_environment(body.get("environment")),
         max_restarts=_restarts(body.get("max_restarts")),
         shown_ranks=_ranks(body.get("local_ranks_filter"), processes or maximum),
+        trackers=parse_trackers(body.get("trackers")),
         run_id=_run_id(body.get("id")),
     )
 

@@ -28,6 +28,7 @@ def read_machine(environ: Mapping[str, str], runs_folder: str, kernel_python: st
         devices=devices,
         simulated=environ.get("GPUCAMP_SIMULATED", "0") == "1",
         launcher=_launcher(kernel_python, environ.get("PATH", os.defpath)),
+        python=kernel_python,
         runs_folder=runs_folder,
         shm_free_bytes=_free(SHARED_MEMORY),
         disk_free_bytes=_free(runs_folder),

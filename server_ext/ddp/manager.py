@@ -1,10 +1,9 @@
-"""Starts runs, watches them, ends them, and finds them again after a restart of the server.
+"""Starts runs, ends them, lists them, and finds them again after a restart of the server.
 
 Guarantees:
-- A run has one watcher: the process named in its record as owner. When that has gone, whoever
-  looks next on the same host takes over: a live agent is watched on, a gone one makes the run
-  "lost", and ranks without an agent are ended.
-- A state that is over is written after the last process of the run has gone, and never changes.
+- A run has one watcher (run_watch.py): the process named in its record as owner. When that has
+  gone, whoever looks next on the same host takes over: a live agent is watched on, a gone one makes
+  the run "lost", and ranks without an agent are ended.
 - Cancelling whoever asked (a closed tab) does not interrupt a start or a stop half way.
 - The wish to end a run is a file beside its record, which its watcher obeys: so a run of a
   terminal, of another server of the same user, or of a server that died meanwhile ends too.
@@ -19,42 +18,28 @@ import socket
 import subprocess  # noqa: S404 - only the type of what process.py starts
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..doctor.secret_variables import without_secrets
 from ..errors import Conflict
 from ..i18n import N_
-from . import diagnosis, logs, process, remarks, seed
+from . import diagnosis, process, seed
 from .gpu_watch import GpuWatch
-from .hang_watch import HangWatch, Pace, pace_of
-from .launch_plan import RANKS, Plan, child_environment
+from .hang_watch import Pace, pace_of
+from .launch_plan import RUN_MARK, Plan, child_environment, servers_environment
 from .process import Identity
-from .runs import FAILED, LOG, LOST, RUNNING, STOPPED, SUCCEEDED, USAGE, Owner, Run, RunStore
-from .sampler import Sampler, load
+from .run_watch import ORPHAN_PATIENCE, RunWatch
+from .runs import FAILED, LOG, LOST, USAGE, Owner, Run, RunStore
+from .sampler import load
+from .trackers import forwarder
 from .usage import Usage
 
 MAXIMUM_ALIVE = 8
-DIAGNOSED_BYTES = 512 * 1024
-BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0  # a beat this old: the other server has gone
 AGENT_PATIENCE = 10.0  # torchrun itself would wait 30 s for a rank that ignores SIGTERM
-AFTER_SUCCESS = 10.0  # for processes that outlive the agent
 KEEP_SECONDS = 2.0  # for what is written when the server ends
-ORPHAN_PATIENCE = 1.0  # between SIGTERM and SIGKILL for ranks without an agent
-
-
-@dataclass
-class _Watched:
-    """A run that this process watches. `run` is replaced as it changes."""
-
-    run: Run
-    child: subprocess.Popen[bytes] | None  # None: taken over from a watcher that has gone
-    sampler: Sampler
-    hangs: HangWatch | None = None  # what it finds is written by the watcher, the only one to write
-    task: asyncio.Task[None] | None = None
-    ending: asyncio.Task[list[Identity]] | None = None
-    head_is_read: bool = False  # the log's beginning, for a seed
 
 
 class RunManager:
@@ -75,7 +60,8 @@ class RunManager:
         self._agent_patience = agent_patience
         self._hang_pace = hang_pace or pace_of(environ)
         self._starting: dict[str, asyncio.Task[Run]] = {}
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, RunWatch] = {}
+        self._forwarding: set[asyncio.Task[None]] = set()
         self._gpus = GpuWatch(self._log)
         self._taking_over = asyncio.Lock()
         me = process.identify(os.getpid())
@@ -145,22 +131,37 @@ class RunManager:
             ) from error
         watched = self._watched.get(run_id)
         if watched is not None:
-            self._end(watched)
+            watched.end()
         return await self.get(run_id)
 
     async def wait(self, run_id: str) -> Run:
         """A run of ours after its end."""
         watched = self._watched.get(run_id)
-        if watched is not None and watched.task is not None:
+        if watched is not None:
             await asyncio.shield(watched.task)
         return await self.get(run_id)
 
+    async def sent(self, run_id: str, seconds: float) -> None:
+        """Wait until the trackers of a run that is over have what it printed, for so long."""
+        watched = self._watched.get(run_id)
+        waited = self._forwarding if watched is None else {watched.forwarding}
+        if waited:
+            await asyncio.wait(waited, timeout=seconds)
+
+    async def trackers(self, run_id: str) -> list[dict[str, str]]:
+        """{name, state, where, reason} of each tracker of a run. Raises NotFound."""
+        kept = await asyncio.to_thread(forwarder.load, self.store.path(run_id))
+        return [] if kept is None else kept.states
+
     async def close(self) -> None:
         """Stop watching. The runs go on, as far as the container does."""
-        tasks = [one.task for one in self._watched.values() if one.task is not None]
+        tasks = [one.task for one in self._watched.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for forwarding in (ends := tuple(self._forwarding)):
+            forwarding.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
         keeping = [asyncio.create_task(one.sampler.keep()) for one in self._watched.values()]
         if keeping:  # a volume that hangs must not hold up the end
             await asyncio.wait(keeping, timeout=KEEP_SECONDS)
@@ -183,7 +184,9 @@ class RunManager:
             processes=plan.processes,
             working_directory=plan.working_directory,
             is_module=plan.is_module,
-            environment=dict(plan.environment),
+            # what is secret is not kept: an earlier launch is then offered without it
+            environment=without_secrets(plan.environment),
+            trackers=plan.asked_trackers,
             max_restarts=plan.max_restarts,
             hidden_ranks=plan.hidden_ranks,
             seed=seed.asked_for(plan.arguments, child_environment(self._environ, plan)),
@@ -198,6 +201,7 @@ class RunManager:
             raise Conflict(
                 N_("The run's folder cannot be written: {reason}."), reason=error.strerror
             ) from error
+        await self._keep_trackers(plan)
         log = str(self.store.path(run.id, LOG))
         try:
             child = await asyncio.to_thread(process.start_agent, plan, self._environ, log)
@@ -213,171 +217,56 @@ class RunManager:
             return run
         agent = process.identify(child.pid)
         run = replace(run, agent=agent, members=() if agent is None else (agent,))
-        watched = self._watch(run, child)
-        await self._save(watched, run)
+        await self._watch(run, child, child_environment(self._environ, plan)).save(run)
         return run
 
-    def _end(self, watched: _Watched) -> None:
-        if watched.ending is None:
-            watched.ending = asyncio.create_task(
-                process.end_all(
-                    watched.run.id,
-                    watched.run.members,
-                    agent=watched.run.agent,
-                    agent_patience=self._agent_patience,
-                    patience=0,
-                )
-            )
-
-    def _watch(self, run: Run, child: subprocess.Popen[bytes] | None) -> _Watched:
-        paths = self.store.path(run.id, USAGE), self.store.path(run.id, LOG)
-        sampler = Sampler(lambda: watched.run, *paths, self._gpus, self._log)
-        watched = _Watched(run, child, sampler)
-        self._watched[run.id] = watched
-        watched.task = asyncio.create_task(self._until_its_end(watched))
-        return watched
-
-    async def _save(self, watched: _Watched, run: Run) -> None:
-        """Keep and write a changed record; a volume that is full does not end the watch."""
-        watched.run = run
-        try:
-            await asyncio.to_thread(self.store.save, run)
-        except OSError as error:
-            self._log.warning("The record of run %s cannot be written: %s", run.id, error)
-
-    async def _until_its_end(self, watched: _Watched) -> None:
-        sampling = asyncio.create_task(watched.sampler.watch())
-        watched.hangs = HangWatch(
+    def _watch(
+        self, run: Run, child: subprocess.Popen[bytes] | None, environ: Mapping[str, str]
+    ) -> RunWatch:
+        """environ: of the run."""
+        forwarded = {name: text for name, text in environ.items() if name != RUN_MARK}
+        watch = RunWatch(
             self.store,
-            lambda: watched.run,
+            run,
+            child,
             self._environ,
-            self._gpus.latest,
+            forwarded,
+            self._gpus,
             self._log,
             self._hang_pace,
+            self._agent_patience,
         )
-        looking = asyncio.create_task(watched.hangs.watch())
+        self._watched[run.id] = watch
+        self._forwarding.add(watch.forwarding)
+        watch.forwarding.add_done_callback(self._forwarding.discard)
+
+        def over(task: asyncio.Task[None]) -> None:
+            if not task.cancelled():
+                self._watched.pop(run.id, None)
+
+        watch.task.add_done_callback(over)
+        return watch
+
+    async def _keep_trackers(self, plan: Plan) -> None:
+        """Before the start, so that whoever takes the run over knows of them."""
+        if not plan.trackers:
+            return
+        kept = forwarder.new_record(
+            plan.trackers,
+            python=plan.python,
+            folder=plan.working_directory,
+            title=f"{Path(plan.script).stem}-{plan.run_id}",
+            config={
+                "script": plan.script,
+                "arguments": list(plan.arguments),
+                "processes": plan.processes,
+            },
+            rank=min(set(range(plan.processes)) - set(plan.hidden_ranks)),
+        )
         try:
-            await self._while_alive(watched)
-            looking.cancel()
-            await self._finish(watched, sampling)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            self._log.exception("Watching run %s failed", watched.run.id)
-        finally:
-            sampling.cancel()
-            looking.cancel()
-            await asyncio.gather(looking, return_exceptions=True)
-            if watched.ending is not None and not watched.ending.done():
-                watched.ending.cancel()
-        self._watched.pop(watched.run.id, None)
-
-    async def _while_alive(self, watched: _Watched) -> None:
-        """Record members as they appear, until the agent has gone."""
-        looked = beaten = 0.0
-        pause = 0.2
-        while self._agent_is_alive(watched):
-            now = time.monotonic()
-            if now - beaten >= BEAT_SECONDS:
-                beaten = now
-                await asyncio.to_thread(self.store.beat, watched.run.id)
-            if now - looked >= pause:
-                looked = now
-                await self._look(watched)
-                pause = 0.5 if watched.run.state != RUNNING else 2.0
-            await self._tell_hang(watched)
-            await asyncio.sleep(0.1)
-
-    async def _look(self, watched: _Watched) -> None:
-        run = watched.run
-        seen = await asyncio.to_thread(process.find_processes, run.id, run.members)
-        members = process.merge(run.members, seen)
-        state = RUNNING if any(one.rank is not None for one in members) else run.state
-        stated = await asyncio.to_thread(self._stated_seed, watched)
-        if members != run.members or state != run.state or stated != run.seed:
-            await self._save(watched, replace(run, members=members, state=state, seed=stated))
-        if await asyncio.to_thread(self.store.stop_requested, run.id):
-            self._end(watched)
-
-    def _stated_seed(self, watched: _Watched, *, over: bool = False) -> seed.Seed | None:
-        """The seed, as far as the beginning of the log tells it by now. Blocking."""
-        known = watched.run.seed
-        if watched.head_is_read or (known is not None and known.source != seed.ENVIRONMENT):
-            return known
-        head = logs.read(str(self.store.path(watched.run.id, LOG)), 0, seed.HEAD_BYTES)
-        watched.head_is_read = over or len(head) == seed.HEAD_BYTES
-        if not over:
-            head = head[: head.rfind(b"\n") + 1]  # of half a line, a number may be cut off
-        return seed.better(known, seed.printed(head.decode(errors="replace")))
-
-    async def _tell_hang(self, watched: _Watched) -> None:
-        """Write what is known of a hang, unless the run is being ended."""
-        found = None if watched.hangs is None else watched.hangs.hang
-        if watched.ending is None and found != watched.run.hang:
-            await self._save(watched, replace(watched.run, hang=found))
-
-    def _agent_is_alive(self, watched: _Watched) -> bool:
-        if watched.child is not None:
-            return watched.child.poll() is None
-        return watched.run.agent is not None and process.is_alive(watched.run.agent)
-
-    async def _finish(self, watched: _Watched, sampling: asyncio.Task[None]) -> None:
-        """The agent has gone: end what it left, then write how it ended."""
-        run = watched.run
-        exit_code = None if watched.child is None else watched.child.returncode
-        if exit_code == 0 and watched.ending is None:
-            await self._let_finish(run)
-        if watched.ending is not None:
-            survivors = await watched.ending
-        else:
-            survivors = await process.end_all(
-                run.id, run.members, agent=None, agent_patience=0, patience=ORPHAN_PATIENCE
-            )
-        stopped = await asyncio.to_thread(self.store.stop_requested, run.id)
-        text = await asyncio.to_thread(self._said, run)
-        sampling.cancel()
-        await asyncio.wait([sampling])
-        await watched.sampler.finish(exit_code, text)
-        state, found = await asyncio.to_thread(_ending, exit_code, stopped, text)
-        stated = await asyncio.to_thread(self._stated_seed, watched, over=True)
-        noted = await asyncio.to_thread(self._remarks, run, text) if state == SUCCEEDED else ()
-        await self._save(
-            watched,
-            replace(
-                watched.run,
-                state=state,
-                ended_at=time.time(),
-                exit_code=exit_code,
-                diagnosis=found,
-                remarks=noted,
-                seed=stated,
-                hang=None if state == SUCCEEDED else watched.run.hang,
-                survivors=tuple(survivors),
-            ),
-        )
-
-    def _said(self, run: Run) -> str:
-        """What the log and the ranks' own files tell about its end. Blocking."""
-        return logs.said(
-            str(self.store.path(run.id, LOG)),
-            str(self.store.path(run.id, RANKS)),
-            run.hidden_ranks,
-            run.max_restarts,
-            DIAGNOSED_BYTES,
-        )
-
-    def _remarks(self, run: Run, end: str) -> tuple[str, ...]:
-        """On the beginning and the end of the log. Blocking."""
-        head = logs.read(str(self.store.path(run.id, LOG)), 0, remarks.HEAD_BYTES)
-        return remarks.remarks(head.decode(errors="replace") + "\n" + end)
-
-    async def _let_finish(self, run: Run) -> None:
-        """After a success, what the script left behind (an upload, say) may finish its work."""
-        deadline = time.monotonic() + AFTER_SUCCESS
-        while time.monotonic() < deadline:
-            if not await asyncio.to_thread(process.find_processes, run.id, run.members):
-                return
-            await asyncio.sleep(0.2)
+            await asyncio.to_thread(forwarder.save, self.store.path(plan.run_id), kept)
+        except OSError as error:
+            self._log.warning("Run %s has no trackers: %s", plan.run_id, error)
 
     async def _current(self, run: Run) -> Run:
         """The record as it is true now; takes over a run whose watcher has gone."""
@@ -400,11 +289,12 @@ class RunManager:
                 if owner.host != self._me.host:
                     # The container that it ran in has gone, and every process with it.
                     run = replace(run, agent=None, members=())
-                self._watch(replace(run, owner=self._me), None)
+                environ = {**servers_environment(self._environ), **run.environment}
+                self._watch(replace(run, owner=self._me), None, environ)
         watched = self._watched.get(run.id)
-        if watched is None or watched.task is None:
+        if watched is None:
             return await asyncio.to_thread(self.store.load, run.id)
-        if not self._agent_is_alive(watched):
+        if not watched.agent_is_alive:
             await asyncio.wait([watched.task], timeout=ORPHAN_PATIENCE + 2)
         return watched.run
 
@@ -417,15 +307,3 @@ def _this_container() -> str:
     except OSError:
         boot = ""
     return f"{socket.gethostname()}/{boot}/{first.started if first else 0}"
-
-
-def _ending(
-    exit_code: int | None, stopped: bool, log: str
-) -> tuple[str, diagnosis.Diagnosis | None]:
-    if exit_code == 0:
-        return SUCCEEDED, None
-    if stopped:
-        return STOPPED, None
-    if exit_code is None:
-        return LOST, diagnosis.lost(log)
-    return FAILED, diagnosis.diagnose(log, exit_code)

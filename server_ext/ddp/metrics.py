@@ -37,6 +37,17 @@ _NO_METRICS = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class Point:
+    """The numbers of one line. counter: what counts the steps ("epoch"), where something does, and
+    step: where it stood; values: by name.
+    """
+
+    counter: str | None
+    step: float | None
+    values: dict[str, float]
+
+
 @dataclass
 class Series:
     """One name's numbers. points: (x, y), where x is the step that came with y, else a count;
@@ -102,11 +113,8 @@ class Metrics:
         return [series.view() for series in self._series.values()]
 
     def _line(self, rank: int, line: str) -> None:
-        numbers = numbers_in(line)
-        step = next((numbers[name] for name in _STEPS if name in numbers), None)
-        for name, value in numbers.items():
-            if name.lower() in _NO_METRICS or name.lower() in _STEPS:
-                continue
+        point = point_in(line)
+        for name, value in point.values.items():
             series = self._series.get(name)
             if series is None:
                 if len(self._series) >= SERIES:
@@ -115,7 +123,19 @@ class Metrics:
             if rank < series.rank:
                 self._series[name] = series = Series(name, rank)
             if rank == series.rank:
-                series.add(step if step is not None and math.isfinite(step) else None, value)
+                series.add(point.step, value)
+
+
+def point_in(line: str) -> Point:
+    """What one line says of the training; a point without values where it says nothing."""
+    numbers = numbers_in(line)
+    counter = next((name for name in _STEPS if math.isfinite(numbers.get(name, math.nan))), None)
+    values = {
+        name: value
+        for name, value in numbers.items()
+        if name.lower() not in _NO_METRICS and name.lower() not in _STEPS
+    }
+    return Point(counter, None if counter is None else numbers[counter], values)
 
 
 def numbers_in(line: str) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..i18n import N_
@@ -16,19 +17,29 @@ from .fixed_ports import FixedPort, is_free
 from .helper_modules import Helpers, read_helpers
 from .launch_plan import Advice
 from .script_facts import Facts, read_facts
+from .trackers.choice import own_trackers
 
 
-def unread() -> tuple[Advice, ...]:
+@dataclass(frozen=True)
+class Reading:
+    """What the text of a script told. trackers: that it logs to itself; see trackers/choice.py."""
+
+    advice: tuple[Advice, ...] = ()
+    trackers: frozenset[str] = frozenset()
+
+
+def unread() -> Reading:
     """For a script that is too long to be read."""
-    return (Advice("not-read", N_("The script is too long to be checked before the start.")),)
+    message = N_("The script is too long to be checked before the start.")
+    return Reading((Advice("not-read", message),))
 
 
-def advise(
+def examine(
     source: bytes,
     helpers: Callable[[ast.Module], Helpers] | None = None,
     free: Callable[[int], bool] = lambda port: True,
     name: str = "train.py",
-) -> tuple[Advice, ...]:
+) -> Reading:
     """What would go wrong with DDP, as far as the text of the script tells. Pure but for what it is
     given. helpers: reads the modules that a tree imports; free: whether a port is; name: of the
     script.
@@ -36,29 +47,29 @@ def advise(
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
-        return (
-            Advice(
-                "syntax-error",
-                N_("Python cannot read the script: {reason} (line {line})."),
-                {"reason": error.msg, "line": error.lineno or 0},
-            ),
+        unreadable = Advice(
+            "syntax-error",
+            N_("Python cannot read the script: {reason} (line {line})."),
+            {"reason": error.msg, "line": error.lineno or 0},
         )
+        return Reading((unreadable,))
     except (ValueError, RecursionError, MemoryError):
         return unread()
     found = Helpers() if helpers is None else helpers(tree)
     facts = read_facts((tree, *found.trees), found.names)
-    ports = tuple(_ports(facts, (name, *found.shown), free))
-    if facts.framework:
-        return ports
-    if facts.foreign or not found.complete:
+    shown = (name, *found.shown)
+    advice = list(_ports(facts, shown, free))
+    if not facts.framework:
         # what was not read may have what would be missed
-        return (*ports, *_saves(facts, (name, *found.shown)))
-    return (*ports, *_advice(facts, (name, *found.shown)))
+        partly = facts.foreign or not found.complete
+        advice += [*(_saves(facts, shown) if partly else _advice(facts, shown))]
+        advice += _loggers(facts, shown)
+    return Reading(tuple(advice), own_trackers(facts.names, facts.framework))
 
 
-def advise_file(
+def examine_file(
     source: bytes, path: Path, folder: Path, top: Path | None, *, module: bool = False
-) -> tuple[Advice, ...]:
+) -> Reading:
     """The same for a file: with the modules beside it, and with ports tried. folder: it runs in;
     top: what files must be below, None: these folders. Blocking I/O, about a second at most.
     """
@@ -68,7 +79,7 @@ def advise_file(
         folders = [folder] if module else list(dict.fromkeys((path.parent, folder)))
         return read_helpers(tree, path, folders, top, path.parent if module else None)
 
-    return advise(source, helpers, is_free, path.name)
+    return examine(source, helpers, is_free, path.name)
 
 
 def _ports(facts: Facts, shown: Sequence[str], free: Callable[[int], bool]) -> Iterator[Advice]:
@@ -187,3 +198,15 @@ def _saves(facts: Facts, shown: Sequence[str]) -> Iterator[Advice]:
                 ),
                 {"file": shown[save.file], "line": save.line},
             )
+
+
+def _loggers(facts: Facts, shown: Sequence[str]) -> Iterator[Advice]:
+    for site in facts.loggers[:1]:
+        yield Advice(
+            "all-ranks-log",
+            N_(
+                "Every process opens a log of its own ({file}, line {line}), and the same run is "
+                "logged several times: open it on rank 0 only, under `if rank == 0:`."
+            ),
+            {"file": shown[site.file], "line": site.line},
+        )

@@ -1,4 +1,5 @@
-"""Where a script calls torch.save in every rank. Pure: reads the syntax trees of several files.
+"""Which calls (torch.save, wandb.init) every rank of a script makes. Pure: reads the syntax trees
+of several files.
 
 Guarantees: what may be run by one rank only is not named: the condition may stand around the call,
 before it (`if rank != 0: return`), in a decorator, or around every call of the function that saves;
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -39,11 +40,12 @@ class Who(Enum):
 
 
 Flags = dict[str, Who]
+Wanted = Callable[[ast.Call, dict[str, str]], bool]
 
 
 @dataclass(frozen=True)
-class Save:
-    """A torch.save that every rank reaches. file: the place of its module in what was asked."""
+class CallSite:
+    """A call that every rank reaches. file: the place of its module in what was asked."""
 
     file: int
     line: int
@@ -61,28 +63,37 @@ def unguarded_saves(tree: ast.Module) -> Iterator[int]:
     return (save.line for save in saves_of_all_ranks([File.of(tree)]))
 
 
-def saves_of_all_ranks(files: Sequence[File]) -> list[Save]:
-    """The same for files that import each other, in order."""
-    saving = [number for number, file in enumerate(files) if _saves(file)]
-    if not saving:
+def saves_of_all_ranks(files: Sequence[File]) -> list[CallSite]:
+    """torch.save of all ranks into the same file, for files that import each other, in order."""
+    return _of_all_ranks(files, _is_save)
+
+
+def loggers_of_all_ranks(files: Sequence[File]) -> list[CallSite]:
+    """The same for what opens a log of Weights & Biases or TensorBoard."""
+    return _of_all_ranks(files, _opens_log)
+
+
+def _of_all_ranks(files: Sequence[File], wanted: Wanted) -> list[CallSite]:
+    having = [number for number, file in enumerate(files) if _calls_one(file, wanted)]
+    if not having:
         return []
     flags: Flags = {}
     for file in files:
         flags = rank_flags(file.nodes, flags)
     calls: list[_Call] = []
-    saves: list[tuple[Save, str]] = []
+    sites: list[tuple[CallSite, str]] = []
     for number, file in enumerate(files):
-        elsewhere = _not_shared(file.nodes) if number in saving else set()
+        elsewhere = _not_shared(file.nodes) if number in having else set()
         for call, function, guarded in _calls(file.tree, flags):
             calls.append(_Call(last_name(call), function, guarded))
-            if not guarded and _is_save(call, file.origins) and not _to(call, elsewhere):
-                saves.append((Save(number, call.lineno), function))
-    guarded_functions = _called_by_one({function for _, function in saves}, calls)
-    return [save for save, function in saves if function not in guarded_functions]
+            if not guarded and wanted(call, file.origins) and not _to(call, elsewhere):
+                sites.append((CallSite(number, call.lineno), function))
+    guarded_functions = _called_by_one({function for _, function in sites}, calls)
+    return [site for site, function in sites if function not in guarded_functions]
 
 
-def _saves(file: File) -> bool:
-    return any(isinstance(node, ast.Call) and _is_save(node, file.origins) for node in file.nodes)
+def _calls_one(file: File, wanted: Wanted) -> bool:
+    return any(isinstance(node, ast.Call) and wanted(node, file.origins) for node in file.nodes)
 
 
 def _called_by_one(saving: set[str], calls: Sequence[_Call]) -> set[str]:
@@ -109,6 +120,17 @@ def _called_by_one(saving: set[str], calls: Sequence[_Call]) -> set[str]:
 
 def _is_save(call: ast.Call, origins: dict[str, str]) -> bool:
     return dotted(call.func, origins) == "torch.save"
+
+
+def _opens_log(call: ast.Call, origins: dict[str, str]) -> bool:
+    """`group=`, `mode=` and what is made with the rank say that each rank has a log of its own."""
+    name = dotted(call.func, origins)
+    if name != "wandb.init" and not name.endswith("tensorboard.SummaryWriter"):
+        return False
+    if any(word.arg in ("group", "mode", None) for word in call.keywords):
+        return False
+    given = [*call.args, *(word.value for word in call.keywords)]
+    return not any(is_rank(part) for value in given for part in ast.walk(value))
 
 
 def _not_shared(nodes: Iterable[ast.AST]) -> set[str]:

@@ -26,6 +26,7 @@ from .launch_request import RUN_ID
 from .process import Identity
 from .remarks import MESSAGES
 from .seed import SOURCES, Seed
+from .trackers.choice import parse_trackers
 
 STARTING, RUNNING = "starting", "running"
 SUCCEEDED, FAILED, STOPPED, LOST = "succeeded", "failed", "stopped", "lost"
@@ -71,6 +72,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=dict)  # that was asked for
     max_restarts: int = 0
     hidden_ranks: tuple[int, ...] = ()  # whose output is not in the log
+    trackers: tuple[str, ...] | None = None  # that were asked for; None: what is set up
     remarks: tuple[str, ...] = ()  # codes; on a run that succeeded
     seed: Seed | None = None  # None: not stated anywhere, as far as is known
     hang: hangs.Hang | None = None  # as long as it hangs; kept where it ended so
@@ -93,6 +95,7 @@ class Run:
             "environment": dict(self.environment),
             "max_restarts": self.max_restarts,
             "hidden_ranks": list(self.hidden_ranks),
+            "trackers": None if self.trackers is None else list(self.trackers),
             "state": self.state,
             "started_at": _iso(self.started_at),
             "ended_at": None if self.ended_at is None else _iso(self.ended_at),
@@ -218,6 +221,7 @@ def _decode(value: Any) -> Run:
                 str(name): str(text) for name, text in dict(known.get("environment") or {}).items()
             },
             "hidden_ranks": tuple(map(int, known.get("hidden_ranks") or ())),
+            "trackers": parse_trackers(known.get("trackers")),
             "remarks": tuple(map(str, known.get("remarks") or ())),
             "owner": Owner(**known["owner"]),
             "agent": None if known.get("agent") is None else Identity(**known["agent"]),

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .fixed_ports import FixedPort, find_ports
-from .rank_guards import Save, is_rank, saves_of_all_ranks
+from .rank_guards import CallSite, is_rank, loggers_of_all_ranks, saves_of_all_ranks
 from .script_names import File, constant, dotted, last_name, words
 
 # These set up the process group, the device and the sampler themselves, ...
@@ -68,7 +68,8 @@ class Facts:
     """names, texts: that are used anywhere; framework: that trains for the script, or "".
 
     foreign: whether something of a module that was not read may set up DDP; spawns: whether it
-    starts processes of its own; saves: torch.save of all ranks; ports: with the number of the file.
+    starts processes of its own; saves: torch.save of all ranks; loggers: logs of Weights & Biases
+    and TensorBoard that all ranks open; ports: with the number of the file.
     """
 
     names: frozenset[str]
@@ -81,7 +82,8 @@ class Facts:
     sets_epoch: bool
     shards: bool
     spawns: bool
-    saves: tuple[Save, ...]
+    saves: tuple[CallSite, ...]
+    loggers: tuple[CallSite, ...]
     ports: tuple[tuple[int, FixedPort], ...]
 
 
@@ -139,6 +141,7 @@ def read_facts(trees: Sequence[ast.Module], local: frozenset[str] = frozenset())
         or any(_is_slice_by_rank(node) for node in every),
         spawns=any(name in _SPAWNING for _, name, _ in calls),
         saves=tuple(saves_of_all_ranks(files)),
+        loggers=tuple(loggers_of_all_ranks(files)),
         ports=tuple(ports),
     )
 

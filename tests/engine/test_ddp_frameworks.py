@@ -7,9 +7,6 @@ configurations, so no hub of models is needed.
 
 from __future__ import annotations
 
-import io
-import os
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +15,7 @@ import docker
 import pytest
 from hub_of_one import HubOfOne
 from lab_server import USER, LabServer
+from participant_files import install, put
 
 HERE = Path(__file__).parent / "ddp_frameworks"
 
@@ -34,32 +32,10 @@ def lab(engine: docker.DockerClient, image: str) -> Iterator[LabServer]:
             for path in HERE.iterdir():
                 if path.is_file():
                     put(server, path, f"frameworks/{path.name}")
-            install(server)
+            install(server, "accelerate lightning transformers")
             yield server
         finally:
             server.discard()
-
-
-def put(server: LabServer, path: Path, name: str) -> None:
-    """Copy a file of this machine into the work folder."""
-    archive = io.BytesIO()
-    with tarfile.open(fileobj=archive, mode="w") as tar:
-        member = tar.gettarinfo(str(path), name)
-        member.uid, member.gid, member.mode = 1000, 100, 0o644
-        with path.open("rb") as stream:
-            tar.addfile(member, stream)
-    assert server.container.put_archive("/home/jovyan/work", archive.getvalue())
-
-
-def install(server: LabServer) -> None:
-    """With pip in a terminal."""
-    wheels = os.environ.get("GPUCAMP_FRAMEWORKS_WHEELS", "")
-    assert wheels, "GPUCAMP_FRAMEWORKS_WHEELS is not set: run `make test`, or see `make test-setup`"
-    server.ok("mkdir wheels")
-    for path in Path(wheels).glob("*.whl"):
-        put(server, path, f"wheels/{path.name}")
-    server.ok("pip install --quiet --no-index --find-links wheels -r frameworks/requirements.txt")
-    server.ok("rm -rf wheels")
 
 
 def launch(lab: LabServer, script: str, *arguments: str) -> tuple[str, dict[str, Any]]:

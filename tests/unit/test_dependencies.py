@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 OURS = {"hub_ext", "server_ext"}
-# a kernel may have it or not: the doctor's probes look
-PROBED = {"torch", "ipykernel"}
+# a kernel may have it or not: the doctor's probes look, and trackers try (write_points.py)
+PROBED = {"torch", "ipykernel", "tensorboard", "tensorboardX", "wandb"}
 # started as programs of their own (hub_ext/defaults.py, server_ext/ddp/stacks.py)
 RUN = {"hub_ext": {"jupyterhub-idle-culler"}, "server_ext": {"py-spy"}}
 

@@ -4,7 +4,7 @@
  * Guarantees: arguments are split as a POSIX shell would split plain words and quotes, and nothing is expanded;
  * what cannot be a request is refused with the field that has to change; the same input gives the same request.
  */
-import type { LaunchDefaults, LaunchRequest, Run } from '../wire';
+import type { LaunchDefaults, LaunchRequest, Run, TrackerName } from '../wire';
 
 /** All texts are as typed: a number only when it is one. */
 export interface LaunchForm {
@@ -24,6 +24,8 @@ export interface LaunchForm {
   restarts: string;
   /** The ranks whose output gets into the log, with commas; empty for all. */
   ranks: string;
+  /** Names with commas, or "none"; empty for those that are set up. */
+  trackers: string;
 }
 
 export type FormField = Exclude<keyof LaunchForm, 'module'>;
@@ -39,6 +41,8 @@ export type FormProblem =
 
 export const MAXIMUM_RESTARTS = 10;
 
+const TRACKERS: readonly TrackerName[] = ['tensorboard', 'wandb'];
+
 const MODULE = /^[\p{L}_][\p{L}\p{N}_]*(\.[\p{L}_][\p{L}\p{N}_]*)*$/u;
 
 export const EMPTY_FORM: LaunchForm = {
@@ -51,7 +55,8 @@ export const EMPTY_FORM: LaunchForm = {
   threads: '',
   ncclDebug: '',
   restarts: '',
-  ranks: ''
+  ranks: '',
+  trackers: ''
 };
 
 /** The variables that have fields of their own. */
@@ -186,6 +191,9 @@ function addChoices(request: LaunchRequest, form: LaunchForm): FormProblem | nul
     }
     request.local_ranks_filter = ranks.map(Number);
   }
+  if (form.trackers !== '') {
+    request.trackers = TRACKERS.filter(name => form.trackers.split(',').includes(name));
+  }
   return null;
 }
 
@@ -229,7 +237,8 @@ export function formOf(run: Run): LaunchForm {
     threads: OMP_NUM_THREADS,
     ncclDebug: NCCL_DEBUG,
     restarts: run.max_restarts ? String(run.max_restarts) : '',
-    ranks: hidden.size > 0 ? shown.join(',') : ''
+    ranks: hidden.size > 0 ? shown.join(',') : '',
+    trackers: run.trackers ? run.trackers.join(',') || 'none' : ''
   };
 }
 

@@ -16,6 +16,7 @@ import { NotifyChoice } from './notifyPart';
 import { ProposalPart } from './proposalPart';
 import { RecentPart } from './recentPart';
 import { RunList } from './runList';
+import { PlannedTrackers } from './trackersPart';
 
 /** What the form shows besides the launch: the user's kernels, and whether the browser may notify. */
 export interface Beside {
@@ -173,6 +174,7 @@ export function Form(props: {
           trans={trans}
           testId={TestId.ddpCommand}
         />
+        <PlannedTrackers trackers={plan?.trackers ?? []} trans={trans} />
       </div>
       {plan && plan.warnings.length > 0 && (
         <ul className="gpucamp-Warnings" role="status" aria-label={trans.__('Warnings')}>

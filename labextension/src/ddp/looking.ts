@@ -5,12 +5,12 @@ import { isAlive } from './runText';
 /** Asks something about a run again and again while it goes on, and once after its end. */
 export class Looking {
   /**
-   * @param ask - must do nothing more once its signal is aborted
+   * @param ask - must do nothing more once its signal is aborted; says whether to ask again though the run is over
    * @param failed - told of an error, unless it was asked anew meanwhile
    * @param every - milliseconds between an answer and the next question
    */
   constructor(
-    private readonly ask: (signal: AbortSignal) => Promise<void>,
+    private readonly ask: (signal: AbortSignal) => Promise<boolean>,
     private readonly failed: (error: unknown) => void,
     private readonly every = 3000
   ) {}
@@ -37,15 +37,16 @@ export class Looking {
     const asking = new AbortController();
     this._asking = asking;
     const { over } = this;
+    let again = false;
     try {
-      await this.ask(asking.signal);
+      again = await this.ask(asking.signal);
     } catch (error) {
       if (asking.signal.aborted || isAbort(error)) {
         return;
       }
       this.failed(error);
     }
-    if (!asking.signal.aborted && !over) {
+    if (!asking.signal.aborted && (!over || again)) {
       this._timer = setTimeout(() => void this._look(), this.every);
     }
   }

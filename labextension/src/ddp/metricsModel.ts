@@ -1,10 +1,11 @@
 import type { IApi } from '../api';
 import { Store } from '../store';
-import type { MetricSeries, Run } from '../wire';
+import type { RunMetrics, MetricSeries, Run, TrackerState } from '../wire';
 import { Looking } from './looking';
 
 export interface MetricsState {
   series: MetricSeries[];
+  trackers: TrackerState[];
   error: unknown;
   /** Runs to compare with: of the same script, newest first. */
   others: Run[];
@@ -23,16 +24,27 @@ export interface MetricsOptions {
 /** How often a log that is longer than one answer is asked for without a pause. */
 const MAXIMUM_PARTS = 500;
 
+/** How often what becomes of the trackers is asked for after the end. */
+const MAXIMUM_SENDING = 30;
+
 /** The numbers that a run prints, asked for while it goes on and once after its end; beside another run's. */
 export class MetricsModel extends Store<MetricsState> {
   constructor(private readonly options: MetricsOptions) {
-    super({ series: [], error: null, others: [], compared: null, compareError: null });
+    super({
+      series: [],
+      trackers: [],
+      error: null,
+      others: [],
+      compared: null,
+      compareError: null
+    });
     this._looking = new Looking(
       async signal => {
-        const series = await this._whole(options.id, signal);
+        const { series, trackers = [] } = await this._whole(options.id, signal);
         if (!signal.aborted) {
-          this.set({ series, error: null });
+          this.set({ series, trackers, error: null });
         }
+        return this._isSending() && (!this._looking.over || this._sent++ < MAXIMUM_SENDING);
       },
       error => this.set({ error }),
       options.every
@@ -65,7 +77,7 @@ export class MetricsModel extends Store<MetricsState> {
       return;
     }
     try {
-      const series = await this._whole(id);
+      const { series } = await this._whole(id);
       if (this._chosen === id) {
         this.set({ compared: { run, series } });
       }
@@ -81,12 +93,20 @@ export class MetricsModel extends Store<MetricsState> {
     super.dispose();
   }
 
-  private async _whole(id: string, signal?: AbortSignal): Promise<MetricSeries[]> {
+  private async _whole(id: string, signal?: AbortSignal): Promise<RunMetrics> {
     let answer = await this.options.api.ddpMetrics(id, signal);
     for (let part = 1; !answer.complete && part < MAXIMUM_PARTS && !this._pauses(answer); part++) {
       answer = await this.options.api.ddpMetrics(id, signal);
     }
-    return answer.series;
+    return answer;
+  }
+
+  /** Whether a tracker has not told yet that it has all. */
+  private _isSending(): boolean {
+    const { series, trackers } = this.state;
+    return trackers.some(
+      ({ state }) => state === 'open' || (state === 'waiting' && series.length > 0)
+    );
   }
 
   /** A log that is not there yet is not complete either; that is no reason to ask without a pause. */
@@ -96,4 +116,5 @@ export class MetricsModel extends Store<MetricsState> {
 
   private readonly _looking: Looking;
   private _chosen = '';
+  private _sent = 0;
 }

@@ -6,7 +6,7 @@ import { EMPTY_FORM } from './form';
 import { SelectField, TextAreaField, TextField } from './launchFields';
 import type { LaunchModel } from './launchModel';
 
-const FIELDS = ['variables', 'threads', 'ncclDebug', 'restarts', 'ranks'] as const;
+const FIELDS = ['variables', 'threads', 'ncclDebug', 'restarts', 'ranks', 'trackers'] as const;
 
 /** The choices that few need, folded away until one of them is made. */
 export function MoreChoices(props: {
@@ -79,6 +79,22 @@ export function MoreChoices(props: {
           placeholder="0"
           hint={trans.__("Empty: all. The others write to files in the run's folder only.")}
           testId={TestId.ddpRanks}
+        />
+        <SelectField
+          {...props}
+          name="trackers"
+          label={trans.__('Log to')}
+          hint={trans.__(
+            'The numbers that rank 0 prints. Set up: a key of W&B, or a folder runs beside the script.'
+          )}
+          choices={[
+            ['', trans.__('What is set up')],
+            ['none', trans.__('Nothing')],
+            ['tensorboard', 'TensorBoard'],
+            ['wandb', 'Weights & Biases'],
+            ['tensorboard,wandb', 'TensorBoard, Weights & Biases']
+          ]}
+          testId={TestId.ddpTrackers}
         />
       </div>
     </details>

@@ -48,7 +48,8 @@ export function launchText(run: Run, trans: TranslationBundle): string {
     form.threads && `OMP_NUM_THREADS=${form.threads}`,
     form.ncclDebug && `NCCL_DEBUG=${form.ncclDebug}`,
     form.restarts && trans.__('restarts: %1', form.restarts),
-    form.ranks && trans.__('ranks in the log: %1', form.ranks)
+    form.ranks && trans.__('ranks in the log: %1', form.ranks),
+    form.trackers && trans.__('log to: %1', form.trackers)
   ]
     .filter(part => part !== '')
     .join(' · ');

@@ -6,6 +6,8 @@ import { ComparePart } from './comparePart';
 import type { MetricsModel } from './metricsModel';
 import { MetricsPart } from './metricsPart';
 import type { RunModel } from './runModel';
+import { isAlive } from './runText';
+import { TrackersPart } from './trackersPart';
 import type { UsageModel } from './usageModel';
 import { UsagePart } from './usagePart';
 
@@ -36,6 +38,11 @@ export class RunNumbers extends VDomRenderer<MetricsModel> {
       <>
         <UsagePart model={usage} run={run} trans={trans} />
         <MetricsPart model={this.model} run={run} trans={trans} />
+        <TrackersPart
+          trackers={this.model.state.trackers}
+          over={!isAlive(run.state)}
+          trans={trans}
+        />
         {hasNumbers && <ComparePart model={this.model} run={run} trans={trans} />}
       </>
     );

@@ -27,6 +27,7 @@ export class UsageModel extends Store<UsageState> {
         if (!signal.aborted) {
           this.set({ usage, error: null });
         }
+        return false;
       },
       error => this.set({ error }),
       options.every

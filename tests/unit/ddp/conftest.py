@@ -15,6 +15,7 @@ from server_ext.ddp.launch_plan import Machine, Plan, Script, make_plan
 from server_ext.ddp.launch_request import LaunchRequest
 from server_ext.ddp.manager import RunManager
 from server_ext.ddp.runs import RunStore
+from server_ext.ddp.trackers.choice import Tracker
 
 AGENT = (sys.executable, str(Path(__file__).with_name("stand_in_agent.py")))
 PlanMaker = Callable[..., Plan]
@@ -30,14 +31,23 @@ def plan_for(tmp_path: Path, store: RunStore) -> PlanMaker:
     """plan_for("seconds=3", "stubborn", processes=2) -> a plan of the stand-in agent."""
 
     def make(
-        *behaviour: str, processes: int = 2, launcher: tuple[str, ...] = AGENT, **asked: Any
+        *behaviour: str,
+        processes: int = 2,
+        launcher: tuple[str, ...] = AGENT,
+        goes_to: tuple[Tracker, ...] = (),
+        **asked: Any,
     ) -> Plan:
         machine = Machine(
-            cpus=2, devices=(), simulated=False, launcher=launcher, runs_folder=str(store.folder)
+            cpus=2,
+            devices=(),
+            simulated=False,
+            launcher=launcher,
+            python=sys.executable,
+            runs_folder=str(store.folder),
         )
         script = Script(str(tmp_path / "train.py"), "train.py", str(tmp_path))
         request = LaunchRequest("train.py", behaviour, processes, **asked)
-        return make_plan(request, script, machine, store.new_id())
+        return make_plan(request, script, machine, store.new_id(), trackers=goes_to)
 
     return make
 

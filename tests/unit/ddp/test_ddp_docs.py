@@ -55,7 +55,7 @@ def test_every_variable() -> None:
     plan = launch_plan.make_plan(
         LaunchRequest("x"),
         launch_plan.Script("/x.py", "x.py", "/"),
-        launch_plan.Machine(2, ("GPU-a",), True, ("torchrun",), "/runs"),
+        launch_plan.Machine(2, ("GPU-a",), True, ("torchrun",), "/python", "/runs"),
         "20260131-120000-1a2b3c",
     )
     assert first_cells(section("What is run")) == set(plan.env)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from server_ext.ddp.diagnosis import diagnose
-from server_ext.ddp.preflight import advise
+from server_ext.ddp.preflight import examine
 from server_ext.ddp.remarks import MESSAGES, remarks
 
 HERE = Path(__file__).parent
@@ -78,7 +78,7 @@ def test_a_run_that_succeeded_hears_it(row: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("row", rows("advice", "source"))
 def test_advised_against_before_the_start(row: dict[str, Any]) -> None:
-    assert row["code"] in {one.code for one in advise(row["source"].encode())}
+    assert row["code"] in {one.code for one in examine(row["source"].encode()).advice}
 
 
 def test_what_ddp_itself_warns_of() -> None:

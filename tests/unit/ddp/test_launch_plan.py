@@ -25,6 +25,7 @@ def machine(**changes: Any) -> Machine:
         "devices": (),
         "simulated": False,
         "launcher": ("torchrun",),
+        "python": "/opt/kernel/bin/python",
         "runs_folder": "/home/jovyan/work/.gpucamp/runs",
     }
     return Machine(**{**facts, **changes})

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server_ext.ddp.make_ddp import Proposal, diff, propose
-from server_ext.ddp.preflight import advise
+from server_ext.ddp.preflight import examine
 
 ROOT = Path(__file__).parents[3]
 PLAIN = sorted((Path(__file__).parent / "plain").glob("*.py"))
@@ -57,7 +57,7 @@ def said(proposal: Proposal) -> str:
 def test_what_is_proposed_has_all_that_ddp_needs(path: Path) -> None:
     source = path.read_text()
     proposal = made(source)
-    left = {advice.code for advice in advise(proposal.text.encode())}
+    left = {advice.code for advice in examine(proposal.text.encode()).advice}
     assert left <= {"no-set-epoch"}
     assert ("no-set-epoch" in left) == ("set_epoch" in said(proposal))
     # nothing of the script is lost but what was replaced

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server_ext.ddp.fixed_ports import is_free, ports_of_arguments
-from server_ext.ddp.preflight import advise, advise_file
+from server_ext.ddp.preflight import examine, examine_file
 
 EXAMPLES = Path(__file__).parents[3] / "images" / "examples"
 
@@ -36,7 +36,7 @@ SAMPLED = "sampler = DistributedSampler(data)\nloader = DataLoader(data, sampler
 
 
 def codes(source: str) -> list[str]:
-    found = advise(source.encode())
+    found = examine(source.encode()).advice
     for advice in found:
         assert advice.render(lambda text: text)
     return [advice.code for advice in found]
@@ -283,8 +283,8 @@ def test_a_port_that_the_script_serves_is_tried() -> None:
         asked.append(port)
         return False
 
-    assert advise(source.encode(), free=lambda port: True) == ()
-    (advice,) = advise(source.encode(), free=taken)
+    assert examine(source.encode(), free=lambda port: True).advice == ()
+    (advice,) = examine(source.encode(), free=taken).advice
     assert (advice.code, asked) == ("port-taken", [29533])
     assert "train.py, line" in advice.render(lambda text: text)
 
@@ -326,7 +326,7 @@ def told(folder: Path, script: str, module: bool = False, **files: str) -> list[
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(textwrap.dedent(text))
     path = folder / script
-    found = advise_file(path.read_bytes(), path, folder, folder, module=module)
+    found = examine_file(path.read_bytes(), path, folder, folder, module=module).advice
     return [advice.code for advice in found]
 
 
@@ -365,9 +365,8 @@ def test_what_modules_of_the_folder_do_counts(tmp_path: Path) -> None:
     assert told(tmp_path, "train.py", **SPLIT) == []
     lib = tmp_path / "lib" / "loop.py"
     lib.write_text(lib.read_text().replace("if first():", "if True:"))
-    (advice,) = advise_file(
-        (tmp_path / "train.py").read_bytes(), tmp_path / "train.py", tmp_path, tmp_path
-    )
+    script = tmp_path / "train.py"
+    (advice,) = examine_file(script.read_bytes(), script, tmp_path, tmp_path).advice
     assert advice.code == "all-ranks-save"
     assert "lib/loop.py, line 10" in advice.render(lambda text: text)
 
@@ -408,13 +407,13 @@ def test_modules_that_import_each_other_and_many_of_them_end(tmp_path: Path) -> 
 
 
 def test_a_syntax_error_names_its_line() -> None:
-    (advice,) = advise(b"x = 1\nif x\n    y\n")
+    (advice,) = examine(b"x = 1\nif x\n    y\n").advice
     assert advice.code == "syntax-error" and "line 2" in advice.render(lambda text: text)
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_an_acceptable_input(source: bytes) -> None:
-    advise(source)
+    examine(source)
 
 
 _PIECES = st.sampled_from(
@@ -426,12 +425,12 @@ _PIECES = st.sampled_from(
 
 @given(st.lists(_PIECES, max_size=40))
 def test_any_script_is_an_acceptable_input(pieces: list[str]) -> None:
-    advise(" ".join(pieces).replace("\n ", "\n").encode())
+    examine(" ".join(pieces).replace("\n ", "\n").encode())
 
 
 def test_a_very_deep_script_is_an_acceptable_input() -> None:
-    advise(b"x = " + b"-" * 100_000 + b"1")
-    advise(b"x = " + b"(" * 5_000 + b")" * 5_000)
-    advise(b"x = 1" + b"+1" * 50_000)
-    advise(b"if " + b"not " * 300 + b"rank: torch.save(1, 'm')")
-    advise(b"if rank" + b".a" * 300 + b"(): torch.save(1, 'm')")
+    examine(b"x = " + b"-" * 100_000 + b"1")
+    examine(b"x = " + b"(" * 5_000 + b")" * 5_000)
+    examine(b"x = 1" + b"+1" * 50_000)
+    examine(b"if " + b"not " * 300 + b"rank: torch.save(1, 'm')")
+    examine(b"if rank" + b".a" * 300 + b"(): torch.save(1, 'm')")

@@ -1,0 +1,46 @@
+"""Stands in for the package wandb: writes each call to the file in $TRACKER_CALLS.
+
+$WANDB_STAND_IN may say "refuses" (no key), "breaks" (at the third log), "exits" or "slow".
+"""
+
+import json
+import os
+import sys
+import time
+
+BEHAVIOUR = os.environ.get("WANDB_STAND_IN", "")
+
+
+def note(**call):
+    with open(os.environ["TRACKER_CALLS"], "a") as file:
+        file.write(json.dumps(call) + "\n")
+
+
+class Run:
+    dir = os.path.join(os.getcwd(), "wandb", "offline-run-1", "files")
+    url = "https://wandb.example/run"
+    logged = 0
+
+    def log(self, values):
+        self.logged += 1
+        if BEHAVIOUR == "breaks" and self.logged == 3:
+            raise RuntimeError("connection lost\nand more")
+        note(log=values)
+
+    def define_metric(self, name, step_metric):
+        note(metric=name, over=step_metric)
+
+    def finish(self, exit_code):
+        note(finish=exit_code)
+
+
+def init(**options):
+    print("wandb prints to standard output, too")
+    if BEHAVIOUR == "refuses":
+        raise RuntimeError("api_key not configured (no-tty)")
+    if BEHAVIOUR == "exits":
+        sys.exit(3)
+    if BEHAVIOUR == "slow":
+        time.sleep(1.5)
+    note(init=options, mode=os.environ.get("WANDB_MODE"), mark=os.environ.get("GPUCAMP_RUN_ID"))
+    return Run()
