@@ -3,8 +3,8 @@
 Guarantees: nothing waits for NVML (it is asked in a process of its own; `latest` gives what that
 last said, or nothing when it is silent); the process is there only while someone asks, ends with
 this one, and is not started again and again where it fails or where there is no GPU; its output is
-bounded. Which process is which is told only where NVML's pids are those of this container: mostly
-the driver tells those of the host.
+bounded. Which process is which the host tells (host_memory.py); else NVML, where its pids are those
+of this container.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import os
 import sys
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..doctor.probing import ANSWER_LIMIT, PARTIAL, PROBES_DIR, end_group, let_go, start_group
 from ..doctor.secret_variables import without_secrets
+from .host_memory import HostMemory
 from .usage import MAXIMUM_DEVICES, Device
 
 EVERY_SECONDS = 2.0
@@ -64,9 +65,13 @@ def read_gpus(facts: Mapping[str, Any], leased: Collection[str] = ()) -> tuple[G
 class GpuWatch:
     """See the module. For one event loop."""
 
-    def __init__(self, log: logging.Logger | None = None) -> None:
+    def __init__(
+        self, log: logging.Logger | None = None, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        """environ: of the server, for what the host tells."""
         self._log = log or logging.getLogger(__name__)
         self._task: asyncio.Task[None] | None = None
+        self._host = HostMemory(environ)
         self._gpus: tuple[Gpu, ...] = ()
         self._told = self._asked = self._again = 0.0
 
@@ -76,10 +81,16 @@ class GpuWatch:
         if (self._task is None or self._task.done()) and now >= self._again:
             self._again = now + RETRY_SECONDS
             self._task = asyncio.create_task(self._watch())
-        return self._gpus if now - self._told < FRESH_SECONDS else ()
+        if now - self._told >= FRESH_SECONDS or not self._gpus:
+            return ()
+        host = self._host.latest()
+        return tuple(
+            replace(gpu, processes=host.get(gpu.device.uuid, gpu.processes)) for gpu in self._gpus
+        )
 
     async def close(self) -> None:
         """Ends the process."""
+        await self._host.close()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

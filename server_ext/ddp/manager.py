@@ -62,7 +62,7 @@ class RunManager:
         self._starting: dict[str, asyncio.Task[Run]] = {}
         self._watched: dict[str, RunWatch] = {}
         self._forwarding: set[asyncio.Task[None]] = set()
-        self._gpus = GpuWatch(self._log)
+        self._gpus = GpuWatch(self._log, environ)
         self._taking_over = asyncio.Lock()
         me = process.identify(os.getpid())
         self._me = Owner(
