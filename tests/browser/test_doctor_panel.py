@@ -9,7 +9,8 @@ import shlex
 from collections.abc import Iterator
 
 import pytest
-from doctor_page import SECOND, DoctorPage, opened
+from doctor_page import DoctorPage
+from lab_page import SECOND, opened
 from lab_server import LabServer
 from playwright.sync_api import Browser, expect
 
@@ -72,7 +73,7 @@ def doctor(lab: LabServer, browser: Browser) -> Iterator[DoctorPage]:
     status, session = lab.ask("POST", "api/sessions", body)
     assert status == 201, session
     add_kernel(lab, "marked", display_name=f"Marked {MARKUP}", env={"CUDA_HOME": f"/new{MARKUP}"})
-    with opened(lab, browser) as shown:
+    with opened(lab, browser, DoctorPage) as shown:
         yield shown
     lab.sh(f"rm -rf {KERNELS}")
 

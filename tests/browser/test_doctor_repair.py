@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from doctor_page import SECOND, DoctorPage, opened
+from doctor_page import DoctorPage
+from lab_page import SECOND, opened
 from lab_server import LabServer
 from playwright.sync_api import Browser, expect
 
@@ -30,7 +31,7 @@ def doctor(lab: LabServer, browser: Browser, wheels: Path) -> Iterator[DoctorPag
         tar.add(wheels, "wheels")
     assert lab.container.put_archive("/home/jovyan/work", packed.getvalue())
     break_torch(lab)
-    with opened(lab, browser) as shown:
+    with opened(lab, browser, DoctorPage) as shown:
         yield shown
     lab.sh(f"cd; rm -f '{LANGUAGE}'; pip uninstall --yes typing_extensions")
 
