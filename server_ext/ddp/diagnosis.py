@@ -1,20 +1,20 @@
-"""Why a run failed: the end of its log and its exit codes -> root cause, fix, evidence. Pure.
+"""Why a run failed: what its log says (failure_log.py) -> root cause, fix, evidence. Pure.
 
 Guarantees: a run that ended with 0 has no diagnosis; a failed one always has; a rank that failed
-because another was gone ("victim") is never named while a cause is known. torchrun's own "Root
-Cause" only breaks ties: without @record it stamps failures in whole seconds, and so it often
-names a victim.
+because another was gone ("victim") is never named while a cause is known; of explanations that
+weigh the same the one that stands first in the log counts.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from signal import Signals
 from typing import Any
 
 from ..i18n import N_, Gettext
+from .failure_log import FailureLog, Output, excerpt, excerpt_of, read_log
 from .signatures import (
     EXCEPTION,
     LAUNCHER,
@@ -26,26 +26,7 @@ from .signatures import (
     SURVIVED,
     Signature,
 )
-from .tracebacks import (
-    MATCHED_CHARACTERS,
-    Line,
-    Raised,
-    by_rank,
-    ending,
-    last_words,
-    went_on,
-)
-
-EVIDENCE_LINES = 25
-EVIDENCE_CHARACTERS = 4000
-_TAIL_LINES = 2000  # in which signatures are looked for outside of exceptions
-
-_FAILURE = re.compile(
-    r"^ *rank *: (\d+) \(local_rank: \d+\) *\n *exitcode *: (-?\d+) ", re.MULTILINE
-)
-
-# The agent's way to say that a rank failed or that it was asked to end.
-_CHILD_FAILED, _ASKED_TO_END = "ChildFailedError", "SignalException"
+from .tracebacks import MATCHED_CHARACTERS, Raised
 
 
 @dataclass(frozen=True)
@@ -89,18 +70,18 @@ def diagnose(log: str, exit_code: int | None) -> Diagnosis | None:
     """
     if exit_code == 0:
         return None
-    streams = by_rank(log)
-    candidates = _candidates(log, streams, exit_code)
-    if exit_code in (-9, -15) or _was_asked_to_end(streams):
-        candidates.append(_Candidate(LAUNCHER, 0, _launcher_killed(exit_code, streams)))
+    said = read_log(log, exit_code)
+    candidates = _candidates(said)
+    if exit_code in (-9, -15) or said.asked_to_end:
+        candidates.append(_Candidate(LAUNCHER, 0, _launcher_killed(exit_code, said)))
     if candidates:
         return min(candidates, key=lambda candidate: candidate.order).diagnosis
-    return _unknown(exit_code, streams)
+    return _unknown(exit_code, said)
 
 
 def lost(log: str) -> Diagnosis:
     """For a run whose server ended before it: what its log knows, else that."""
-    known = [one for one in _candidates(log, by_rank(log), None) if one.weight < SURVIVED]
+    known = [one for one in _candidates(read_log(log, None)) if one.weight < SURVIVED]
     if known:
         return min(known, key=lambda candidate: candidate.order).diagnosis
     return Diagnosis(
@@ -120,47 +101,30 @@ def not_started(reason: str) -> Diagnosis:
     )
 
 
-def _candidates(
-    log: str, streams: Mapping[int | None, list[Line]], exit_code: int | None
-) -> list[_Candidate]:
-    codes = {int(rank): int(code) for rank, code in _FAILURE.findall(log)}
+def _candidates(said: FailureLog) -> list[_Candidate]:
     found: list[_Candidate] = []
     explained: set[int | None] = set()
-    for rank, lines in streams.items():
-        code = exit_code if rank is None else codes.get(rank)
-        found += _anywhere(rank, lines[-_TAIL_LINES:], code)
-        chain = ending(lines)
-        if not chain or (rank is None and chain[-1].name in (_CHILD_FAILED, _ASKED_TO_END)):
+    for output in said.outputs.values():
+        found += _anywhere(output)
+        if not output.raised:
             continue
-        candidate = _exception(rank, chain)
-        # An exception ends Python with 1. Whoever printed one and went on, ended by another code
-        # or is not among those that torchrun saw fail, most likely ended for another reason.
-        survived = (
-            rank is not None
-            and code != 1
-            and (
-                (code is None and bool(codes))
-                or (code is not None and code > 0)
-                or went_on(lines, chain[-1])
-            )
-        )
-        if survived:
-            candidate = _Candidate(
-                max(candidate.weight, SURVIVED), candidate.position, candidate.diagnosis
-            )
+        candidate = _exception(output.rank, output.raised)
+        if output.survived:
+            candidate = replace(candidate, weight=max(candidate.weight, SURVIVED))
         else:
-            explained.add(rank)
-        if candidate.diagnosis.code != "interrupted" or code is None:
+            explained.add(output.rank)
+        # of an interruption the exit code tells more, where there is one
+        if candidate.diagnosis.code != "interrupted" or output.exit_code is None:
             found.append(candidate)
-    found += _exit_codes(codes, streams, explained)
+    found += _exit_codes(said, explained)
     return found
 
 
-def _exception(rank: int | None, chain: list[Raised]) -> _Candidate:
+def _exception(rank: int | None, chain: Sequence[Raised]) -> _Candidate:
     """What an exception and those that led to it say: a cause before what is only an error, an
     error before a loss that another rank is to blame for; of equals the last.
     """
-    evidence = _evidence(chain)
+    evidence = excerpt_of(chain)
     found = [_explain(rank, raised, evidence) for raised in chain]
     groups = ("ExceptionGroup", "BaseExceptionGroup")
     if chain[-1].name not in groups:
@@ -170,7 +134,7 @@ def _exception(rank: int | None, chain: list[Raised]) -> _Candidate:
             if raised.name not in groups or one.weight < EXCEPTION
         ]
     best = min(found, key=lambda candidate: (candidate.weight, -candidate.position))
-    return _Candidate(best.weight, chain[-1].position, best.diagnosis)
+    return replace(best, position=chain[-1].position)
 
 
 def _explain(rank: int | None, raised: Raised, evidence: str) -> _Candidate:
@@ -217,19 +181,21 @@ def _matches(signature: Signature, raised: Raised) -> re.Match[str] | None:
     return signature.pattern.search(raised.text)
 
 
-def _anywhere(rank: int | None, lines: list[Line], exit_code: int | None) -> Iterator[_Candidate]:
+def _anywhere(output: Output) -> Iterator[_Candidate]:
+    lines = output.lines
     text = "\n".join(line.text for line in lines)
     for signature in SIGNATURES:
         pattern = signature.anywhere
-        if pattern is None or (signature.of_torchrun and rank is not None):
+        if pattern is None or (signature.of_torchrun and output.rank is not None):
             continue
-        if signature.exit_code is not None and exit_code != signature.exit_code:
+        if signature.exit_code is not None and output.exit_code != signature.exit_code:
             continue
         match = pattern.search(text)
         if match:
             index = text.count("\n", 0, match.start())
-            evidence = _shorten([line.text for line in lines[max(0, index - 2) : index + 6]])
-            yield _found(signature, match, rank, lines[index].position, evidence, printed=True)
+            evidence = excerpt(line.text for line in lines[max(0, index - 2) : index + 6])
+            position = lines[index].position
+            yield _found(signature, match, output.rank, position, evidence, printed=True)
 
 
 def _found(
@@ -249,15 +215,11 @@ def _found(
     )
 
 
-def _exit_codes(
-    codes: Mapping[int, int],
-    streams: Mapping[int | None, list[Line]],
-    explained: Collection[int | None],
-) -> Iterator[_Candidate]:
+def _exit_codes(said: FailureLog, explained: Collection[int | None]) -> Iterator[_Candidate]:
     """Ranks that ended without a word: by a signal, or with a code and no traceback."""
-    for order, (rank, code) in enumerate(codes.items()):
-        lines = streams.get(rank, [])
-        evidence = _shorten([line.text for line in lines[-10:]])
+    for order, (rank, code) in enumerate(said.exit_codes.items()):
+        output = said.output(rank)
+        evidence = output.end
         # A shell says 128 + number where what it started ended by a signal.
         ended_by = 128 - code if 128 < code < 128 + 65 else code
         if ended_by in SIGNALS:
@@ -279,7 +241,7 @@ def _exit_codes(
                 ),
             )
         elif code != 0 and rank not in explained:
-            words = last_words(lines)
+            words = output.last_words
             yield _Candidate(
                 SILENT_EXIT,
                 order,
@@ -303,13 +265,8 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def _was_asked_to_end(streams: Mapping[int | None, list[Line]]) -> bool:
-    chain = ending(streams.get(None, []))
-    return bool(chain) and chain[-1].name == _ASKED_TO_END
-
-
-def _launcher_killed(exit_code: int | None, streams: Mapping[int | None, list[Line]]) -> Diagnosis:
-    evidence = _shorten([line.text for line in streams.get(None, [])[-10:]])
+def _launcher_killed(exit_code: int | None, said: FailureLog) -> Diagnosis:
+    evidence = said.output(None).end
     if exit_code == -9:
         return Diagnosis(
             "launcher-killed",
@@ -325,26 +282,14 @@ def _launcher_killed(exit_code: int | None, streams: Mapping[int | None, list[Li
     )
 
 
-def _unknown(exit_code: int | None, streams: Mapping[int | None, list[Line]]) -> Diagnosis:
+def _unknown(exit_code: int | None, said: FailureLog) -> Diagnosis:
     return Diagnosis(
         "unknown",
         N_("The run ended with exit code {code}; its log names no known cause."),
         N_("Read the last lines of each rank's log."),
-        evidence=_shorten([line.text for line in streams.get(None, [])[-10:]]),
+        evidence=said.output(None).end,
         params={"code": "?" if exit_code is None else exit_code},
     )
-
-
-def _evidence(chain: list[Raised]) -> str:
-    """The last traceback whole, and of the others the end."""
-    last = [*chain[-1].evidence]
-    room = max(0, EVIDENCE_LINES - len(last))
-    earlier = [line for raised in chain[:-1] for line in raised.evidence[-4:]]
-    return _shorten([*(earlier[-room:] if room else []), *last])
-
-
-def _shorten(lines: list[str]) -> str:
-    return "\n".join(line[:500] for line in lines[-EVIDENCE_LINES:])[-EVIDENCE_CHARACTERS:].strip()
 
 
 def _fill(text: str, params: Mapping[str, object]) -> str:
