@@ -79,15 +79,24 @@ def diagnose(log: str, exit_code: int | None) -> Diagnosis | None:
     return _unknown(exit_code, said)
 
 
-def lost(log: str) -> Diagnosis:
-    """For a run whose server ended before it: what its log knows, else that."""
+def lost(log: str, *, asked: bool = False) -> Diagnosis:
+    """For a run whose server ended before it: what its log knows, else that. asked: whether the
+    server was told to end.
+    """
     known = [one for one in _candidates(read_log(log, None)) if one.weight < SURVIVED]
     if known:
         return min(known, key=lambda candidate: candidate.order).diagnosis
+    fix = N_("Its log is kept. Start it again; load the last checkpoint if the script writes one.")
+    if asked:
+        cause = N_("The server was stopped or reset while the run was going on, and ended it.")
+        return Diagnosis("server-stopped", cause, fix)
     return Diagnosis(
         "server-ended",
-        N_("The server ended while the run was going on; how the run ended is not known."),
-        N_("Its log is kept. Start it again; load the last checkpoint if the script writes one."),
+        N_(
+            "The server ended while the run was going on, without being asked to: its memory was "
+            "full, or the machine was restarted, most often."
+        ),
+        fix,
     )
 
 

@@ -163,6 +163,10 @@ class RunManager:
             forwarding.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
         keeping = [asyncio.create_task(one.sampler.keep()) for one in self._watched.values()]
+        keeping += [
+            asyncio.create_task(asyncio.to_thread(self.store.note_server_stop, run_id))
+            for run_id in self._watched
+        ]
         if keeping:  # a volume that hangs must not hold up the end
             await asyncio.wait(keeping, timeout=KEEP_SECONDS)
         self._watched.clear()
@@ -289,6 +293,8 @@ class RunManager:
                 if owner.host != self._me.host:
                     # The container that it ran in has gone, and every process with it.
                     run = replace(run, agent=None, members=())
+                else:
+                    await asyncio.to_thread(self.store.forget_server_stop, run.id)
                 environ = {**servers_environment(self._environ), **run.environment}
                 self._watch(replace(run, owner=self._me), None, environ)
         watched = self._watched.get(run.id)

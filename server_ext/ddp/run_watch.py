@@ -169,7 +169,8 @@ class RunWatch:
         sampling.cancel()
         await asyncio.wait([sampling])
         await self.sampler.finish(exit_code, text)
-        state, found = await asyncio.to_thread(_ending, exit_code, stopped, text)
+        server_stopped = await asyncio.to_thread(self._store.server_stopped, run.id)
+        state, found = await asyncio.to_thread(_ending, exit_code, stopped, text, server_stopped)
         stated = await asyncio.to_thread(self._stated_seed, over=True)
         noted = await asyncio.to_thread(self._remarks, text) if state == SUCCEEDED else ()
         await self.save(
@@ -211,12 +212,12 @@ class RunWatch:
 
 
 def _ending(
-    exit_code: int | None, stopped: bool, log: str
+    exit_code: int | None, stopped: bool, log: str, server_stopped: bool
 ) -> tuple[str, diagnosis.Diagnosis | None]:
     if exit_code == 0:
         return SUCCEEDED, None
     if stopped:
         return STOPPED, None
     if exit_code is None:
-        return LOST, diagnosis.lost(log)
+        return LOST, diagnosis.lost(log, asked=server_stopped)
     return FAILED, diagnosis.diagnose(log, exit_code)

@@ -7,6 +7,7 @@ times are UTC seconds.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -34,6 +35,7 @@ ALIVE = frozenset({STARTING, RUNNING})
 STATES = ALIVE | {SUCCEEDED, FAILED, STOPPED, LOST}
 
 RECORD, LOG, STOP_MARK = "run.json", "run.log", "stop-requested"
+SERVER_MARK = "server-stopped"
 USAGE = "usage.json"  # what its ranks used over time
 MAXIMUM_RECORD_BYTES = 4 * 1024 * 1024
 LISTED_AT_MOST = 200
@@ -197,6 +199,20 @@ class RunStore:
     def stop_requested(self, run_id: str) -> bool:
         """Whether such word was left."""
         return self.path(run_id, STOP_MARK).exists()
+
+    def note_server_stop(self, run_id: str) -> None:
+        """Leave word that the server was told to end while the run went on."""
+        with contextlib.suppress(OSError):  # a full volume: then it looks as if it had crashed
+            self.path(run_id, SERVER_MARK).touch(mode=0o600)
+
+    def forget_server_stop(self, run_id: str) -> None:
+        """The run went on all the same, and is watched again."""
+        with contextlib.suppress(OSError):
+            self.path(run_id, SERVER_MARK).unlink(missing_ok=True)
+
+    def server_stopped(self, run_id: str) -> bool:
+        """Whether such word was left."""
+        return self.path(run_id, SERVER_MARK).exists()
 
 
 def _iso(seconds: float) -> str:

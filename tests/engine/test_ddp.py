@@ -349,15 +349,20 @@ def test_the_owner_hears_that_the_service_is_down(lab: Lab) -> None:
         assert "/services/gpucamp/" in answer["message"]
 
 
-def test_a_run_whose_container_ended_is_remembered(lab: Lab) -> None:
+@pytest.mark.parametrize("code", ["server-stopped", "server-ended"])
+def test_a_run_whose_container_ended_is_remembered(lab: Lab, code: str) -> None:
+    """Stopped, as by a reset or the end of a lease; or ended by itself."""
     run = lab.launch("stubborn.py")
     lab.until_ranks(run, 2)
     lab.until_log_says(run, "ready")
-    lab.container.restart(timeout=1)
+    if code == "server-stopped":
+        lab.container.stop(timeout=20)
+    else:
+        lab.container.kill()
     lab.start()
     status, found = lab.ask("GET", f"gpucamp/ddp/runs/{run['id']}")
     assert (status, found["state"]) == (200, "lost")
-    assert found["diagnosis"]["code"] == "server-ended"
+    assert found["diagnosis"]["code"] == code
     text, _ = lab.log(run)
     assert "ready" in text
 

@@ -261,6 +261,7 @@ def test_endings_without_a_known_text() -> None:
     assert explain("", 1).code == "unknown"
     assert explain("", None).code == "unknown"
     assert lost("").code == "server-ended"
+    assert lost("", asked=True).code == "server-stopped"
     assert lost(failed(1, "ValueError: x")).code == "exception"
     assert not_started("No such file").view(str)["cause"].endswith("No such file.")
 

@@ -271,6 +271,25 @@ async def test_a_run_whose_processes_went_with_the_server_is_lost(
     await second.close()
 
 
+@pytest.mark.parametrize(("told", "code"), [(True, "server-stopped"), (False, "server-ended")])
+async def test_history_tells_a_server_that_was_stopped_from_one_that_ended(
+    plan_for: PlanMaker, store: RunStore, told: bool, code: str
+) -> None:
+    first = RunManager(store, os.environ)
+    run = await first.start(plan_for("seconds=60"))
+    run = await until(has_ranks(2), first, run)
+    await first.close()
+    if not told:
+        store.forget_server_stop(run.id)
+    store.save(replace(run, owner=replace(run.owner, host="the container before")))
+    for member in run.members:
+        process.send_signal(member, signal.SIGKILL)
+    second = RunManager(store, os.environ)
+    found = await until(over, second, run)
+    assert found.diagnosis is not None and found.diagnosis.code == code
+    await second.close()
+
+
 async def test_ranks_without_agent_and_server_are_ended_by_the_next_server(
     plan_for: PlanMaker, store: RunStore
 ) -> None:
