@@ -207,7 +207,7 @@ async def test_orphans_of_a_killed_agent_are_ended(
 async def test_after_a_success_helpers_may_finish_but_not_stay(
     manager: RunManager, plan_for: PlanMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server_ext.ddp.manager.AFTER_SUCCESS", 1.0)
+    monkeypatch.setattr("server_ext.ddp.run_watch.AFTER_SUCCESS", 1.0)
     run = await manager.start(plan_for("grandchild", "seconds=0.5"))
     ended = await manager.wait(run.id)
     assert (ended.state, ended.exit_code) == ("succeeded", 0)
