@@ -9,7 +9,7 @@ import shlex
 import tarfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,17 @@ class Lab(LabServer):
         while len(self.ask("GET", f"gpucamp/ddp/runs/{run['id']}")[1]["ranks"]) < count:
             assert time.monotonic() < deadline
             time.sleep(0.2)
+
+    def until_run(self, script: str, met: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        """The run of a script that was started elsewhere, once it is alive and `met` is true."""
+        deadline = time.monotonic() + 180
+        while True:
+            runs = self.ask("GET", "gpucamp/ddp/runs")[1]["runs"]
+            for run in runs:
+                if run["script"] == script and run["state"] in ALIVE and met(run):
+                    return run
+            assert time.monotonic() < deadline, runs
+            time.sleep(0.3)
 
     def until_log_says(self, run: dict[str, Any], word: str) -> None:
         deadline = time.monotonic() + 60
@@ -218,15 +229,7 @@ def test_a_hang_is_explained(lab: Lab) -> None:
     command = "GPUCAMP_DDP_QUIET=10 exec gpucamp-ddp -n 2 uneven.py"
     terminal = threading.Thread(target=lambda: ended.append(lab.sh(command)))
     terminal.start()
-    deadline = time.monotonic() + 180
-    while True:
-        runs = lab.ask("GET", "gpucamp/ddp/runs")[1]["runs"]
-        found = [run for run in runs if run["script"] == "uneven.py" and run["hang"]]
-        if found:
-            break
-        assert time.monotonic() < deadline, runs
-        time.sleep(0.5)
-    [run] = found
+    run = lab.until_run("uneven.py", lambda run: run["hang"])
     hang = run["hang"]
     assert (hang["code"], hang["rank"]) == ("rank-elsewhere", 1)
     waiting, asleep = hang["ranks"]
@@ -328,18 +331,12 @@ def test_ctrl_c_in_a_terminal(lab: Lab) -> None:
         target=lambda: ended.append(lab.sh("exec gpucamp-ddp -n 2 stubborn.py"))
     )
     terminal.start()
-    deadline = time.monotonic() + 60
-    while True:
-        runs = lab.ask("GET", "gpucamp/ddp/runs")[1]["runs"]
-        if runs[0]["script"] == "stubborn.py" and len(runs[0]["ranks"]) == 2:
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.3)
+    run = lab.until_run("stubborn.py", lambda run: len(run["ranks"]) == 2)
     assert lab.sh("kill -INT $(pgrep -f -o 'gpucamp-ddp -n')")[0] == 0
     terminal.join(60)
     assert ended and ended[0][0] == 130, ended
     assert lab.processes_of("stubborn.py") == ""
-    assert lab.ask("GET", f"gpucamp/ddp/runs/{runs[0]['id']}")[1]["state"] == "stopped"
+    assert lab.ask("GET", f"gpucamp/ddp/runs/{run['id']}")[1]["state"] == "stopped"
 
 
 def test_the_owner_hears_that_the_service_is_down(lab: Lab) -> None:
