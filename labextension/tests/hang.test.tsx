@@ -2,7 +2,6 @@
 import './dom';
 
 import { cleanup, render, screen } from '@testing-library/react';
-import userEvent from '@testing-library/user-event';
 import * as React from 'react';
 import { afterEach, expect, test } from 'vitest';
 
@@ -31,28 +30,16 @@ const hang: Hang = {
   ]
 };
 
-function draw(alive: boolean, stopping = false): () => number {
-  let stops = 0;
-  render(
-    <HangBox
-      hang={hang}
-      alive={alive}
-      stopping={stopping}
-      stop={() => (stops += 1)}
-      trans={english}
-    />
-  );
-  return () => stops;
+function draw(alive: boolean): void {
+  render(<HangBox hang={hang} alive={alive} trans={english} />);
 }
 
-test('a hang says why, names the rank, and offers to stop the run', async () => {
-  const stops = draw(true);
+test('a hang says why and names the rank', () => {
+  draw(true);
   const box = screen.getByRole('alert');
   expect(box.textContent).toContain('This run hangs: nothing');
   expect(box.textContent).toContain('sleeps <b>(train.py:3)</b>, and the others'); // as text
   expect(screen.getAllByText('rank 1').length).toBe(2);
-  await userEvent.click(screen.getByRole('button', { name: 'Stop this run' }));
-  expect(stops()).toBe(1);
 });
 
 test('the stacks are folded, one for each rank that has one', () => {
@@ -63,16 +50,10 @@ test('the stacks are folded, one for each rank that has one', () => {
   expect(document.querySelector('pre')?.textContent).toContain('main (train.py:4)');
 });
 
-test('a run that ended while it hung has nothing to stop, and is not announced', () => {
+test('a run that ended while it hung is not announced', () => {
   draw(false);
-  expect(screen.queryByRole('button')).toBeNull();
   expect(screen.queryByRole('alert')).toBeNull();
   expect(screen.getByTestId(TestId.ddpHang).textContent).toContain('when this run ended');
-});
-
-test('a stop that was asked for cannot be asked for again', () => {
-  draw(true, true);
-  expect(screen.getByRole('button').hasAttribute('disabled')).toBe(true);
 });
 
 test('an open run learns that it hangs, and that it goes on', async () => {

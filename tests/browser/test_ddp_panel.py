@@ -145,7 +145,7 @@ def test_a_hang_is_explained_and_ended(ddp_lab: LabServer, browser: Browser) -> 
         expect(hang).to_contain_text("hang.py:6")
         hang.get_by_text("Where each rank stands").click()
         ddp.picture("hang")
-        ddp.run.get_by_role("button", name="Stop").first.click()
+        ddp.run.get_by_role("button", name="Stop").click()
         ddp.page.locator(".jp-Dialog").get_by_role("button", name="Stop").click()
         ddp.ends("stopped")
         ddp.picture("stopped")

@@ -1,7 +1,6 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import * as React from 'react';
 
-import { Button } from '../components';
 import { TestId } from '../testids';
 import type { Hang, HungRank } from '../wire';
 import { toMillis } from './runText';
@@ -10,8 +9,6 @@ import { toMillis } from './runText';
 export function HangBox(props: {
   hang: Hang;
   alive: boolean;
-  stopping: boolean;
-  stop: () => void;
   trans: TranslationBundle;
 }): React.ReactElement {
   const { hang, alive, trans } = props;
@@ -42,13 +39,6 @@ export function HangBox(props: {
       <p>
         <b>{trans.__('Fix:')}</b> {hang.fix}
       </p>
-      {alive && (
-        <div className="gpucamp-Actions">
-          <Button kind="warn" disabled={props.stopping} onClick={props.stop}>
-            {props.stopping ? trans.__('Stopping…') : trans.__('Stop this run')}
-          </Button>
-        </div>
-      )}
       <details>
         <summary>{trans.__('Where each rank stands')}</summary>
         <ul>

@@ -149,15 +149,7 @@ function Header(props: {
       {stopError !== null && (
         <ErrorBox error={stopError} trans={trans} retry={() => void model.stop()} />
       )}
-      {run.hang && (
-        <HangBox
-          hang={run.hang}
-          alive={alive}
-          stopping={stopping}
-          stop={() => void confirmStop(model, trans)}
-          trans={trans}
-        />
-      )}
+      {run.hang && <HangBox hang={run.hang} alive={alive} trans={trans} />}
       {run.diagnosis && (
         <DiagnosisBox diagnosis={run.diagnosis} examine={props.examine} trans={trans} />
       )}
