@@ -59,7 +59,7 @@ export function RunList(props: {
               <th scope="col">{trans.__('Exit code')}</th>
               <th scope="col">{trans.__('Seed')}</th>
               <th scope="col">
-                <span className="gpucamp-ScreenReader">{trans.__('Actions')}</span>
+                <span className="gpucamp-Hidden">{trans.__('Actions')}</span>
               </th>
             </tr>
           </thead>
