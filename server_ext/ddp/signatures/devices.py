@@ -1,0 +1,96 @@
+"""Of GPUs, memory and the DataLoader's workers. Data."""
+
+from __future__ import annotations
+
+from ...i18n import N_
+from .model import GENERAL, LINE, Signature, signature
+
+DEVICES: tuple[Signature, ...] = (
+    signature(
+        "device-ordinal",
+        r"invalid device ordinal",
+        N_("The script names a GPU that is not there: there are more processes than GPUs."),
+        N_("Start as many processes as you have GPUs; GPU numbers start at 0 in your container."),
+    ),
+    signature(
+        "cuda-in-fork",
+        r"Cannot re-initialize CUDA in forked subprocess",
+        N_("A forked child process uses CUDA after its parent did."),
+        N_(
+            "Do not touch CUDA in a Dataset's workers, or use "
+            'DataLoader(..., multiprocessing_context="spawn").'
+        ),
+    ),
+    signature(
+        "cuda-out-of-memory",
+        r"CUDA out of memory|^(?:torch\.)?(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory"
+        r"|CUBLAS_STATUS_ALLOC_FAILED",
+        N_("The GPU has no memory left for this process."),
+        N_(
+            "Use a smaller batch, and shut down notebooks that hold GPU memory (the running "
+            "kernels' list). If only one rank fails: do not gather everything on rank 0."
+        ),
+    ),
+    signature(
+        "host-memory",
+        r"can't allocate memory|^MemoryError|Cannot allocate memory"
+        r"|Unable to allocate [\d.]+ \w+ for",
+        N_("The memory of the container has no room for what this process asks for."),
+        N_("Use a smaller batch, fewer DataLoader workers or fewer processes, and load less data."),
+    ),
+    signature(
+        "device-assert",
+        r"device-side assert triggered",
+        N_("A GPU kernel met a value out of range, most often a class label or an index."),
+        N_(
+            "Check labels and embedding indices. Run it on the CPU, or with "
+            "CUDA_LAUNCH_BLOCKING=1, "
+            "to see the line."
+        ),
+    ),
+    signature(
+        "no-gpu",
+        r"Found no NVIDIA driver|No CUDA GPUs are available|Torch not compiled with CUDA enabled",
+        N_("The script wants CUDA, and this server has no GPU that PyTorch can use."),
+        N_("Run the GPU doctor: it says why, and what to do."),
+        logic_error=True,
+    ),
+    signature(
+        "mixed-devices",
+        r"Expected all tensors to be on the same device",
+        N_("Tensors of one operation are on different devices."),
+        N_("Move model and batch to the same device, the one from LOCAL_RANK."),
+    ),
+    signature(
+        "shared-memory",
+        r"creating shared memory segment|unable to (?:open|write|mmap|allocate) .*shared memory"
+        r"|insufficient shared memory|killed by signal: Bus error",
+        N_("Shared memory (/dev/shm) is full."),
+        N_(
+            "Use fewer DataLoader workers, stop old runs, or ask the instructor for a larger "
+            "shm_size."
+        ),
+        anywhere=r"NCCL WARN [^\n]*shared memory segment"
+        r"|^ERROR: Unexpected bus error encountered in worker",
+        printed_weight=LINE,
+    ),
+    signature(
+        "worker-killed",
+        r"DataLoader worker .*(?:killed by signal: Killed|exited unexpectedly)",
+        N_(
+            "A DataLoader worker was killed, most often because the memory of the container "
+            "is full."
+        ),
+        N_("Use fewer workers or a smaller batch."),
+    ),
+    signature(
+        "nccl-error",
+        r"unhandled (?P<kind>system|cuda) error|ncclSystemError|ncclUnhandledCudaError",
+        N_("NCCL could not set up or use the connection between the GPUs."),
+        N_(
+            "Read the NCCL WARN lines above it. Run again with NCCL_DEBUG=INFO; if it names P2P, "
+            "try NCCL_P2P_DISABLE=1, and run the GPU doctor."
+        ),
+        weight=GENERAL,  # what NCCL itself said before it (LINE) is nearer to the cause
+    ),
+)
