@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,15 +22,21 @@ QUIET = 60.0
 
 
 def shot(
-    at: float, cpu: Mapping[int, float] | None = None, moved: float = 0.0, **more: int | float
+    at: float,
+    cpu: Mapping[int, float] | None = None,
+    moved: float = 0.0,
+    *,
+    helpers: float = 0.0,
+    output: int = 0,
+    outside: int = 0,
+    inside: int = 0,
 ) -> Snapshot:
     """Two ranks that use nothing, or what is given."""
     ranks = {
         rank: RankActivity(Identity(100 + rank, 1, rank), used, moved, "S", "")
         for rank, used in (cpu or {0: 0.0, 1: 0.0}).items()
     }
-    totals = {"helpers": 0.0, "output": 0, "outside": 0, "inside": 0, **more}
-    return Snapshot(at=at, ranks=ranks, **totals)  # type: ignore[arg-type]
+    return Snapshot(at, ranks, helpers, output, outside, inside)
 
 
 def rested(*shots: Snapshot) -> Rest:
@@ -60,10 +67,10 @@ def test_a_watchdog_thread_is_no_work() -> None:
 @pytest.mark.parametrize(
     "sign", [{"moved": 10**6}, {"output": 1}, {"helpers": 30.0}], ids=lambda sign: next(iter(sign))
 )
-def test_signs_of_life(sign: dict[str, float]) -> None:
-    rest = rested(shot(0), shot(50), shot(55, **sign), shot(61, **sign))  # type: ignore[arg-type]
+def test_signs_of_life(sign: dict[str, Any]) -> None:
+    rest = rested(shot(0), shot(50), shot(55, **sign), shot(61, **sign))
     assert not (rest.silent and rest.all_rest)
-    rest.add(shot(116, **sign))  # type: ignore[arg-type]
+    rest.add(shot(116, **sign))
     assert rest.silent and rest.all_rest
 
 

@@ -21,12 +21,14 @@ SLEEP = Place("sleep", "", "/work/train.py", 15, "main")
 LOOP = Place("elsewhere", "", "/work/train.py", 16, "main")
 
 
-def looked(*seen: Place | None | RankSeen, **more: object) -> Look:
+def looked(
+    *seen: Place | None | RankSeen, network: bool = False, exchange: bool = False, problem: str = ""
+) -> Look:
     """Ranks at rest at these places, or as they are given."""
     ranks = (
         one if isinstance(one, RankSeen) else RankSeen(rank, one) for rank, one in enumerate(seen)
     )
-    return Look(tuple(ranks), **more)  # type: ignore[arg-type]
+    return Look(tuple(ranks), network, exchange, problem)
 
 
 def busy(rank: int, place: Place, gpu: bool = False) -> RankSeen:

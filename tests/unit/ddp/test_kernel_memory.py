@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from server_ext.ddp import kernel_memory
 from server_ext.ddp.kernel_memory import KernelMemory, gpu_bytes, in_order, is_much, memory_of
 from server_ext.doctor.facts import Failure, ProbeResult
+from server_ext.doctor.running_kernels import RunningKernels
 
 GIB = 2**30
 
@@ -104,11 +106,11 @@ def test_children_count_and_who_has_gone_does_not() -> None:
     assert memory_of([child.pid]) is None
 
 
-class _Kernels:
+class _Kernels(RunningKernels):
     def __init__(self, answer: ProbeResult | None) -> None:
         self._answer = answer
 
-    async def table(self, environ: object) -> ProbeResult:
+    async def table(self, environ: Mapping[str, str]) -> ProbeResult:
         if self._answer is None:
             await asyncio.sleep(60)
         assert self._answer is not None
@@ -119,7 +121,7 @@ async def test_kernels_that_cannot_be_looked_at(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(kernel_memory, "SECONDS", 0.05)
     failed = ProbeResult("kernels", failure=Failure("crashed", "ended"))
     for answer in (None, failed):
-        assert await kernel_memory.read_kernels(_Kernels(answer), {}) is None  # type: ignore[arg-type]
+        assert await kernel_memory.read_kernels(_Kernels(answer), {}) is None
 
 
 async def test_a_table_becomes_kernels() -> None:
@@ -129,7 +131,7 @@ async def test_a_table_becomes_kernels() -> None:
         {"id": "c", "gpu": True, "members": "x", "gpu_bytes": GIB, "devices": []},
     ]
     table = ProbeResult("kernels", value={"asked": True, "kernels": rows})
-    found = await kernel_memory.read_kernels(_Kernels(table), {})  # type: ignore[arg-type]
+    found = await kernel_memory.read_kernels(_Kernels(table), {})
     assert found is not None
     assert [(one.id, one.gpu_bytes) for one in found] == [("c", GIB), ("b", 0), ("a", 0)]
     assert found[0].memory_bytes is None and found[2].memory_bytes is None
