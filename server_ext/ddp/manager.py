@@ -2,11 +2,14 @@
 
 Guarantees:
 - A run has one watcher (run_watch.py): the process named in its record as owner. When that has
-  gone, whoever looks next on the same host takes over: a live agent is watched on, a gone one makes
-  the run "lost", and ranks without an agent are ended.
+  gone, whoever looks next on the same host takes over, one of several that look at once: a live
+  agent that the record names is watched on, a gone one makes the run "lost", and ranks without an
+  agent are ended.
 - Cancelling whoever asked (a closed tab) does not interrupt a start or a stop half way.
 - The wish to end a run is a file beside its record, which its watcher obeys: so a run of a
   terminal, of another server of the same user, or of a server that died meanwhile ends too.
+- A full volume loses no ending as long as this process lives: it is told from memory, and written
+  when someone looks and there is room.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import subprocess  # noqa: S404 - only the type of what process.py starts
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +65,11 @@ class RunManager:
         self._hang_pace = hang_pace or pace_of(environ)
         self._starting: dict[str, asyncio.Task[Run]] = {}
         self._watched: dict[str, RunWatch] = {}
-        self._forwarding: set[asyncio.Task[None]] = set()
+        self._unwritten: dict[str, Run] = {}  # that are over, and the record does not know it
+        self._forwarding: dict[str, asyncio.Task[None]] = {}
         self._gpus = GpuWatch(self._log, environ)
         self._taking_over = asyncio.Lock()
+        self._closed = False
         me = process.identify(os.getpid())
         self._me = Owner(
             host=_this_container(),
@@ -123,30 +129,32 @@ class RunManager:
         run = await self.get(run_id)
         if not run.alive:
             return run
+        unwritten = None
         try:
             await asyncio.to_thread(self.store.request_stop, run_id)
         except OSError as error:
-            raise Conflict(
-                N_("The run's folder cannot be written: {reason}."), reason=error.strerror
-            ) from error
+            unwritten = error
         watched = self._watched.get(run_id)
         if watched is not None:
             watched.end()
+        elif unwritten is not None:
+            raise Conflict(
+                N_("The run's folder cannot be written: {reason}."), reason=unwritten.strerror
+            ) from unwritten
         return await self.get(run_id)
 
     async def wait(self, run_id: str) -> Run:
         """A run of ours after its end."""
         watched = self._watched.get(run_id)
         if watched is not None:
-            await asyncio.shield(watched.task)
+            await asyncio.wait([watched.task])
         return await self.get(run_id)
 
     async def sent(self, run_id: str, seconds: float) -> None:
         """Wait until the trackers of a run that is over have what it printed, for so long."""
-        watched = self._watched.get(run_id)
-        waited = self._forwarding if watched is None else {watched.forwarding}
-        if waited:
-            await asyncio.wait(waited, timeout=seconds)
+        forwarding = self._forwarding.get(run_id)
+        if forwarding is not None:
+            await asyncio.wait([forwarding], timeout=seconds)
 
     async def trackers(self, run_id: str) -> list[dict[str, str]]:
         """{name, state, where, reason} of each tracker of a run. Raises NotFound."""
@@ -154,12 +162,15 @@ class RunManager:
         return [] if kept is None else kept.states
 
     async def close(self) -> None:
-        """Stop watching. The runs go on, as far as the container does."""
+        """Stop watching, for good. The runs go on, as far as the container does."""
+        self._closed = True
+        if self._starting:  # nothing may begin to be watched after this
+            await asyncio.wait(self._starting.values(), timeout=KEEP_SECONDS)
         tasks = [one.task for one in self._watched.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for forwarding in (ends := tuple(self._forwarding)):
+        for forwarding in (ends := tuple(self._forwarding.values())):
             forwarding.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
         keeping = [asyncio.create_task(one.sampler.keep()) for one in self._watched.values()]
@@ -167,6 +178,7 @@ class RunManager:
             asyncio.create_task(asyncio.to_thread(self.store.note_server_stop, run_id))
             for run_id in self._watched
         ]
+        keeping += [asyncio.create_task(self._write(run)) for run in self._unwritten.values()]
         if keeping:  # a volume that hangs must not hold up the end
             await asyncio.wait(keeping, timeout=KEEP_SECONDS)
         self._watched.clear()
@@ -175,8 +187,9 @@ class RunManager:
     # -- inside
 
     async def _start(self, plan: Plan) -> Run:
-        others = len(self._starting) - 1
-        if others + len(await self.alive()) >= MAXIMUM_ALIVE:
+        before = set(takewhile(lambda run_id: run_id != plan.run_id, self._starting))
+        others = before | {run.id for run in await self.alive()}
+        if len(others) >= MAXIMUM_ALIVE:
             raise Conflict(
                 N_("{count} runs are going on already: stop one first."), count=MAXIMUM_ALIVE
             )
@@ -217,10 +230,13 @@ class RunManager:
                 ended_at=time.time(),
                 diagnosis=diagnosis.not_started(reason),
             )
-            await asyncio.to_thread(self.store.save, run)
+            await self._write(run)
             return run
         agent = process.identify(child.pid)
         run = replace(run, agent=agent, members=() if agent is None else (agent,))
+        if self._closed:  # it goes on, and whoever comes next watches it
+            await self._write(run)
+            return run
         await self._watch(run, child, child_environment(self._environ, plan)).save(run)
         return run
 
@@ -241,12 +257,14 @@ class RunManager:
             self._agent_patience,
         )
         self._watched[run.id] = watch
-        self._forwarding.add(watch.forwarding)
-        watch.forwarding.add_done_callback(self._forwarding.discard)
+        self._forwarding[run.id] = watch.forwarding
+        watch.forwarding.add_done_callback(lambda _: self._forwarding.pop(run.id, None))
 
         def over(task: asyncio.Task[None]) -> None:
             if not task.cancelled():
                 self._watched.pop(run.id, None)
+                if not watch.kept:
+                    self._unwritten[run.id] = watch.run
 
         watch.task.add_done_callback(over)
         return watch
@@ -276,33 +294,57 @@ class RunManager:
         """The record as it is true now; takes over a run whose watcher has gone."""
         if run.id in self._watched:
             return self._watched[run.id].run
-        if not run.alive or run.id in self._starting:
+        if run.id in self._unwritten:
+            run = self._unwritten[run.id]
+            await self._write(run)
             return run
-        owner = run.owner
-        if owner.host == self._me.host:
-            if owner != self._me and process.is_alive(Identity(owner.pid, owner.started)):
-                return run
-        elif owner.server != self._me.server:
-            stale = await asyncio.to_thread(self.store.beat_age, run.id) > STALE_SECONDS
-            return replace(run, state=LOST, diagnosis=diagnosis.lost("")) if stale else run
+        if not run.alive or run.id in self._starting or self._closed:
+            return run
+        if not self._is_left(run):
+            elsewhere = run.owner.host != self._me.host
+            if elsewhere and await asyncio.to_thread(self.store.beat_age, run.id) > STALE_SECONDS:
+                return replace(run, state=LOST, diagnosis=diagnosis.lost(""))
+            return run
         async with self._taking_over:
             if run.id not in self._watched:
-                run = await asyncio.to_thread(self.store.load, run.id)
-                if not run.alive:
+                before = run.owner
+                run, is_ours = await asyncio.to_thread(
+                    self.store.take_over, run.id, self._is_left, self._taken
+                )
+                if not is_ours:
                     return run
-                if owner.host != self._me.host:
-                    # The container that it ran in has gone, and every process with it.
-                    run = replace(run, agent=None, members=())
-                else:
+                if before.host == self._me.host:
                     await asyncio.to_thread(self.store.forget_server_stop, run.id)
                 environ = {**servers_environment(self._environ), **run.environment}
-                self._watch(replace(run, owner=self._me), None, environ)
+                self._watch(run, None, environ)
         watched = self._watched.get(run.id)
         if watched is None:
             return await asyncio.to_thread(self.store.load, run.id)
         if not watched.agent_is_alive:
             await asyncio.wait([watched.task], timeout=ORPHAN_PATIENCE + 2)
         return watched.run
+
+    def _is_left(self, run: Run) -> bool:
+        """Whether the watcher that its record names has gone, as far as can be told here."""
+        owner = run.owner
+        if owner.host == self._me.host:
+            return owner == self._me or not process.is_alive(Identity(owner.pid, owner.started))
+        return owner.server == self._me.server  # our own, in the container before this one
+
+    def _taken(self, run: Run) -> Run:
+        if run.owner.host != self._me.host:
+            # The container that it ran in has gone, and every process with it.
+            run = replace(run, agent=None, members=())
+        return replace(run, owner=self._me)
+
+    async def _write(self, run: Run) -> None:
+        """The record of a run that is over, or it is told from memory."""
+        try:
+            await asyncio.to_thread(self.store.save, run)
+            self._unwritten.pop(run.id, None)
+        except OSError as error:
+            self._unwritten[run.id] = run
+            self._log.warning("The record of run %s cannot be written: %s", run.id, error)
 
 
 def _this_container() -> str:

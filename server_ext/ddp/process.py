@@ -27,6 +27,7 @@ from .launch_plan import RUN_MARK, Plan, child_environment
 
 _POLL_SECONDS = 0.1
 _MAXIMUM_ENVIRON = 1024 * 1024
+MOST_MEMBERS = 1000  # that a record keeps, as far as they have gone
 
 
 @dataclass(frozen=True)
@@ -222,10 +223,19 @@ def _rank(variables: list[bytes]) -> int | None:
 
 
 def merge(old: Collection[Identity], new: Collection[Identity]) -> tuple[Identity, ...]:
-    """All that were ever seen, in order of pid; a rank learnt later is kept."""
+    """All that were seen, in order of pid; a rank learnt later is kept. new: those alive.
+
+    Of more than MOST_MEMBERS those that have gone are left out, one of each rank excepted: the
+    workers of many epochs would outgrow the record.
+    """
     members = {identity.key: identity for identity in old}
     for identity in new:
         before = members.get(identity.key)
         if before is None or before.rank is None:
             members[identity.key] = identity
+    if len(members) > MOST_MEMBERS:
+        alive = {identity.key for identity in new}
+        of_ranks = {one.rank: one.key for one in members.values() if one.rank is not None}
+        kept = alive.union(of_ranks.values())
+        members = {key: identity for key, identity in members.items() if key in kept}
     return tuple(sorted(members.values(), key=lambda identity: identity.pid))

@@ -48,6 +48,7 @@ class RankReader:
         self, members: Collection[Identity], agent: Identity | None, gpus: Sequence[Gpu] = ()
     ) -> list[RankNow]:
         """The ranks that are alive, in order. Blocking: reads two small files a process."""
+        self._gone &= {member.key for member in members}
         readings = []
         for member in members:
             if member.key in self._gone:

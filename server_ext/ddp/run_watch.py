@@ -2,8 +2,9 @@
 
 Guarantees:
 - A state that is over is written after the last process of the run has gone, and never changes.
-- The watcher is the only one to write the run's record.
-- What is only told about a run (usage, hangs, trackers) can fail without ending it or its watch.
+- The watcher is the only one to write the run's record, and an older one never lands on a newer.
+- What is only told about a run (usage, hangs, trackers, its diagnosis) can fail without ending it
+  or its watch; what fails otherwise (no room for a thread, say) is tried again.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import asyncio
 import logging
 import subprocess  # noqa: S404 - only the type of what process.py starts
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import ParamSpec, TypeVar
 
 from . import diagnosis, logs, process, remarks, seed
 from .gpu_watch import GpuWatch
@@ -28,10 +30,14 @@ DIAGNOSED_BYTES = 512 * 1024
 BEAT_SECONDS = 5.0
 AFTER_SUCCESS = 10.0  # for processes that outlive the agent
 ORPHAN_PATIENCE = 1.0  # between SIGTERM and SIGKILL for ranks without an agent
+AGAIN_SECONDS = 2.0  # after something failed
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class RunWatch:
-    """The watch over one run. `run` is replaced as it changes."""
+    """The watch over one run. `run` is replaced as it changes; kept: whether it is written, too."""
 
     def __init__(
         self,
@@ -49,6 +55,8 @@ class RunWatch:
         trackers; agent_patience: seconds, see end_all.
         """
         self.run = run
+        self.kept = True
+        self._saving = asyncio.Lock()
         self._store, self._child, self._log = store, child, log
         self._agent_patience = agent_patience
         log_path, usage_path = store.path(run.id, LOG), store.path(run.id, USAGE)
@@ -70,7 +78,7 @@ class RunWatch:
 
     def end(self) -> None:
         """Begin to end the run."""
-        if self._ending is None:
+        if self._ending is None or _failed(self._ending):
             self._ending = asyncio.create_task(
                 process.end_all(
                     self.run.id,
@@ -84,22 +92,26 @@ class RunWatch:
     async def save(self, run: Run) -> None:
         """Keep and write a changed record; a volume that is full does not end the watch."""
         self.run = run
-        try:
-            await asyncio.to_thread(self._store.save, run)
-        except OSError as error:
-            self._log.warning("The record of run %s cannot be written: %s", run.id, error)
+        async with self._saving:
+            try:
+                await asyncio.to_thread(self._store.save, self.run)
+                self.kept = True
+            except OSError as error:
+                self.kept = False
+                self._log.warning("The record of run %s cannot be written: %s", run.id, error)
 
     async def _until_its_end(self) -> None:
         sampling = asyncio.create_task(self.sampler.watch())
         looking = asyncio.create_task(self.hangs.watch())
         try:
-            await self._while_alive()
-            looking.cancel()
-            await self._finish(sampling)
-        except asyncio.CancelledError:
-            raise
-        except Exception:
-            self._log.exception("Watching run %s failed", self.run.id)
+            while self.run.alive:
+                try:
+                    await self._while_alive()
+                    looking.cancel()
+                    await self._finish(sampling)
+                except Exception:
+                    self._log.exception("Watching run %s failed; it is tried again", self.run.id)
+                    await asyncio.sleep(AGAIN_SECONDS)
         finally:
             sampling.cancel()
             looking.cancel()
@@ -158,21 +170,25 @@ class RunWatch:
         exit_code = None if self._child is None else self._child.returncode
         if exit_code == 0 and self._ending is None:
             await self._let_finish(run)
-        if self._ending is not None:
+        if self._ending is not None and not _failed(self._ending):
             survivors = await self._ending
         else:
             survivors = await process.end_all(
                 run.id, run.members, agent=None, agent_patience=0, patience=ORPHAN_PATIENCE
             )
-        stopped = await asyncio.to_thread(self._store.stop_requested, run.id)
-        text = await asyncio.to_thread(self._said, run)
+        # a full volume may have had no room for the wish
+        stopped = self._ending is not None or await asyncio.to_thread(
+            self._store.stop_requested, run.id
+        )
+        text = await self._told("", self._said, run)
         sampling.cancel()
         await asyncio.wait([sampling])
         await self.sampler.finish(exit_code, text)
         server_stopped = await asyncio.to_thread(self._store.server_stopped, run.id)
-        state, found = await asyncio.to_thread(_ending, exit_code, stopped, text, server_stopped)
-        stated = await asyncio.to_thread(self._stated_seed, over=True)
-        noted = await asyncio.to_thread(self._remarks, text) if state == SUCCEEDED else ()
+        state = _state(exit_code, stopped)
+        found = await self._told(None, _explain, state, exit_code, text, server_stopped)
+        stated = await self._told(self.run.seed, self._stated_seed, over=True)
+        noted = await self._told((), self._remarks, text) if state == SUCCEEDED else ()
         await self.save(
             replace(
                 self.run,
@@ -186,6 +202,16 @@ class RunWatch:
                 survivors=tuple(survivors),
             ),
         )
+
+    async def _told(
+        self, without: T, tell: Callable[P, T], *args: P.args, **options: P.kwargs
+    ) -> T:
+        """What `tell` says, in a thread; `without` where it fails."""
+        try:
+            return await asyncio.to_thread(tell, *args, **options)
+        except Exception:
+            self._log.exception("Not all can be told of the end of run %s", self.run.id)
+            return without
 
     def _said(self, run: Run) -> str:
         """What the log and the ranks' own files tell about its end. Blocking."""
@@ -211,13 +237,22 @@ class RunWatch:
             await asyncio.sleep(0.2)
 
 
-def _ending(
-    exit_code: int | None, stopped: bool, log: str, server_stopped: bool
-) -> tuple[str, diagnosis.Diagnosis | None]:
+def _state(exit_code: int | None, stopped: bool) -> str:
+    """How a run ended. exit_code: the agent's, None where nobody knows."""
     if exit_code == 0:
-        return SUCCEEDED, None
+        return SUCCEEDED
     if stopped:
-        return STOPPED, None
-    if exit_code is None:
-        return LOST, diagnosis.lost(log, asked=server_stopped)
-    return FAILED, diagnosis.diagnose(log, exit_code)
+        return STOPPED
+    return LOST if exit_code is None else FAILED
+
+
+def _explain(
+    state: str, exit_code: int | None, log: str, server_stopped: bool
+) -> diagnosis.Diagnosis | None:
+    if state == LOST:
+        return diagnosis.lost(log, asked=server_stopped)
+    return diagnosis.diagnose(log, exit_code) if state == FAILED else None
+
+
+def _failed(task: asyncio.Task[list[Identity]]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -8,11 +8,12 @@ times are UTC seconds.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -39,6 +40,7 @@ SERVER_MARK = "server-stopped"
 USAGE = "usage.json"  # what its ranks used over time
 MAXIMUM_RECORD_BYTES = 4 * 1024 * 1024
 LISTED_AT_MOST = 200
+LOCK_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Run:
     exit_code: int | None = None
     diagnosis: Diagnosis | None = None
     agent: Identity | None = None
-    members: tuple[Identity, ...] = ()  # every process that was ever seen in it
+    members: tuple[Identity, ...] = ()  # the processes that were seen in it: see process.merge
     survivors: tuple[Identity, ...] = ()  # could not be ended
     is_module: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)  # that was asked for
@@ -142,11 +144,48 @@ class RunStore:
         except FileExistsError as error:  # a file, which is no run
             raise NotADirectoryError(error.errno, "a file is in its place") from error
         self.path(run.id).mkdir(mode=0o700)
-        self.save(run)
+        try:
+            self.save(run)
+        except OSError:
+            with contextlib.suppress(OSError):  # the id is free again
+                self.path(run.id).rmdir()
+            raise
 
     def save(self, run: Run) -> None:
         """Write the record, whole. Raises OSError."""
         json_file.write(self.path(run.id, RECORD), asdict(run))
+
+    def take_over(
+        self, run_id: str, is_left: Callable[[Run], bool], taken: Callable[[Run], Run]
+    ) -> tuple[Run, bool]:
+        """Write the record that `taken` makes of one that is alive and still left alone; the record
+        as it is then, and whether it was. Of several processes that try, one succeeds.
+
+        A volume that cannot be written does not keep a run from being watched. Raises NotFound.
+        """
+        with self._alone() as alone:
+            run = self.load(run_id)
+            if not alone or not run.alive or not is_left(run):
+                return run, False
+            run = taken(run)
+            with contextlib.suppress(OSError):
+                self.save(run)
+            return run, True
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """A lock among the processes of this container, which ends with its holder. False: another
+        has it for LOCK_SECONDS already. A volume without locks is no obstacle.
+        """
+        try:
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            yield True
+            return
+        try:
+            yield _lock(descriptor)
+        finally:
+            os.close(descriptor)
 
     def load(self, run_id: str) -> Run:
         """The record. Raises NotFound where there is none that can be read."""
@@ -213,6 +252,21 @@ class RunStore:
     def server_stopped(self, run_id: str) -> bool:
         """Whether such word was left."""
         return self.path(run_id, SERVER_MARK).exists()
+
+
+def _lock(descriptor: int) -> bool:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        except OSError:
+            return True
+        else:
+            return True
 
 
 def _iso(seconds: float) -> str:
