@@ -42,11 +42,18 @@ class Participant:
         self.page.screenshot(path=self._pictures / f"{self.name}-{self._taken:02}-{title}.png")
 
     def leave(self) -> None:
-        """A last picture, for whoever looks into a failure; then close the window."""
+        """A last picture and the runs' logs, for whoever looks into a failure; close the window."""
         try:
             self.picture("last")
+            self._keep_logs()
         finally:
             self._context.close()
+
+    def _keep_logs(self) -> None:
+        """The logs of the DDP runs, beside the pictures."""
+        runs = f"{self.container}:{HOME}/work/.gpucamp/runs"
+        folder = self._pictures / f"{self.name}-runs"
+        subprocess.run(["docker", "cp", runs, str(folder)], capture_output=True, timeout=60)
 
     # -- the hub
 

@@ -29,14 +29,25 @@ events = EventAccumulator(sys.argv[1]); events.Reload()
 print(json.dumps({tag: [(e.step, e.value) for e in events.Scalars(tag)]
                   for tag in events.Tags()["scalars"]}))
 """
+# a .wandb file: a header of 7 bytes, then records as in LevelDB's log, in blocks of 32 KiB; each
+# piece has a checksum (4 bytes), its length (2) and whether more follows (1)
 READ_WANDB = """
-import glob, json, sys
+import glob, json, struct, sys
 from wandb.proto import wandb_internal_pb2
-from wandb.sdk.internal.datastore import DataStore
-store = DataStore(); store.open_for_scan(glob.glob(sys.argv[1] + "/*.wandb")[0])
-rows, ends = [], []
-while (data := store.scan_data()) is not None:
-    record = wandb_internal_pb2.Record(); record.ParseFromString(data)
+data = open(glob.glob(sys.argv[1] + "/*.wandb")[0], "rb").read()
+at, whole, rows, ends = 7, b"", [], []
+while at + 7 <= len(data):
+    if 32768 - at % 32768 < 7:
+        at += 32768 - at % 32768
+        continue
+    length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+    whole += data[at + 7 : at + 7 + length]
+    at += 7 + length
+    if kind not in (1, 4):  # the whole record, or its last piece
+        continue
+    record = wandb_internal_pb2.Record()
+    record.ParseFromString(whole)
+    whole = b""
     if record.WhichOneof("record_type") == "history":
         rows.append({item.key or ".".join(item.nested_key): json.loads(item.value_json)
                      for item in record.history.item})
