@@ -32,6 +32,7 @@ from .trackers.forwarder import FINISH_SECONDS
 from .trackers.surroundings import trackers_for
 
 REFUSED, INTERRUPTED = 2, 130
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ENDINGS = {
     SUCCEEDED: N_("succeeded"),
     FAILED: N_("failed"),
@@ -202,7 +203,7 @@ async def _run(plan: Plan, store: RunStore, gettext: Gettext) -> int:
     def end() -> None:
         stops.add(loop.create_task(manager.stop(run.id)))
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, end)
 
     async def is_over() -> bool:
@@ -218,7 +219,10 @@ async def _run(plan: Plan, store: RunStore, gettext: Gettext) -> int:
     await asyncio.gather(*stops, return_exceptions=True)
     _report(run, gettext)
     if plan.trackers:
-        await manager.sent(run.id, FINISH_SECONDS)
+        sending = loop.create_task(manager.sent(run.id, FINISH_SECONDS))
+        for number in _SIGNALS:  # who does not wait loses nothing: it is sent all the same
+            loop.add_signal_handler(number, sending.cancel)
+        await asyncio.wait([sending])
         _tell_trackers(await manager.trackers(run.id), gettext)
     if run.state == SUCCEEDED:
         return 0

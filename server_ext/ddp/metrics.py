@@ -1,9 +1,9 @@
 """Numbers that a script prints, as series to draw: `loss=0.3`, `loss: 0.3`, JSON, dicts. Pure.
 
 Guarantees: any text is an acceptable input; memory is bounded, whatever is printed
-(SERIES series of POINTS points, a half line of LONGEST characters a rank); a series that gets too
-long loses every second point, so that its shape stays; of several ranks that print the same name
-the lowest counts; what is no number (nan, inf) is kept as such, because it is what people look for.
+(SERIES series of POINTS points, a half line of HALF characters a rank); a series that gets too long
+loses every second point, so that its shape stays; of several ranks that print the same name the
+lowest counts; what is no number (nan, inf) is kept as such, because it is what people look for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 SERIES = 40
 POINTS = 1000
 LONGEST = 4096  # of a line; what is longer has no numbers for people
+HALF = LONGEST + 1  # of a line that has not ended: enough to know that it is longer
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|[-+]?(?:nan|inf(?:inity)?)"
 # `:` needs a blank, or 127.0.0.1:29500 and 12:30 would be numbers of something
@@ -98,7 +99,7 @@ class Metrics:
         if rank is None:
             return
         lines = (self._half.get(rank, "") + text).replace("\r", "\n").split("\n")
-        self._half[rank] = lines[-1][-LONGEST:] if len(lines[-1]) <= LONGEST else ""
+        self._half[rank] = lines[-1][:HALF]
         for line in lines[:-1]:
             self._line(rank, line)
 

@@ -6,15 +6,19 @@ JSON lines from its standard input: {"open": [tracker]}, {"points": [[counter, s
 reason}, where state is "open", "missing" (its package is not installed), "failed" or "closed".
 
 Guarantees: one tracker that fails does not keep the other from its points; when the server ends
-(the input does) what was received is written, and the program ends within CLOSE_SECONDS of that.
+(the input does) what was received is written, and the program ends within CLOSE_SECONDS of that,
+also where a tracker hangs and the end of the input was not read.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,18 +29,19 @@ _LARGEST_STEP = 2**53
 
 
 class TensorBoard:
-    """An event file in a folder of the run's own."""
+    """An event file in a folder of the run's own. counts: the points that each name has there."""
 
     def __init__(self, tracker: dict[str, Any]) -> None:
         self.where = os.path.join(tracker["where"], tracker["title"])
-        self._counts: dict[str, int] = {}
+        self._counts: dict[str, int] = dict(tracker["counts"])
         self._writer = _event_writer(self.where)
 
     def add(self, _counter: str | None, step: float | None, values: dict[str, float]) -> None:
         """One line's numbers; TensorBoard's steps are whole numbers."""
         whole = step is not None and step == int(step) and abs(step) < _LARGEST_STEP
         for name, value in values.items():
-            count = self._counts[name] = self._counts.get(name, -1) + 1
+            count = self._counts.get(name, 0)
+            self._counts[name] = count + 1
             self._writer.add(name, value, int(step) if whole and step is not None else count)
 
     def flush(self) -> None:
@@ -193,9 +198,11 @@ def main() -> None:
 
     def tell(name: str, state: str, where: str, reason: str) -> None:
         message = {"name": name, "state": state, "where": where, "reason": reason[:500]}
-        told.write(json.dumps(message) + "\n")
-        told.flush()
+        with contextlib.suppress(OSError):  # of a full volume the trackers may know nothing
+            told.write(json.dumps(message) + "\n")
+            told.flush()
 
+    threading.Thread(target=_end_with_input, daemon=True).start()
     trackers = Trackers(tell)
     exit_code = 255  # of a run whose end was not heard of
     for line in sys.stdin.buffer:
@@ -210,8 +217,21 @@ def main() -> None:
         else:
             exit_code = message["close"]
             break
-    signal.alarm(CLOSE_SECONDS)
+    _end_in_time()
     trackers.close(exit_code)
+
+
+def _end_with_input() -> None:
+    poll = select.poll()
+    poll.register(0, 0)  # no event but the last, that nobody writes any more
+    poll.poll()
+    _end_in_time()
+
+
+def _end_in_time() -> None:
+    """CLOSE_SECONDS from the first call the signal ends this program, whatever it is at."""
+    if not signal.getitimer(signal.ITIMER_REAL)[0]:
+        signal.alarm(CLOSE_SECONDS)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +47,58 @@ def test_its_options_are_the_runs(folder: Path, capfd: pytest.CaptureFixture[str
     assert (run["max_restarts"], run["hidden_ranks"]) == (1, [1])
     assert run["arguments"] == ["seconds=0.1", "-n", "x"]
     assert "$ torchrun --standalone" in capfd.readouterr().err
+
+
+# main() where a tracker may take as long as it likes
+PATIENT = """
+import sys
+from server_ext.ddp import command_line
+from server_ext.ddp.trackers import forwarder
+command_line.FINISH_SECONDS = forwarder.FINISH_SECONDS = 600
+python = sys.argv.pop(1)
+command_line.kernel_python = lambda: python
+sys.exit(command_line.main())
+"""
+
+
+def test_ctrl_c_ends_the_wait_for_a_tracker_that_hangs(folder: Path) -> None:
+    (folder / "bin" / "python").symlink_to(sys.executable)
+    paths = f"{Path(__file__).parents[3]}:{Path(__file__).with_name('tracker_packages')}"
+    tracker = {"WANDB_API_KEY": "x", "WANDB_STAND_IN": "hangs", "TRACKER_CALLS": "calls"}
+    words = [str(folder / "bin" / "python"), "-n", "1", "train.py"]
+    with subprocess.Popen(
+        [sys.executable, "-c", PATIENT, *words],
+        env={**os.environ, "PYTHONPATH": paths, **tracker},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as command:
+        try:
+            assert command.stderr is not None
+            said = ""
+            while not said.endswith(": succeeded\n"):
+                line = command.stderr.readline()
+                assert line, said
+                said += line
+            deadline = time.monotonic() + 60
+            while command.poll() is None and time.monotonic() < deadline:
+                command.send_signal(signal.SIGINT)
+                time.sleep(0.5)
+            assert command.poll() is not None
+            assert "Weights & Biases: " in command.stderr.read()
+        finally:
+            command.kill()
+            for name in filter(str.isdigit, os.listdir("/proc")):
+                if _runs_in(folder, name):
+                    os.kill(int(name), signal.SIGKILL)
+
+
+def _runs_in(folder: Path, pid: str) -> bool:
+    """Whether a process is the program of a tracker that was started from a folder."""
+    try:
+        said = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"write_points.py" in said and Path(f"/proc/{pid}/cwd").samefile(folder)
+    except OSError:
+        return False
 
 
 def test_a_notebook_is_made_a_script(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,16 @@ def test_progress_bars_and_the_last_half_line() -> None:
     assert series(metrics)["loss"][-1] == [2, 1]
 
 
+def test_a_line_that_is_too_long_has_no_numbers_in_its_end_either() -> None:
+    metrics = Metrics()
+    metrics.feed(0, "x" * 2 * LONGEST)
+    metrics.feed(0, " y=1\ny=2\n")
+    metrics.feed(0, "x" * 2 * LONGEST)
+    metrics.feed(0, " y=3")
+    metrics.end()
+    assert series(metrics) == {"y": [[0, 2]]}
+
+
 def test_memory_is_bounded_and_the_shape_stays() -> None:
     metrics = Metrics()
     total = 20 * POINTS

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server_ext.ddp import logs
-from server_ext.ddp.metrics import Point
+from server_ext.ddp.metrics import LONGEST, SERIES, Point
 from server_ext.ddp.trackers.points import PointReader
 
 LINE = st.sampled_from(
@@ -55,6 +55,24 @@ def test_only_the_rank_counts_and_what_is_drawn_is_what_is_handed_on() -> None:
     data = b"[default1]:loss=1\n[default0]:rank=0 step=3 loss=0.5 acc=0.75 port=29500\nloss=2\n"
     assert read(data, []) == [Point("step", 3.0, {"loss": 0.5, "acc": 0.75})]
     assert read(data, [], rank=1) == [Point(None, None, {"loss": 1.0})]
+
+
+def test_a_line_that_is_too_long_has_no_numbers_in_its_end_either() -> None:
+    data = b"[default0]:" + b"x" * 2 * LONGEST + b" loss=1\n[default0]:loss=2\n"
+    for cut in (LONGEST, LONGEST + 20, 2 * LONGEST):
+        assert read(data, [cut, cut + 10]) == [Point(None, None, {"loss": 2.0})]
+        assert read(data, [cut, cut + 10], again=True) == [Point(None, None, {"loss": 2.0})]
+
+
+def test_names_are_bounded_and_counted() -> None:
+    lines = [f"[default0]:loss=1 user{n}=2\n" for n in range(3 * SERIES)]
+    reader = PointReader(0)
+    points = reader.feed("".join(lines).encode())
+    assert reader.counts["loss"] == len(points) == 3 * SERIES
+    assert len({name for point in points for name in point.values}) == SERIES
+    copy = reader.copy()
+    reader.feed(b"[default0]:loss=1\n")
+    assert copy.counts["loss"] == 3 * SERIES
 
 
 def test_a_step_that_is_no_number_is_none() -> None:

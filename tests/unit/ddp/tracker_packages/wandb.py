@@ -1,6 +1,7 @@
 """Stands in for the package wandb: writes each call to the file in $TRACKER_CALLS.
 
-$WANDB_STAND_IN may say "refuses" (no key), "breaks" (at the third log), "exits" or "slow".
+$WANDB_STAND_IN may say "refuses" (no key), "breaks" (at the third log), "exits", "slow", "hangs"
+or "floods" (standard error, at each log).
 """
 
 import json
@@ -25,6 +26,8 @@ class Run:
         self.logged += 1
         if BEHAVIOUR == "breaks" and self.logged == 3:
             raise RuntimeError("connection lost\nand more")
+        if BEHAVIOUR == "floods":
+            print("wandb: WARNING " + "x" * 20000, file=sys.stderr)
         note(log=values)
 
     def define_metric(self, name, step_metric):
@@ -42,5 +45,7 @@ def init(**options):
         sys.exit(3)
     if BEHAVIOUR == "slow":
         time.sleep(1.5)
+    if BEHAVIOUR == "hangs":
+        time.sleep(600)
     note(init=options, mode=os.environ.get("WANDB_MODE"), mark=os.environ.get("GPUCAMP_RUN_ID"))
     return Run()
