@@ -314,7 +314,8 @@ export interface Seed {
 }
 
 export type LogEvent =
-  | { event?: undefined; offset: number; rank: number | null; text: string }
+  /** resumed: in the middle of a line of the log, after another header of the same rank. */
+  | { event?: undefined; offset: number; rank: number | null; text: string; resumed?: boolean }
   | { event: 'end'; run: Run }
   | { event: 'error'; status: number; message: string };
 

@@ -99,12 +99,45 @@ describe('LogBuffer', () => {
     expect(texts(buffer)).toEqual(['1:b', '1:c', `0:${bar('outer:', 3)}`]);
   });
 
+  test('what is printed between two drawings of a bar stays, and the bar is one line', () => {
+    const buffer = new LogBuffer();
+    // as torchrun copies both streams of a rank; a header in the middle of a line is a piece of its own
+    buffer.push(0, 'step=0\n\n');
+    buffer.push(0, bar('train:', 0));
+    for (let step = 1; step <= 3; step++) {
+      buffer.push(0, `step=${step}\n\n${bar('train:', step)}`, true);
+    }
+    buffer.push(0, '\nepoch 1 is over\n');
+    expect(texts(buffer)).toEqual([
+      ...['0:step=0', '0:', `0:${bar('train:', 3)}`, '0:step=1', '0:step=2', '0:step=3'],
+      '0:epoch 1 is over'
+    ]);
+    buffer.push(0, `${bar('train:', 0)}\n`); // begins anew: the next epoch's
+    expect(texts(buffer).at(-1)).toBe(`0:${bar('train:', 0)}`);
+  });
+
+  test('half a line that is no bar is joined', () => {
+    const buffer = new LogBuffer();
+    buffer.push(0, 'loss=');
+    buffer.push(0, '0.5\n', true);
+    buffer.push(0, `half of a ${bar('bar:', 1).slice(0, 20)}`);
+    buffer.push(0, ' and more\n', true);
+    expect(texts(buffer)).toEqual([
+      '0:loss=0.5',
+      `0:half of a ${bar('bar:', 1).slice(0, 20)} and more`
+    ]);
+  });
+
   test('only a bar is taken for one', () => {
-    expect(barOf(bar('epoch 3:', 4))).toBe('epoch 3');
-    expect(barOf(bar('', 4))).toBe('');
-    expect(barOf(`\x1b[32m${bar('train:', 4)}`)).toBe('train');
-    expect(barOf('load: 12it [00:01, 11.5it/s]')).toBe('load');
-    expect(barOf('data:  34%|###4      | 1.2G/3.5G [1:00:02<2:00:00, 1.1MB/s]')).toBe('data');
+    expect(barOf(bar('epoch 3:', 4))?.name).toBe('epoch 3');
+    expect(barOf(bar('', 4))?.name).toBe('');
+    expect(barOf(`\x1b[32m${bar('train:', 4)}`)?.name).toBe('train');
+    expect(barOf('load: 12it [00:01, 11.5it/s]')).toEqual({ name: 'load', done: 12, total: '' });
+    expect(barOf('data:  34%|###4      | 1.2G/3.5G [1:00:02<2:00:00, 1.1MB/s]')).toEqual({
+      name: 'data',
+      done: 1.2e9,
+      total: '3.5G'
+    });
     for (const text of [
       '',
       '50%',

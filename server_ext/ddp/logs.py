@@ -8,8 +8,9 @@ Guarantees:
 - A character or a rank's header is not torn apart at the end of a piece; invalid UTF-8 becomes
   U+FFFD. File I/O happens in a thread.
 
-torchrun puts `[default<rank>]:` before every line of a rank (and again, in the middle of a line,
-where it met the line half written); its own lines have none.
+torchrun puts `[default<rank>]:` before every line of a rank, and again in the middle of a line: where
+it met the line half written, or where the rank's other stream (of output and errors) has written.
+Which of them it was cannot be told from the log alone. Its own lines have none.
 """
 
 from __future__ import annotations
@@ -32,15 +33,20 @@ _HALF_HEADER = re.compile(rb"\[(?:d(?:e(?:f(?:a(?:u(?:l(?:t(?:\d{1,5}\]?)?)?)?)?
 
 @dataclass(frozen=True)
 class Piece:
-    """Output of one rank, or of torchrun itself (None). offset: where the next piece begins."""
+    """Output of one rank, or of torchrun itself (None). offset: where the next piece begins.
+
+    resumed: whether it begins in the middle of a line, after another header of the same rank.
+    """
 
     offset: int
     rank: int | None
     text: str
+    resumed: bool = False
 
     def view(self) -> dict[str, Any]:
         """As the REST interface streams it."""
-        return {"offset": self.offset, "rank": self.rank, "text": self.text}
+        shown = {"offset": self.offset, "rank": self.rank, "text": self.text}
+        return {**shown, "resumed": True} if self.resumed else shown
 
 
 async def follow(
@@ -78,26 +84,31 @@ def split(chunk: bytes, offset: int, rank: int | None) -> tuple[list[Piece], int
 
     rank: whose line the chunk continues, None at the start of a line.
     """
-    runs: list[tuple[int, int | None, bytearray]] = []  # end, rank, text
+    runs: list[tuple[int, int | None, bytearray, bool]] = []  # end, rank, text, resumed
     start = offset
     for line in _lines(chunk):
         parts = _HEADER.split(line)
         position = start
+        resumed = False
         for index in range(0, len(parts), 2):
             if index:
+                resumed = rank == int(parts[index - 1])
                 rank = int(parts[index - 1])
                 position += len(b"[default]:") + len(parts[index - 1])
             text = parts[index]
             position += len(text)
-            if runs and runs[-1][1] == rank:
-                runs[-1] = (position, rank, runs[-1][2])
+            if runs and runs[-1][1] == rank and not resumed:
+                runs[-1] = (position, *runs[-1][1:])
                 runs[-1][2].extend(text)
             elif text:
-                runs.append((position, rank, bytearray(text)))
+                runs.append((position, rank, bytearray(text), resumed))
         start += len(line)
         if line.endswith(b"\n"):
             rank = None
-    return [Piece(end, owner, text.decode(errors="replace")) for end, owner, text in runs], rank
+    pieces = [
+        Piece(end, owner, text.decode(errors="replace"), again) for end, owner, text, again in runs
+    ]
+    return pieces, rank
 
 
 def whole(chunk: bytes, *, everything: bool) -> bytes:

@@ -87,9 +87,16 @@ def test_from_the_editor_to_the_numbers(ddp_lab: LabServer, browser: Browser) ->
         log = ddp.part("log")
         expect(log).to_contain_text("<b>not bold</b>")
         assert log.locator("b", has_text="not bold").count() == 0
-        ddp.part("log-rank").select_option("1")
-        ddp.part("log-search").fill("step=29")
-        expect(ddp.run.get_by_role("search").get_by_role("status")).to_have_text("1 line")
+        found = ddp.run.get_by_role("search").get_by_role("status")
+        for rank in ("0", "1"):  # of rank 0 between two drawings of the bar
+            ddp.part("log-rank").select_option(rank)
+            ddp.part("log-search").fill("step=29")
+            expect(found).to_have_text("1 line")
+            ddp.part("log-search").fill("loss=")
+            expect(found).to_have_text("30 lines")
+        ddp.part("log-rank").select_option("0")
+        ddp.part("log-search").fill("it/s]")
+        expect(found).to_have_text("1 line")
         ddp.picture("run")
 
 
@@ -102,6 +109,8 @@ def test_an_earlier_launch_fills_in_the_form_and_is_drawn_beside(
         expect(earlier).to_contain_text("SEED=11")
         earlier.click()
         expect(ddp.form.get_by_test_id("gpucamp-ddp-variables")).to_have_value("SEED=11")
+        expect(ddp.form.get_by_test_id("gpucamp-ddp-more")).to_contain_text("1 made")
+        ddp.form.get_by_test_id("gpucamp-ddp-more").click()
         ddp.form.get_by_test_id("gpucamp-ddp-trackers").select_option("none")
         expect(ddp.form.get_by_test_id("gpucamp-ddp-planned-trackers")).to_have_count(0)
         ddp.launch()

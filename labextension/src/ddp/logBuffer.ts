@@ -3,7 +3,8 @@
  *
  * Guarantees: each rank's text is joined across chunks by itself, so that ranks never cut each other's lines; a
  * carriage return starts its line over (progress bars stay one line, also those whose carriage returns torchrun has
- * made into line ends: it copies what ranks write line by line); at most `maximumLines` lines and
+ * made into line ends: it copies what ranks write line by line), and what a rank prints while a bar of its stands is
+ * a line of its own, which no bar draws over; at most `maximumLines` lines and
  * `MAXIMUM_LINE_LENGTH` characters per line are held, whatever comes; ids only grow.
  */
 
@@ -30,10 +31,35 @@ export interface LogChanges {
 const BAR =
   /^(?:([^|]{0,200}?): ?)? *(?:\d{1,3}%\|[^|]*\| *[\d.,]+[a-zA-Z]?\/[^[|]{1,20}| *[\d.,]+[a-zA-Z]{1,12} )\[\d+:\d\d/;
 
-/** What a progress bar is called, '' for one without a name; null for any other text. */
-export function barOf(text: string): string | null {
-  const found = BAR.exec(plainText(text.slice(0, 400)));
-  return found ? (found[1] ?? '') : null;
+// to its end, `…, 9.65it/s, loss=0.5]`
+const WHOLE_BAR = /\[\d+:\d\d[^\n]*\]\s*$/;
+const COUNT = /([\d.,]+)([kMGTP]?)(?:\/([\d.,]+[kMGTP]?))?[a-zA-Z]{0,12} \[\d+:\d\d/;
+const THOUSANDS = ['', 'k', 'M', 'G', 'T', 'P'];
+
+/** A progress bar. name: '' without one; total: '' where none is known. */
+export interface Bar {
+  name: string;
+  done: number;
+  total: string;
+}
+
+/** The progress bar that a text begins with; null for any other text. */
+export function barOf(text: string): Bar | null {
+  const plain = plainText(text.slice(0, 400));
+  const found = BAR.exec(plain);
+  if (!found) {
+    return null;
+  }
+  const [, count = '', scale = '', total = ''] = COUNT.exec(plain) ?? [];
+  const done = Number(count.replaceAll(',', '')) * 1000 ** THOUSANDS.indexOf(scale);
+  return { name: found[1] ?? '', done, total };
+}
+
+/** A bar of a rank as it was drawn last. interrupted: whether the rank has written something else since. */
+interface DrawnBar {
+  line: LogLine;
+  bar: Bar;
+  interrupted: boolean;
 }
 
 interface OpenLine {
@@ -54,7 +80,11 @@ export class LogBuffer {
     return this._lines;
   }
 
-  push(rank: number | null, text: string): void {
+  /** @param resumed - whether the text follows another header of the same rank in one line of the log */
+  push(rank: number | null, text: string, resumed = false): void {
+    if (resumed) {
+      this._leaveBar(rank);
+    }
     let from = 0;
     for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', from)) {
       this._write(rank, text.slice(from, at), true);
@@ -75,8 +105,20 @@ export class LogBuffer {
     return { lines, firstId: this._firstId };
   }
 
+  /** Ends the line of a bar that the rank's other stream comes after. */
+  private _leaveBar(rank: number | null): void {
+    const text = this._open.get(rank)?.line.text ?? '';
+    if (WHOLE_BAR.test(plainText(text)) && barOf(text) !== null) {
+      this._write(rank, '', true);
+      this._returns.add(rank);
+    }
+  }
+
   private _write(rank: number | null, text: string, ends: boolean): void {
     let open = this._open.get(rank);
+    if (!open && text === '' && ends && this._returns.delete(rank)) {
+      return; // the carriage return of the bar that was left
+    }
     if (!open) {
       open = this._continued(rank, text) ?? this._added(rank);
       this._open.set(rank, open);
@@ -118,22 +160,28 @@ export class LogBuffer {
 
   /** The line of the bar that this text draws anew. */
   private _continued(rank: number | null, text: string): OpenLine | null {
-    const name = barOf(text);
-    const line = name === null ? undefined : this._bars.get(rank)?.get(name);
-    return line && line.id >= this._firstId ? { line, returned: true } : null;
+    const bar = barOf(text);
+    const drawn = bar && this._bars.get(rank)?.get(bar.name);
+    if (!drawn || drawn.line.id < this._firstId) {
+      return null;
+    }
+    const goesOn = bar.total === drawn.bar.total && bar.done >= drawn.bar.done;
+    return goesOn || !drawn.interrupted ? { line: drawn.line, returned: true } : null;
   }
 
-  /** A bar may be drawn anew until its rank writes anything else: then the next is another bar. */
+  /** A bar is drawn anew; once its rank has written anything else only one that has gone on: else it is another. */
   private _remember(line: LogLine): void {
-    const name = barOf(line.text);
-    if (name !== null) {
-      const bars = this._bars.get(line.rank) ?? new Map<string, LogLine>();
-      if (bars.size < MAXIMUM_BARS) {
-        bars.set(name, line);
+    const bar = barOf(line.text);
+    if (bar !== null) {
+      const bars = this._bars.get(line.rank) ?? new Map<string, DrawnBar>();
+      if (bars.size < MAXIMUM_BARS || bars.has(bar.name)) {
+        bars.set(bar.name, { line, bar, interrupted: false });
       }
       this._bars.set(line.rank, bars);
     } else if (plainText(line.text).trim() !== '') {
-      this._bars.delete(line.rank);
+      for (const drawn of this._bars.get(line.rank)?.values() ?? []) {
+        drawn.interrupted = true;
+      }
     }
   }
 
@@ -155,7 +203,9 @@ export class LogBuffer {
   private _open = new Map<number | null, OpenLine>();
   private _changed = new Map<number, LogLine>();
   // of each rank, the bars by their names
-  private _bars = new Map<number | null, Map<string, LogLine>>();
+  private _bars = new Map<number | null, Map<string, DrawnBar>>();
+  // ranks of which a bar was left before its carriage return came
+  private _returns = new Set<number | null>();
   private _nextId = 0;
   private _firstId = 0;
 }

@@ -228,3 +228,19 @@ def test_what_is_before_the_end_of_a_long_log(tmp_path: Path) -> None:
     short = logs.said(str(log), str(tmp_path / "ranks"), (), 1, 10000)
     assert "ValueError" in short and "old" not in short
     assert logs.said(str(log), str(tmp_path / "none"), (), 1, 10000) == log.read_text()
+
+
+def test_a_header_within_a_line_of_the_same_rank_is_told() -> None:
+    bar = b"[default0]: 50%|##  | 1/2 [00:01<00:01, 1.0it/s]"
+    pieces, _ = logs.split(bar + b"[default0]:step=1\n[default0]:\n[default1]:x\n", 0, None)
+    assert [(piece.rank, piece.text, piece.resumed) for piece in pieces] == [
+        (0, " 50%|##  | 1/2 [00:01<00:01, 1.0it/s]", False),
+        (0, "step=1\n\n", True),
+        (1, "x\n", False),
+    ]
+    assert "resumed" not in pieces[0].view() and pieces[1].view()["resumed"] is True
+    # where a chunk was cut between the two, it is told all the same
+    (piece,), _ = logs.split(b"[default0]:step=1\n", len(bar), 0)
+    assert piece.resumed
+    (piece,), _ = logs.split(b"[default1]:step=1\n", len(bar), 0)
+    assert not piece.resumed
