@@ -250,6 +250,8 @@ class Forwarder:
 
     async def _start(self, record: Record) -> None:
         def start() -> subprocess.Popen[bytes]:
+            # the program of the server before may still write to its own
+            (self._folder / TOLD).unlink(missing_ok=True)
             with (
                 open(self._folder / TOLD, "wb") as told,
                 open(self._folder / ERRORS, "ab") as errors,

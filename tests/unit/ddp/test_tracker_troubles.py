@@ -21,7 +21,7 @@ from server_ext.ddp import logs
 from server_ext.ddp.launch_plan import Plan
 from server_ext.ddp.manager import RunManager
 from server_ext.ddp.trackers import forwarder, write_points
-from server_ext.ddp.trackers.choice import TENSORBOARD, WANDB, Tracker
+from server_ext.ddp.trackers.choice import NAMES, TENSORBOARD, WANDB, Tracker
 from server_ext.ddp.trackers.forwarder import Forwarder
 
 PlanMaker = Callable[..., Plan]
@@ -34,15 +34,20 @@ MAIN = "from server_ext.ddp.trackers import write_points as program; program.CLO
 class Written:
     """A run's folder with a log of rank 0's lines, and forwarders of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *names: str) -> None:
+        """names: of trackers, all where none is named."""
         self.folder, self.log = folder, folder / "run.log"
         self.calls_file = folder / "calls"
         self.made: list[Forwarder] = []
-        trackers = (Tracker(TENSORBOARD, str(folder / "runs")), Tracker(WANDB, "class"))
         forwarder.save(
             folder,
             forwarder.new_record(
-                trackers, python=sys.executable, folder=str(folder), title="t", config={}, rank=0
+                [Tracker(name, str(folder / name)) for name in names or NAMES],
+                python=sys.executable,
+                folder=str(folder),
+                title="t",
+                config={},
+                rank=0,
             ),
         )
 
@@ -155,6 +160,31 @@ async def test_a_server_that_ends_in_the_middle_of_a_tick_keeps_how_far_it_was(
     await until(lambda: {"finish": 255} in written.calls("finish"))
     await finished(written.forwarder())
     assert written.scalars() == [(0, 0.0), (1, 1.0), (2, 2.0)]  # counted on, each once
+
+
+async def test_what_a_program_of_the_server_before_says_is_not_heard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It still sends what it has while the next one has opened the same tracker."""
+    monkeypatch.setattr(forwarder, "TICK_SECONDS", 0.05)
+    written = Written(tmp_path, WANDB)
+    written.say("loss=0")
+    first = written.forwarder("lingers")
+    watch = asyncio.create_task(first.watch())
+    await until(lambda: written.states() == {WANDB: "open"})
+    await cancelled(watch)
+    written.say("loss=1")
+    second = written.forwarder()
+    watch = asyncio.create_task(second.watch())
+    await until(lambda: len(written.calls("init")) == 2)
+    assert first._child is not None
+    await asyncio.to_thread(first._child.wait)
+    await asyncio.sleep(0.3)  # the second looks at what was told
+    assert written.states() == {WANDB: "open"}
+    written.say("loss=2")
+    second.end(0)
+    await watch
+    assert [one["log"]["loss"] for one in written.calls("log")] == [0, 1, 2]
 
 
 # -- the program

@@ -1,7 +1,7 @@
 """Stands in for the package wandb: writes each call to the file in $TRACKER_CALLS.
 
-$WANDB_STAND_IN may say "refuses" (no key), "breaks" (at the third log), "exits", "slow", "hangs"
-or "floods" (standard error, at each log).
+$WANDB_STAND_IN may say "refuses" (no key), "breaks" (at the third log), "exits", "slow",
+"lingers" (at its end), "hangs" or "floods" (standard error, at each log).
 """
 
 import json
@@ -34,6 +34,8 @@ class Run:
         note(metric=name, over=step_metric)
 
     def finish(self, exit_code):
+        if BEHAVIOUR == "lingers":
+            time.sleep(3)
         note(finish=exit_code)
 
 
