@@ -116,6 +116,22 @@ describe('LogBuffer', () => {
     expect(texts(buffer).at(-1)).toBe(`0:${bar('train:', 0)}`);
   });
 
+  test('the same where the line end of what is printed comes by itself', () => {
+    const buffer = new LogBuffer();
+    buffer.push(0, bar('train:', 1));
+    buffer.push(0, 'step=1', true);
+    buffer.push(0, bar('train:', 2), true);
+    buffer.push(0, '\n', true);
+    buffer.push(0, '\n');
+    buffer.push(0, 'step=2', true);
+    buffer.push(0, '\n', true);
+    buffer.push(0, bar('train:', 3));
+    buffer.push(0, 'step=3\n\nend\n', true);
+    expect(texts(buffer)).toEqual([
+      ...[`0:${bar('train:', 3)}`, '0:step=1', '0:step=2', '0:step=3', '0:end']
+    ]);
+  });
+
   test('half a line that is no bar is joined', () => {
     const buffer = new LogBuffer();
     buffer.push(0, 'loss=');

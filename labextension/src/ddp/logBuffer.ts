@@ -31,8 +31,9 @@ export interface LogChanges {
 const BAR =
   /^(?:([^|]{0,200}?): ?)? *(?:\d{1,3}%\|[^|]*\| *[\d.,]+[a-zA-Z]?\/[^[|]{1,20}| *[\d.,]+[a-zA-Z]{1,12} )\[\d+:\d\d/;
 
-// to its end, `…, 9.65it/s, loss=0.5]`
-const WHOLE_BAR = /\[\d+:\d\d[^\n]*\]\s*$/;
+// what ends with a bar, wherever it begins: `…, 9.65it/s, loss=0.5]`
+const ENDS_WITH_BAR =
+  /(?:\d%\|[^|]*\| *[\d.,]+[a-zA-Z]?\/[^[|]{1,20}|[\d.,]+[a-zA-Z]{1,12} )\[\d+:\d\d[^\n]*\]\s*$/;
 const COUNT = /([\d.,]+)([kMGTP]?)(?:\/([\d.,]+[kMGTP]?))?[a-zA-Z]{0,12} \[\d+:\d\d/;
 const THOUSANDS = ['', 'k', 'M', 'G', 'T', 'P'];
 
@@ -82,8 +83,8 @@ export class LogBuffer {
 
   /** @param resumed - whether the text follows another header of the same rank in one line of the log */
   push(rank: number | null, text: string, resumed = false): void {
-    if (resumed) {
-      this._leaveBar(rank);
+    if (resumed && !text.startsWith('\n')) {
+      this._part(rank, text);
     }
     let from = 0;
     for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', from)) {
@@ -105,19 +106,26 @@ export class LogBuffer {
     return { lines, firstId: this._firstId };
   }
 
-  /** Ends the line of a bar that the rank's other stream comes after. */
-  private _leaveBar(rank: number | null): void {
-    const text = this._open.get(rank)?.line.text ?? '';
-    if (WHOLE_BAR.test(plainText(text)) && barOf(text) !== null) {
+  /** Ends the rank's line where one stream's bar and the other's text would get into the same. */
+  private _part(rank: number | null, next: string): void {
+    const open = this._open.get(rank)?.line.text ?? '';
+    if (open !== '' && (ENDS_WITH_BAR.test(plainText(open)) || barOf(next) !== null)) {
       this._write(rank, '', true);
-      this._returns.add(rank);
+      this._owed.set(rank, (this._owed.get(rank) ?? 0) + 1);
     }
+  }
+
+  /** Whether a line end is only that of a line which was ended before. */
+  private _wasOwed(rank: number | null): boolean {
+    const owed = this._owed.get(rank) ?? 0;
+    this._owed.set(rank, Math.max(0, owed - 1));
+    return owed > 0;
   }
 
   private _write(rank: number | null, text: string, ends: boolean): void {
     let open = this._open.get(rank);
-    if (!open && text === '' && ends && this._returns.delete(rank)) {
-      return; // the carriage return of the bar that was left
+    if (!open && text === '' && ends && this._wasOwed(rank)) {
+      return;
     }
     if (!open) {
       open = this._continued(rank, text) ?? this._added(rank);
@@ -204,8 +212,8 @@ export class LogBuffer {
   private _changed = new Map<number, LogLine>();
   // of each rank, the bars by their names
   private _bars = new Map<number | null, Map<string, DrawnBar>>();
-  // ranks of which a bar was left before its carriage return came
-  private _returns = new Set<number | null>();
+  // of each rank, how many lines were ended before their own line ends came
+  private _owed = new Map<number | null, number>();
   private _nextId = 0;
   private _firstId = 0;
 }
