@@ -314,8 +314,8 @@ export interface Seed {
 }
 
 export type LogEvent =
-  /** resumed: in the middle of a line of the log, after another header of the same rank. */
-  | { event?: undefined; offset: number; rank: number | null; text: string; resumed?: boolean }
+  /** cut: it goes on where the text before was cut for reading, not with a header of the rank. */
+  | { event?: undefined; offset: number; rank: number | null; text: string; cut?: boolean }
   | { event: 'end'; run: Run }
   | { event: 'error'; status: number; message: string };
 

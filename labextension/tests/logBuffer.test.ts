@@ -105,7 +105,7 @@ describe('LogBuffer', () => {
     buffer.push(0, 'step=0\n\n');
     buffer.push(0, bar('train:', 0));
     for (let step = 1; step <= 3; step++) {
-      buffer.push(0, `step=${step}\n\n${bar('train:', step)}`, true);
+      buffer.push(0, `step=${step}\n\n${bar('train:', step)}`);
     }
     buffer.push(0, '\nepoch 1 is over\n');
     expect(texts(buffer)).toEqual([
@@ -119,14 +119,14 @@ describe('LogBuffer', () => {
   test('the same where the line end of what is printed comes by itself', () => {
     const buffer = new LogBuffer();
     buffer.push(0, bar('train:', 1));
-    buffer.push(0, 'step=1', true);
-    buffer.push(0, bar('train:', 2), true);
-    buffer.push(0, '\n', true);
+    buffer.push(0, 'step=1');
+    buffer.push(0, bar('train:', 2));
     buffer.push(0, '\n');
-    buffer.push(0, 'step=2', true);
-    buffer.push(0, '\n', true);
+    buffer.push(0, '\n');
+    buffer.push(0, 'step=2');
+    buffer.push(0, '\n');
     buffer.push(0, bar('train:', 3));
-    buffer.push(0, 'step=3\n\nend\n', true);
+    buffer.push(0, 'step=3\n\nend\n');
     expect(texts(buffer)).toEqual([
       ...[`0:${bar('train:', 3)}`, '0:step=1', '0:step=2', '0:step=3', '0:end']
     ]);
@@ -135,9 +135,9 @@ describe('LogBuffer', () => {
   test('half a line that is no bar is joined', () => {
     const buffer = new LogBuffer();
     buffer.push(0, 'loss=');
-    buffer.push(0, '0.5\n', true);
+    buffer.push(0, '0.5\n');
     buffer.push(0, `half of a ${bar('bar:', 1).slice(0, 20)}`);
-    buffer.push(0, ' and more\n', true);
+    buffer.push(0, ' and more\n');
     expect(texts(buffer)).toEqual([
       '0:loss=0.5',
       `0:half of a ${bar('bar:', 1).slice(0, 20)} and more`

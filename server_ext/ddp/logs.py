@@ -35,18 +35,19 @@ _HALF_HEADER = re.compile(rb"\[(?:d(?:e(?:f(?:a(?:u(?:l(?:t(?:\d{1,5}\]?)?)?)?)?
 class Piece:
     """Output of one rank, or of torchrun itself (None). offset: where the next piece begins.
 
-    resumed: whether it begins in the middle of a line, after another header of the same rank.
+    cut: whether it goes on where the piece before was cut for reading; else it begins at a header,
+    and where that rank's last line is open, either stream of the rank may be what follows.
     """
 
     offset: int
     rank: int | None
     text: str
-    resumed: bool = False
+    cut: bool = False
 
     def view(self) -> dict[str, Any]:
         """As the REST interface streams it."""
         shown = {"offset": self.offset, "rank": self.rank, "text": self.text}
-        return {**shown, "resumed": True} if self.resumed else shown
+        return {**shown, "cut": True} if self.cut else shown
 
 
 async def follow(
@@ -84,29 +85,29 @@ def split(chunk: bytes, offset: int, rank: int | None) -> tuple[list[Piece], int
 
     rank: whose line the chunk continues, None at the start of a line.
     """
-    runs: list[tuple[int, int | None, bytearray, bool]] = []  # end, rank, text, resumed
+    runs: list[tuple[int, int | None, bytearray, bool]] = []  # end, rank, text, cut
     start = offset
     for line in _lines(chunk):
         parts = _HEADER.split(line)
         position = start
-        resumed = False
+        again = False  # a header of the same rank within the line
         for index in range(0, len(parts), 2):
             if index:
-                resumed = rank == int(parts[index - 1])
+                again = rank == int(parts[index - 1])
                 rank = int(parts[index - 1])
                 position += len(b"[default]:") + len(parts[index - 1])
             text = parts[index]
             position += len(text)
-            if runs and runs[-1][1] == rank and not resumed:
+            if runs and runs[-1][1] == rank and not again:
                 runs[-1] = (position, *runs[-1][1:])
                 runs[-1][2].extend(text)
             elif text:
-                runs.append((position, rank, bytearray(text), resumed))
+                runs.append((position, rank, bytearray(text), index == 0 and rank is not None))
         start += len(line)
         if line.endswith(b"\n"):
             rank = None
     pieces = [
-        Piece(end, owner, text.decode(errors="replace"), again) for end, owner, text, again in runs
+        Piece(end, owner, text.decode(errors="replace"), cut) for end, owner, text, cut in runs
     ]
     return pieces, rank
 

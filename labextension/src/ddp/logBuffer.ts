@@ -81,9 +81,9 @@ export class LogBuffer {
     return this._lines;
   }
 
-  /** @param resumed - whether the text follows another header of the same rank in one line of the log */
-  push(rank: number | null, text: string, resumed = false): void {
-    if (resumed && !text.startsWith('\n')) {
+  /** @param cut - whether the text goes on where the last one was cut; else it may be of the rank's other stream */
+  push(rank: number | null, text: string, cut = false): void {
+    if (!cut && !text.startsWith('\n')) {
       this._part(rank, text);
     }
     let from = 0;

@@ -85,7 +85,7 @@ export class RunModel extends Store<RunViewState> {
             throw new ApiError('unavailable', event.message, event.status);
           }
           wait = first;
-          this.log.push(event.rank, event.text, event.resumed);
+          this.log.push(event.rank, event.text, event.cut);
           this._offset = event.offset;
           this._logChanged.emit();
         }

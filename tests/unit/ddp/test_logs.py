@@ -230,17 +230,18 @@ def test_what_is_before_the_end_of_a_long_log(tmp_path: Path) -> None:
     assert logs.said(str(log), str(tmp_path / "none"), (), 1, 10000) == log.read_text()
 
 
-def test_a_header_within_a_line_of_the_same_rank_is_told() -> None:
+def test_a_piece_begins_at_a_header_or_says_that_it_was_cut() -> None:
     bar = b"[default0]: 50%|##  | 1/2 [00:01<00:01, 1.0it/s]"
-    pieces, _ = logs.split(bar + b"[default0]:step=1\n[default0]:\n[default1]:x\n", 0, None)
-    assert [(piece.rank, piece.text, piece.resumed) for piece in pieces] == [
+    rest = b"[default0]:step=1\n[default0]:\n[default1]:x\n[default1]:y\n"
+    pieces, _ = logs.split(bar + rest, 0, None)
+    assert [(piece.rank, piece.text, piece.cut) for piece in pieces] == [
         (0, " 50%|##  | 1/2 [00:01<00:01, 1.0it/s]", False),
-        (0, "step=1\n\n", True),
-        (1, "x\n", False),
+        (0, "step=1\n\n", False),
+        (1, "x\ny\n", False),
     ]
-    assert "resumed" not in pieces[0].view() and pieces[1].view()["resumed"] is True
-    # where a chunk was cut between the two, it is told all the same
+    # a chunk that ends between the two says the same, one that ends within a line says so
     (piece,), _ = logs.split(b"[default0]:step=1\n", len(bar), 0)
-    assert piece.resumed
-    (piece,), _ = logs.split(b"[default1]:step=1\n", len(bar), 0)
-    assert not piece.resumed
+    assert not piece.cut and "cut" not in piece.view()
+    first, second = logs.split(b"ep=1\n[default0]:step=2\n[default1]:x\n", 30, 0)[0]
+    assert (first.cut, first.text, second.cut) == (True, "ep=1\nstep=2\n", False)
+    assert first.view()["cut"] is True
