@@ -8,9 +8,9 @@ Guarantees:
 - A character or a rank's header is not torn apart at the end of a piece; invalid UTF-8 becomes
   U+FFFD. File I/O happens in a thread.
 
-torchrun puts `[default<rank>]:` before every line of a rank, and again in the middle of a line: where
-it met the line half written, or where the rank's other stream (of output and errors) has written.
-Which of them it was cannot be told from the log alone. Its own lines have none.
+torchrun puts `[default<rank>]:` before every line of a rank, and again in the middle of a line:
+where it met the line half written, or where the rank's other stream (of output and errors) has
+written. Which of them it was cannot be told from the log alone. Its own lines have none.
 """
 
 from __future__ import annotations
