@@ -36,6 +36,15 @@ if dist.get_rank() == 1:
     time.sleep(600)
 dist.barrier()
 """
+FLOOD = """
+import os, sys
+rank = os.environ["RANK"]
+for number in range(2000):
+    block = "".join(f"{rank} {number:06d} {at:03d} ".ljust(99, "x") + "\\n" for at in range(100))
+    sys.stdout.write(block)
+print("the end", flush=True)
+"""
+FLOOD_MB = 2 * 2000 * 100 * 100 / 1e6
 SETTINGS = "/home/jovyan/.jupyter/lab/user-settings/@jupyterlab/translation-extension"
 
 
@@ -49,7 +58,7 @@ def ddp_lab() -> Iterator[LabServer]:
         server = LabServer(engine, image, hub, {"GPUCAMP_DDP_QUIET": "10"})
         try:
             server.start()
-            for name, text in {"train.py": TRAIN, "hang.py": HANG}.items():
+            for name, text in {"train.py": TRAIN, "hang.py": HANG, "flood.py": FLOOD}.items():
                 server.ok(f"cat > {name} <<'END'\n{text}\nEND")
             server.ok("mkdir runs")
             yield server
@@ -160,6 +169,27 @@ def test_a_hang_is_explained_and_ended(ddp_lab: LabServer, browser: Browser) -> 
         ddp.picture("stopped")
     left = ddp_lab.ok("pgrep -fc '[h]ang.py' || true")
     assert left.strip() == "0", left
+
+
+def test_a_flood_of_lines_is_bounded_in_the_browser(ddp_lab: LabServer, browser: Browser) -> None:
+    with opened(ddp_lab, browser, DdpPage) as ddp:
+        devtools = ddp.page.context.new_cdp_session(ddp.page)
+        devtools.send("Performance.enable")
+
+        def held_bytes() -> float:
+            devtools.send("HeapProfiler.collectGarbage")
+            metrics = devtools.send("Performance.getMetrics")["metrics"]
+            return {one["name"]: one["value"] for one in metrics}["JSHeapUsedSize"]
+
+        ddp.open_form("flood.py")
+        before = held_bytes()
+        ddp.launch()
+        ddp.ends("succeeded")
+        expect(ddp.part("log")).to_contain_text("the end")
+        grown = (held_bytes() - before) / 1e6
+        ddp.picture("flood")
+        assert ddp.part("log").locator("> *").count() < 5000
+    assert grown < FLOOD_MB / 2, f"{grown:.0f} MB more for {FLOOD_MB:.0f} MB of log"
 
 
 def test_in_chinese(ddp_lab: LabServer, browser: Browser) -> None:
