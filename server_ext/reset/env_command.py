@@ -115,11 +115,8 @@ def _restore(path: Path, gettext: Gettext) -> int:
     lock = parse(text.decode("utf-8", errors="replace"))
     image = os.environ.get("GPUCAMP_IMAGE", "")
     if lock.base and image and lock.base != image:
-        print(
-            "! "
-            + gettext(N_("The lock was made on another image: compiled packages may not fit.")),
-            file=sys.stderr,
-        )
+        told = gettext(N_("The lock was made on another image: compiled packages may not fit."))
+        print(f"! {told}", file=sys.stderr)
     wanted = missing(lock, _now().packages)
     if not wanted:
         print(gettext(N_("Everything in the lock is there already.")))

@@ -21,12 +21,15 @@ def put(server: LabServer, path: Path, name: str) -> None:
     assert server.container.put_archive("/home/jovyan/work", archive.getvalue())
 
 
-def install(server: LabServer, packages: str) -> None:
-    """With pip, from the wheels that the set-up of the tests has fetched: they reach no index."""
+def install(server: LabServer, packages: str, *, keep: str = "") -> None:
+    """With pip, from the wheels that the set-up of the tests has fetched: they reach no index.
+
+    keep: a folder for the wheels, which then stay.
+    """
     wheels = os.environ.get("GPUCAMP_FRAMEWORKS_WHEELS", "")
     assert wheels, "GPUCAMP_FRAMEWORKS_WHEELS is not set: run `make test`, or see `make test-setup`"
     server.ok("mkdir wheels")
     for path in Path(wheels).glob("*.whl"):
         put(server, path, f"wheels/{path.name}")
     server.ok(f"pip install --quiet --no-index --find-links wheels {packages}")
-    server.ok("rm -rf wheels")
+    server.ok(f"mv wheels {keep}" if keep else "rm -rf wheels")

@@ -34,7 +34,7 @@ def wheel(folder: Path, name: str, version: str) -> Path:
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """make("one"): a new, empty environment, which gpucamp-env takes for the kernel's; its Python."""
+    """make("one"): a new, empty environment that is taken for the kernel's; its Python."""
     index, work, base = (tmp_path / name for name in ("index", "work", "base"))
     for folder in (index, work, base):
         folder.mkdir()
