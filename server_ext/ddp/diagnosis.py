@@ -151,7 +151,7 @@ def _explain(rank: int | None, raised: Raised, evidence: str) -> _Candidate:
         match = _matches(signature, raised)
         if match:
             return _found(signature, match, rank, raised.position, evidence)
-    error = raised.headline[:300]
+    error = raised.error[:300]
     if rank is None:  # torchrun itself does not work, and no script can be at fault
         diagnosis = Diagnosis(
             "launcher-failed",
@@ -217,6 +217,9 @@ def _found(
     printed: bool = False,
 ) -> _Candidate:
     params = {name: (value or "")[:MATCHED_CHARACTERS] for name, value in match.groupdict().items()}
+    if signature.packages:
+        first = params["name"].partition(".")[0]
+        params["package"] = signature.packages.get(first, first)
     return _Candidate(
         signature.printed_weight if printed else signature.weight,
         position,
@@ -275,7 +278,7 @@ def _signal_name(number: int) -> str:
 
 
 def _launcher_killed(exit_code: int | None, said: FailureLog) -> Diagnosis:
-    evidence = said.output(None).end
+    evidence = said.end
     if exit_code == -9:
         return Diagnosis(
             "launcher-killed",
@@ -296,7 +299,7 @@ def _unknown(exit_code: int | None, said: FailureLog) -> Diagnosis:
         "unknown",
         N_("The run ended with exit code {code}; its log names no known cause."),
         N_("Read the last lines of each rank's log."),
-        evidence=said.output(None).end,
+        evidence=said.end,
         params={"code": "?" if exit_code is None else exit_code},
     )
 

@@ -67,6 +67,12 @@ class FailureLog:
         """Of a rank; an empty one where it wrote nothing."""
         return self.outputs.get(rank) or Output(rank)
 
+    @property
+    def end(self) -> str:
+        """The last lines of torchrun's own, to be shown; of the ranks where it wrote none."""
+        lines = [line for one in self.outputs.values() for line in one.lines[-_LAST_LINES:]]
+        return self.output(None).end or excerpt(line.text for line in sorted(lines)[-_LAST_LINES:])
+
 
 def read_log(log: str, exit_code: int | None) -> FailureLog:
     """log: what torchrun and its ranks wrote (tee'd, with headers), or the end of it; exit_code:

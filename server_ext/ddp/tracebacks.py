@@ -75,6 +75,16 @@ class Raised:
         """Of its class, without the module."""
         return self.headline.partition(":")[0].rpartition(".")[2]
 
+    @property
+    def error(self) -> str:
+        """Its name and what it says: without a word of its own, the line of code that raised it."""
+        name, _, words = self.headline.partition(":")
+        code = [line.strip() for line in self.frames.split("\n")[1:]]
+        last = next((line for line in reversed(code) if line.strip("~^ ")), "")
+        if words.strip() or not last or last.startswith('File "'):
+            return self.headline
+        return f"{name} ({last})"
+
 
 def by_rank(log: str) -> dict[int | None, list[Line]]:
     """The lines of each rank, and torchrun's own under None."""

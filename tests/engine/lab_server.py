@@ -26,6 +26,8 @@ class LabServer:
         image: str,
         hub: HubOfOne,
         environment: dict[str, str] | None = None,
+        *,
+        shm_size: str = "1g",
     ) -> None:
         self.port = free_port()
         self.hub_token = hub.token
@@ -39,7 +41,7 @@ class LabServer:
             tmpfs={"/tmp": "exec"},
             cap_drop=["ALL"],
             security_opt=["no-new-privileges"],
-            shm_size="1g",
+            shm_size=shm_size,
             network_mode="host",
             volumes={
                 self._name: {"bind": "/home/jovyan"},

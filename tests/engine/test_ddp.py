@@ -3,85 +3,19 @@
 from __future__ import annotations
 
 import http.client
-import io
 import re
-import shlex
-import tarfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import pytest
+from ddp_lab import ALIVE, UNIT, Lab
 from hub_of_one import HubOfOne
-from lab_server import USER, LabServer
-
-UNIT = Path(__file__).parents[1] / "unit" / "ddp"
-ALIVE = ("starting", "running")
+from lab_server import USER
 
 pytestmark = pytest.mark.timeout(300)
-
-
-class Lab(LabServer):
-    """With test scripts to launch."""
-
-    def put(self, *folders: Path) -> None:
-        """Copy scripts of this repository to ~/work/<folder>."""
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            for folder in folders:
-                for path in folder.glob("*.py"):
-                    member = tarfile.TarInfo(f"{folder.name}/{path.name}")
-                    data = path.read_bytes()
-                    member.size, member.uid, member.gid, member.mode = len(data), 1000, 100, 0o644
-                    tar.addfile(member, io.BytesIO(data))
-        assert self.container.put_archive("/home/jovyan/work", archive.getvalue())
-
-    def launch(self, script: str, *arguments: str, processes: int = 2) -> dict[str, Any]:
-        status, run = self.ask(
-            "POST",
-            "gpucamp/ddp/runs",
-            {"script": script, "arguments": list(arguments), "processes": processes},
-        )
-        assert status == 201, run
-        return run
-
-    def log(self, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The whole log and the run after its end."""
-        status, events = self.ask("GET", f"gpucamp/ddp/runs/{run['id']}/log")
-        assert status == 200
-        assert events[-1]["event"] == "end"
-        return "".join(event["text"] for event in events[:-1]), events[-1]["run"]
-
-    def until_ranks(self, run: dict[str, Any], count: int) -> None:
-        deadline = time.monotonic() + 60
-        while len(self.ask("GET", f"gpucamp/ddp/runs/{run['id']}")[1]["ranks"]) < count:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-
-    def until_run(self, script: str, met: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """The run of a script that was started elsewhere, once it is alive and `met` is true."""
-        deadline = time.monotonic() + 180
-        while True:
-            runs = self.ask("GET", "gpucamp/ddp/runs")[1]["runs"]
-            for run in runs:
-                if run["script"] == script and run["state"] in ALIVE and met(run):
-                    return run
-            assert time.monotonic() < deadline, runs
-            time.sleep(0.3)
-
-    def until_log_says(self, run: dict[str, Any], word: str) -> None:
-        deadline = time.monotonic() + 60
-        while self.sh(f"grep -q {word} .gpucamp/runs/{run['id']}/run.log")[0] != 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.3)
-
-    def processes_of(self, script: str) -> str:
-        """Command lines that name the script, this look excepted."""
-        found = [f"[{script[0]}]{script[1:]}"]
-        return self.sh(f"ps -eo pid,args | grep -- {shlex.quote(found[0])}")[1]
 
 
 @pytest.fixture(scope="module")

@@ -57,9 +57,14 @@ DEVICES: tuple[Signature, ...] = (
     ),
     signature(
         "mixed-devices",
-        r"Expected all tensors to be on the same device",
+        r"Expected all tensors to be on the same device|must be on the same type of devices"
+        r"|Tensor on device \S+ is not on the expected device"
+        r"|indices should be either on \w+ or on the same device|tensors are not at the same device"
+        r"|Input type \(torch\.(?:cuda\.\w+\) and weight type \(torch\.(?!cuda)"
+        r"|\w+\) and weight type \(torch\.cuda)",
         N_("Tensors of one operation are on different devices."),
         N_("Move model and batch to the same device, the one from LOCAL_RANK."),
+        logic_error=True,
     ),
     signature(
         "shared-memory",
@@ -71,8 +76,19 @@ DEVICES: tuple[Signature, ...] = (
             "shm_size."
         ),
         anywhere=r"NCCL WARN [^\n]*shared memory segment"
-        r"|^ERROR: Unexpected bus error encountered in worker",
+        r"|(?m:^)ERROR: Unexpected bus error encountered in worker",
         printed_weight=LINE,
+    ),
+    signature(
+        "worker-crashed",
+        r"DataLoader worker \(pid \d+\) (?:is )?"
+        r"(?P<how>killed by signal: (?!Killed|Bus error)\w[\w ]*"
+        r"|exited unexpectedly with exit code \d+)",
+        N_("A DataLoader worker ended in the middle of its work: {how}."),
+        N_(
+            "With num_workers=0 the rank itself shows where; for a crash in compiled code set "
+            "PYTHONFAULTHANDLER=1."
+        ),
     ),
     signature(
         "worker-killed",
@@ -82,6 +98,10 @@ DEVICES: tuple[Signature, ...] = (
             "is full."
         ),
         N_("Use fewer workers or a smaller batch."),
+        weight=GENERAL,  # how it ended, where that is known, is said before it
+        # the rank may ask it for a tensor before it hears that it has gone
+        with_frames=r"in rebuild_storage_fd\n(?:[^\n]*\n)*"
+        r"(?:Connection\w*Error|BrokenPipeError|EOFError|FileNotFoundError)\b",
     ),
     signature(
         "nccl-error",
@@ -92,5 +112,15 @@ DEVICES: tuple[Signature, ...] = (
             "try NCCL_P2P_DISABLE=1, and run the GPU doctor."
         ),
         weight=GENERAL,  # what NCCL itself said before it (LINE) is nearer to the cause
+    ),
+    signature(
+        "cuda-error",
+        r"CUDA error: (?P<error>[^\n]{1,200})",
+        N_("The GPU reports: {error}"),
+        N_(
+            "Run it with CUDA_LAUNCH_BLOCKING=1 to see the line. The GPU doctor tells whether the "
+            "card or the installation is to blame."
+        ),
+        weight=GENERAL,
     ),
 )

@@ -84,6 +84,12 @@ DISTRIBUTED: tuple[Signature, ...] = (
         N_("Move the tensor first: NCCL sends tensors on the GPU, gloo those on the CPU."),
     ),
     signature(
+        "dtype-off-backend",
+        r"^RuntimeError: Invalid scalar type",
+        N_("A tensor has a type of numbers that the process group's backend cannot send."),
+        N_("Convert it first, to float32 or int64 say: tensor.float(), tensor.long()."),
+    ),
+    signature(
         "duplicate-gpu",
         r"Duplicate GPU detected",
         N_("Two processes use the same GPU."),
@@ -114,13 +120,18 @@ DISTRIBUTED: tuple[Signature, ...] = (
     ),
     signature(
         "collective-mismatch",
-        r"Detected mismatch between collectives",
-        N_("The ranks called different collective operations at the same time."),
+        r"Detected mismatch between collectives|op\.preamble\.length <= op\.nbytes",
+        N_(
+            "The ranks called different collective operations at the same time, or one with "
+            "tensors of different sizes."
+        ),
         N_(
             "A collective (all_reduce, barrier, the backward pass, ...) must be reached by "
-            "all ranks: "
-            "take it out of `if rank == 0:`."
+            "all ranks, with tensors of one size: take it out of `if rank == 0:`, and mind the "
+            "last batch."
         ),
+        anywhere=r"gloo::EnforceNotMet'\n[^\n]*op\.preamble\.length <= op\.nbytes",
+        printed_weight=LINE,
     ),
     signature(
         "models-differ",
@@ -128,6 +139,33 @@ DISTRIBUTED: tuple[Signature, ...] = (
         N_("The ranks built different models."),
         N_("Build the model the same way in every process; nothing of it may depend on the rank."),
         logic_error=True,
+    ),
+    signature(
+        "ddp-device-ids",
+        r"device_ids and output_device arguments only work with",
+        N_("DistributedDataParallel is given device_ids, and the model is not on one GPU."),
+        N_("Move the model there first: model.to(local_rank). On the CPU leave device_ids away."),
+        logic_error=True,
+    ),
+    signature(
+        "wrapped-model",
+        r"'(?P<wrapper>DistributedDataParallel|FullyShardedDataParallel|DataParallel)' object"
+        r" has no attribute '(?P<name>\w+)'",
+        N_("{wrapper} has no {name}: it wraps the model that may have it."),
+        N_("Say model.module.{name}. The forward pass itself must go through the wrapper."),
+        logic_error=True,
+    ),
+    signature(
+        "modified-in-place",
+        r"modified by an inplace operation",
+        N_(
+            "A tensor that the backward pass needs was changed in place. With DDP it is most often "
+            "a second forward pass, before which it writes over the buffers of batch norm."
+        ),
+        N_(
+            "One forward pass for each backward pass, or DistributedDataParallel(..., "
+            "broadcast_buffers=False); and no x += y or relu(inplace=True) on such a tensor."
+        ),
     ),
     signature(
         "no-gradients",

@@ -11,7 +11,8 @@ for in all of a rank's output, counts less, unless it has the form that only a l
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 CAUSE, LINE, GENERAL, SIGNAL, EXCEPTION, PRINTED, SILENT_EXIT = 10, 20, 30, 40, 50, 55, 60
 LAUNCHER, SURVIVED, DERIVED, VICTIM = 62, 65, 70, 90
@@ -33,6 +34,7 @@ class Signature:
 
     with_frames: another pattern, for the traceback together with its exception. of_torchrun:
     `anywhere` counts in torchrun's own lines only; exit_code: in a rank that ended so only.
+    packages: fill {package} by the first part of {name}: itself where it is not among them.
     """
 
     code: str
@@ -46,6 +48,7 @@ class Signature:
     logic_error: bool = False
     of_torchrun: bool = False
     exit_code: int | None = None
+    packages: Mapping[str, str] = field(default_factory=dict)
 
 
 def signature(
@@ -61,6 +64,7 @@ def signature(
     logic_error: bool = False,
     of_torchrun: bool = False,
     exit_code: int | None = None,
+    packages: Mapping[str, str] | None = None,
 ) -> Signature:
     return Signature(
         code,
@@ -74,4 +78,5 @@ def signature(
         logic_error,
         of_torchrun,
         exit_code,
+        packages or {},
     )

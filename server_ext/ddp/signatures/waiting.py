@@ -8,7 +8,7 @@ from .model import DERIVED, VICTIM, Signature, signature
 WAITING: tuple[Signature, ...] = (
     signature(
         "collective-timeout",
-        r"Watchdog caught collective operation timeout"
+        r"Watchdog caught collective operation timeout|failed to pass monitoredBarrier"
         r"|Timed out waiting \d+ms for (?:recv|send)|Wait timeout after \d+ms",
         N_("A rank waited too long for the others: they are slower, hang, or took another way."),
         N_(

@@ -84,3 +84,10 @@ def test_an_excerpt_is_short(texts: list[str]) -> None:
 @given(st.text(), st.none() | st.integers(-64, 255))
 def test_any_log_is_read(log: str, exit_code: int | None) -> None:
     read_log(log, exit_code)
+
+
+def test_the_end_is_torchruns_own_or_else_the_ranks() -> None:
+    ranks = "[default1]:step 1\n[default0]:step 2\n"
+    assert read_log(ranks, -9).end == "step 1\nstep 2"
+    assert read_log(ranks + "W1127 Sending process 7 closing signal\n", -9).end.startswith("W1127")
+    assert read_log("", None).end == ""

@@ -17,6 +17,7 @@ from server_ext.ddp.remarks import MESSAGES, remarks
 
 HERE = Path(__file__).parent
 ROWS: dict[str, dict[str, Any]] = tomllib.loads((HERE / "failure_rows.toml").read_text("utf-8"))
+NEEDS: dict[str, dict[str, Any]] = tomllib.loads((HERE / "failure_needs.toml").read_text("utf-8"))
 
 
 def rows(kind: str, proof: str) -> list[Any]:
@@ -31,15 +32,17 @@ def test_all_rows_are_there_and_proved_in_one_way() -> None:
     assert list(ROWS) == [str(number) for number in range(1, 29)]
     assert {(row["kind"], row["proof"]) for row in ROWS.values()} == {
         ("diagnosis", "ran"),
+        ("diagnosis", "card"),
         ("diagnosis", "stand-in"),
-        ("remark", "stand-in"),
+        ("remark", "engine"),
         ("advice", "source"),
     }
 
 
-@pytest.mark.parametrize("row", rows("diagnosis", "ran"))
+@pytest.mark.parametrize("row", rows("diagnosis", "ran") + rows("diagnosis", "card"))
 def test_provoked_and_diagnosed(row: dict[str, Any]) -> None:
     assert (HERE / "failures" / f"{row['code']}.py").exists()
+    assert NEEDS.get(row["code"], {}).get("card", False) == (row["proof"] == "card")
     head, _, log = (HERE / "recorded" / f"{row['code']}.log").read_text("utf-8").partition("\n")
     found = diagnose(log, int(head.removeprefix("exit code ")))
     assert found is not None and found.code == row["code"]
@@ -67,7 +70,7 @@ def _swapped(log: str) -> str:
     return log
 
 
-@pytest.mark.parametrize("row", rows("remark", "stand-in"))
+@pytest.mark.parametrize("row", rows("remark", "engine"))
 def test_a_run_that_succeeded_hears_it(row: dict[str, Any]) -> None:
     log = f"[default1]:epoch 1\n[default0]:{row['text']}\n[default0]:done\n"
     assert remarks(log) == (row["code"],)

@@ -1,0 +1,3 @@
+"""A log that is written where a participant may not."""
+
+open("/var/log/training.log", "a")  # noqa: SIM115

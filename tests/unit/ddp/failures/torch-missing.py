@@ -1,0 +1,1 @@
+"""Never runs: the Python that is to start it has no torch."""

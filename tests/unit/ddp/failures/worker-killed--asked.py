@@ -1,0 +1,27 @@
+"""As worker-killed.py. Recorded is the rarer of two ends: the rank asks the worker for a tensor
+before it hears that the worker has gone.
+"""
+
+import os
+import signal
+
+import torch
+import torch.distributed as dist
+from torch.utils.data import DataLoader, Dataset
+
+
+class Images(Dataset):
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        if index == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return torch.ones(2)
+
+
+dist.init_process_group("gloo")
+if dist.get_rank() == 1:
+    for _ in DataLoader(Images(), num_workers=2):
+        pass
+dist.all_reduce(torch.ones(2))
