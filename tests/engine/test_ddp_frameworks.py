@@ -94,13 +94,3 @@ def test_the_scripts_own_error_is_named(
     assert run["state"] == "failed", text
     assert error in run["diagnosis"]["cause"]
     assert rank is None or run["diagnosis"]["rank"] == rank
-
-
-def test_a_tokenizer_in_forked_workers_is_remarked_on(lab: LabServer) -> None:
-    body = {"script": "frameworks/tokenizer_workers.py", "processes": 2}
-    _, run = lab.ask("POST", "gpucamp/ddp/runs", body)
-    _, events = lab.ask("GET", f"gpucamp/ddp/runs/{run['id']}/log")
-    text = "".join(event["text"] for event in events[:-1])
-    ended = events[-1]["run"]
-    assert (ended["state"], ended["diagnosis"]) == ("succeeded", None), text
-    assert [one["code"] for one in ended["remarks"]] == ["tokenizers-fork"], text

@@ -35,6 +35,7 @@ def test_all_rows_are_there_and_proved_in_one_way() -> None:
         ("diagnosis", "card"),
         ("diagnosis", "stand-in"),
         ("remark", "engine"),
+        ("remark", "stand-in"),
         ("advice", "source"),
     }
 
@@ -70,7 +71,7 @@ def _swapped(log: str) -> str:
     return log
 
 
-@pytest.mark.parametrize("row", rows("remark", "engine"))
+@pytest.mark.parametrize("row", rows("remark", "engine") + rows("remark", "stand-in"))
 def test_a_run_that_succeeded_hears_it(row: dict[str, Any]) -> None:
     log = f"[default1]:epoch 1\n[default0]:{row['text']}\n[default0]:done\n"
     assert remarks(log) == (row["code"],)
