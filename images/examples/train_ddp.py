@@ -105,8 +105,10 @@ def main():
     if rank == 0:
         print(f"result: loss={mean_loss:.4f} accuracy={correct.item() / 2000:.4f}")
 
-    # (9) Say goodbye, so that no rank is left waiting.
+    # (9) Say goodbye, so that no rank is left waiting. Printing something gives gloo's threads
+    #     the moment that they need to put their last tensors away; without it PyTorch may crash.
     dist.destroy_process_group()
+    print(f"rank {rank} is done", flush=True)
 
 
 if __name__ == "__main__":

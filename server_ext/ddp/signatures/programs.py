@@ -103,6 +103,20 @@ PROGRAMS: tuple[Signature, ...] = (
         N_("Correct the line that is shown."),
     ),
     signature(
+        "crashed-at-exit",
+        r"(?!)",
+        N_(
+            "A rank crashed while it was ending: threads of PyTorch still worked as Python shut "
+            "down."
+        ),
+        N_(
+            "This is a flaw of PyTorch, seldom seen. If the last lines are there, the training was "
+            "over, and what was saved is whole. Otherwise start it again."
+        ),
+        anywhere=r"(?m)^terminate called without an active exception$",
+        exit_code=-6,
+    ),
+    signature(
         "script-gone",
         r"can't open file '(?P<name>[^']*)'",
         N_("The script {name} was not there any more."),

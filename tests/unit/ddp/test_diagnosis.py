@@ -26,6 +26,7 @@ CULPRITS = {
     "aborted": 0,
     "aborted--cpp": 0,
     "bus-error": 1,
+    "crashed-at-exit": 1,
     "collective-mismatch--sizes": 1,
     "collective-timeout": 0,
     "collective-timeout--barrier": 0,
