@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from . import shapes
+from .shapes.problems import problem
 
 FailureKind = Literal["timeout", "crashed", "garbage", "flood", "not-started"]
 
@@ -52,11 +52,11 @@ class Facts:
         self._results = dict(results)
         self._asked = asked
         self._untold = untold
-        self._problems: dict[tuple[str, ...], str] = {}  # of each path, as shapes.py sees it
+        self._problems: dict[tuple[str, ...], str] = {}  # of each path, as shapes/ sees it
 
     def noting(self, asked: set[str], untold: dict[str, str] | None = None) -> Facts:
         """The same facts; every failed probe that is read goes into `asked`, and of each probe
-        the first thing that is read and was not told (shapes.py) into `untold`, with the reason.
+        the first thing that is read and was not told (shapes/) into `untold`, with the reason.
         """
         noting = Facts(self._results, asked, untold)
         noting._problems = self._problems  # the facts are the same: looked at once for all checks
@@ -79,7 +79,7 @@ class Facts:
         if self._untold is not None and result is not None and result.failure is None:
             asked = (probe, *path)
             if asked not in self._problems:
-                self._problems[asked] = shapes.problem(probe, result.value, path)
+                self._problems[asked] = problem(probe, result.value, path)
             if self._problems[asked]:
                 self._untold.setdefault(probe, self._problems[asked])
         for key in path:

@@ -4,7 +4,7 @@ Guarantees: pure. A check runs once its probes are done and every check of the l
 is decided; where a layer beneath was stopped, it is skipped and says by what. Thus `advance`
 gives the same outcomes in whatever order probes end, and the first broken layer is named, not its
 consequences. A code is found at most once, by one check. A check passes only when it looked: one
-that found nothing because a probe failed, or did not tell what it always tells (shapes.py), is
+that found nothing because a probe failed, or did not tell what it always tells (shapes/), is
 unexamined, and the layer "examination", decided last, says so unless a finding explains it already.
 """
 

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_running_checks import kernel, running
 
-from server_ext.doctor import shapes
 from server_ext.doctor.checks import ALL_CHECKS
 from server_ext.doctor.facts import Facts
 from server_ext.doctor.findings import CannotTell, Check
 from server_ext.doctor.report import advance
+from server_ext.doctor.shapes.declared import SHAPES
+from server_ext.doctor.shapes.kinds import KINDS
 
 # paths that checks read and no shape declares -> why their absence is an answer
 BY_RIGHT = {
@@ -99,7 +100,7 @@ READS = {name: {check: reads(check, body) for check in ALL_CHECKS} for name, bod
 
 
 def is_declared(probe: str, path: tuple[str, ...]) -> bool:
-    declared = [tuple(one.split(".")) for one in shapes.SHAPES.get(probe, {})]
+    declared = [tuple(one.split(".")) for one in SHAPES.get(probe, {})]
     return any(matches(path, one) for one in declared) or any(
         (probe, *path)[: len(words)] == words or matches((probe, *path), words)
         for words in (tuple(one.split(".")) for one in BY_RIGHT)
@@ -113,7 +114,7 @@ def matches(path: tuple[str, ...], declared: tuple[str, ...]) -> bool:
 
 
 def test_whatever_a_check_reads_is_declared() -> None:
-    """A new fact needs its kind in shapes.py, or a reason why it may be missing."""
+    """A new fact needs its kind in shapes/declared.py, or a reason why it may be missing."""
     paths = {path for of_body in READS.values() for found in of_body.values() for path in found}
     unknown = sorted(".".join(path) for path in paths if path[1:] and not is_declared(*split(path)))
     assert not unknown
@@ -159,10 +160,9 @@ def replaced(value: Any, place: tuple[str | int, ...], wrong: object) -> Any:
 
 def allowed(kinds: str, wrong: object, path: str) -> bool:
     """Whether that is an answer all the same."""
-    checks = shapes._KINDS
     if wrong is MISSING:
         return "absent" in kinds.split("|") or path.endswith("*")
-    return any(checks[kind](wrong) for kind in kinds.split("|"))
+    return any(KINDS[kind](wrong) for kind in kinds.split("|"))
 
 
 def rests_on(read: set[tuple[str, ...]], probe: str, place: tuple[str | int, ...]) -> bool:
@@ -172,13 +172,13 @@ def rests_on(read: set[tuple[str, ...]], probe: str, place: tuple[str | int, ...
 
 
 @pytest.mark.parametrize("name", BODIES)
-@pytest.mark.parametrize("probe", shapes.SHAPES)
+@pytest.mark.parametrize("probe", SHAPES)
 def test_no_check_passes_without_what_it_rests_on(name: str, probe: str) -> None:
     body = BODIES[name]
     if body[probe].get("asked") is False:
         return  # there is nothing to tell
     wrongly = []
-    for declared, kinds in shapes.SHAPES[probe].items():
+    for declared, kinds in SHAPES[probe].items():
         for place in instances(body[probe], tuple(declared.split("."))):
             resting = [c for c, read in READS[name].items() if rests_on(read, probe, place)]
             for wrong in WRONG:
@@ -209,7 +209,7 @@ ANY = st.recursive(
     ),
     max_leaves=5,
 )
-PLACES = [(probe, declared) for probe, facts in shapes.SHAPES.items() for declared in facts]
+PLACES = [(probe, declared) for probe, facts in SHAPES.items() for declared in facts]
 
 
 @given(
