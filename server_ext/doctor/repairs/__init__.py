@@ -1,1 +1,1 @@
-"""What the doctor can mend, after consent: plan.py decides, carry_out.py does it."""
+"""What the doctor can mend, after consent: plan.py and plan_*.py decide, carry_out.py does it."""

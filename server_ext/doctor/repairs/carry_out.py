@@ -31,7 +31,7 @@ from ..origins import without
 from ..probes import resources
 from ..probing import end_group, let_go, start_group
 from .failed import RepairFailed
-from .plan import PATHS
+from .plan_variables import PATHS
 from .restart_kernel import restart
 from .steps import (
     BACKUP,

@@ -17,7 +17,7 @@ import pytest
 
 from server_ext.doctor import origins
 from server_ext.doctor.probes import resources
-from server_ext.doctor.repairs import handlers, plan
+from server_ext.doctor.repairs import handlers, plan_variables
 from server_ext.doctor.repairs.carry_out import carry_out
 from server_ext.doctor.repairs.failed import RepairFailed
 from server_ext.doctor.repairs.steps import (
@@ -322,8 +322,8 @@ def slow(jupyter: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file that a slow repair of GC213 writes when it is done."""
     done = tmp_path / "done"
     program = f"echo begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo x > {done}"
-    monkeypatch.setattr(plan, "_unset", lambda *_: [Run(("sh", "-c", program))])
-    monkeypatch.setitem(plan._WORDS, Run, ("Does.", "Undoes."))
+    monkeypatch.setattr(plan_variables, "unset", lambda *_: [Run(("sh", "-c", program))])
+    monkeypatch.setitem(plan_variables.WORDS, Run, ("Does.", "Undoes."))
     jupyter.add_kernel("preloaded", [sys.executable, *IPYKERNEL], {"LD_PRELOAD": "/nowhere/x.so"})
     return done
 

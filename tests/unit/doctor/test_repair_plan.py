@@ -15,7 +15,8 @@ from test_provocations import NONE, ROWS, Row
 
 from server_ext.doctor.checks import ALL_CHECKS, CATALOGUE
 from server_ext.doctor.findings import Check, Finding
-from server_ext.doctor.repairs.plan import _SPACE, _VARIABLES, plan, repairable, uninstalls
+from server_ext.doctor.repairs import plan_leftovers, plan_variables
+from server_ext.doctor.repairs.plan import plan, repairable, uninstalls
 from server_ext.doctor.repairs.steps import Repair, RestartKernel, Run, SetAside, Unset
 
 PYTHON = "/home/jovyan/.venv/bin/python"
@@ -313,9 +314,9 @@ def test_the_page_of_proofs_says_what_is_offered(row: Row) -> None:
         assert code not in repairable() and not own
         return
     said = {
-        "unset": own or code in _VARIABLES,
+        "unset": own or code in plan_variables.CODES,
         "pip uninstall": code in uninstalls(),
-        "pip cache purge": code in _SPACE,
+        "pip cache purge": code in plan_leftovers.CACHE_CODES,
         "reset the environment": kind(code) == "reset",
         "restart the server": kind(code) == "restart",
         "shut kernels down": kind(code) == "kernels",
