@@ -22,7 +22,10 @@ from . import (
     network,
     nvml,
     packages,
-    performance,
+    performance_conditions,
+    performance_gpu,
+    performance_link,
+    performance_ranks,
     resources,
     running,
     running_beside,
@@ -62,7 +65,12 @@ _MODULES = (
 ALL_CHECKS: tuple[Check, ...] = tuple(check for module in _MODULES for check in module.CHECKS)
 
 # of what is measured when somebody asks for it
-ON_DEMAND: tuple[Check, ...] = performance.CHECKS
+ON_DEMAND: tuple[Check, ...] = (
+    *performance_gpu.CHECKS,
+    *performance_link.CHECKS,
+    *performance_conditions.CHECKS,
+    *performance_ranks.CHECKS,
+)
 
 CATALOGUE: dict[str, Code] = {
     code.code: code for check in (*ALL_CHECKS, *ON_DEMAND) for code in check.codes

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...i18n import N_
-from ..checks import performance as judge
+from ..checks.performance_reading import expected, is_busy, number_of
 from ..checks.reading import shorten
 from ..facts import integer_of, text_of
 from ..findings import Gettext
@@ -132,20 +132,20 @@ def figures(value: Mapping[str, object]) -> list[Figure]:
         index = integer_of(device, "index") or 0
         name = shorten(text_of(device, "name"), 80)
         for figure in _objects(device.get("figures")):
-            number = judge.number_of(figure, "value")
+            number = number_of(figure, "value")
             if text_of(figure, "name") in FIGURES and number is not None:
-                should = judge.expected(device, text_of(figure, "name"))
+                should = expected(device, text_of(figure, "name"))
                 size = integer_of(figure, "size") or 0
                 found.append(Figure(text_of(figure, "name"), number, size, index, name, should))
     cpu = value.get("cpu")
     for figure in _objects(cpu.get("figures") if isinstance(cpu, Mapping) else None):
-        number = judge.number_of(figure, "value")
+        number = number_of(figure, "value")
         if text_of(figure, "name") in FIGURES and number is not None:
             found.append(Figure(text_of(figure, "name"), number, integer_of(figure, "size") or 0))
     reduced = value.get("all_reduce")
     for result in reduced.values() if isinstance(reduced, Mapping) else ():
         if isinstance(result, Mapping):
-            seconds = judge.number_of(result, "seconds")
+            seconds = number_of(result, "seconds")
             size = integer_of(result, "bytes") or 0
             name = f"all-reduce-{text_of(result, 'backend')}"
             if seconds and size and name in FIGURES:
@@ -203,8 +203,8 @@ def all_reduce_bytes(backend: str, value: Mapping[str, object]) -> int:
     if backend != "nccl":
         return GLOO_BYTES
     devices = _objects(value.get("devices"))[:2]
-    free = min((judge.number_of(one, "memory", "free") or 0 for one in devices), default=0)
-    small = any(judge.is_busy(one) for one in devices) or free < 2**30
+    free = min((number_of(one, "memory", "free") or 0 for one in devices), default=0)
+    small = any(is_busy(one) for one in devices) or free < 2**30
     return NCCL_BYTES_LIGHT if small else NCCL_BYTES
 
 

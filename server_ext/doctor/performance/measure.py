@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..checks.performance import CHECKS
+from ..checks import ON_DEMAND
 from ..facts import Facts, FailureKind, ProbeResult
 from ..findings import Finding
 from ..kernel import Kernel
@@ -135,7 +135,7 @@ async def measure(kernel: Kernel, limits: Limits | None = None) -> AsyncGenerato
             yield item
     facts["all_reduce"] = ProbeResult("all_reduce", value=reduced)
     found = tuple(
-        finding for outcome in advance(CHECKS, Facts(facts), {}) for finding in outcome.findings
+        finding for outcome in advance(ON_DEMAND, Facts(facts), {}) for finding in outcome.findings
     )
     for finding in found:
         yield finding

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_ext.doctor.checks import CATALOGUE
-from server_ext.doctor.checks import performance as judge
+from server_ext.doctor.checks import CATALOGUE, ON_DEMAND
 from server_ext.doctor.facts import Facts, Failure, ProbeResult
 from server_ext.doctor.performance import figures, table
 from server_ext.doctor.performance.figures import Skipped
@@ -94,8 +93,8 @@ def judged(facts: dict[str, Any], reduced: dict[str, Any] | None = None) -> dict
         "performance": ProbeResult("performance", value=facts),
         "all_reduce": ProbeResult("all_reduce", value=reduced or {}),
     }
-    outcomes = advance(judge.CHECKS, Facts(results), {})
-    assert len(outcomes) == len(judge.CHECKS)
+    outcomes = advance(ON_DEMAND, Facts(results), {})
+    assert len(outcomes) == len(ON_DEMAND)
     assert [outcome.error for outcome in outcomes if outcome.error] == []
     return {finding.code.code: finding for outcome in outcomes for finding in outcome.findings}
 
@@ -195,7 +194,7 @@ def test_ranks(reduced: dict[str, Any], codes: set[str]) -> None:
 def test_the_cases_reach_every_code_of_performance() -> None:
     reached = {code for _, _, codes in [*CASES, *RANKS] for code in codes}
     own = {code for code, known in CATALOGUE.items() if known.layer == "performance"}
-    assert reached == own == {code.code for check in judge.CHECKS for code in check.codes}
+    assert reached == own == {code.code for check in ON_DEMAND for code in check.codes}
 
 
 def test_evidence_has_the_figures_and_the_cause() -> None:
