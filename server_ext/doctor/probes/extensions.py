@@ -13,6 +13,8 @@ import select
 import signal
 import time
 
+from __main__ import end_with_parent  # of run_probe.py, which runs this
+
 SECONDS = 20.0
 _TAIL = 3000
 
@@ -39,7 +41,7 @@ def _in_child(module):
     child = os.fork()
     if child == 0:
         try:
-            end_with_parent()
+            end_with_parent()  # a child does not inherit it
             os.dup2(complain, 2)
             os.dup2(complain, 1)
             os.write(give, json.dumps(_imported(module)).encode("utf-8", "backslashreplace"))
@@ -64,16 +66,6 @@ def _in_child(module):
     if in_time and os.WIFSIGNALED(status):
         ended = "ended by signal %d" % os.WTERMSIG(status)
     return {"ok": False, "ended": ended, "said": tail}
-
-
-def end_with_parent():
-    """As in run_probe.py; a child has to say so itself."""
-    try:
-        import ctypes
-
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-    except Exception:  # noqa: S110 - without ctypes there is no torch, either
-        pass
 
 
 def _imported(module):

@@ -76,6 +76,7 @@ def guard(seconds):
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.alarm(seconds)  # even when Python itself hangs in a driver's call
     try:
+        # not by run_probe.py's end_with_parent: this is a program of its own
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     except (OSError, AttributeError):
         pass

@@ -12,7 +12,6 @@ IPython runs and reads at its start (if `files`), and in another folder.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import hmac
 import json
@@ -24,8 +23,9 @@ import subprocess
 import tempfile
 import time
 
+from __main__ import end_with_parent  # of run_probe.py, which runs this
+
 _TAIL = 3000
-_PR_SET_PDEATHSIG = 1
 _ELSEWHERE = "/"
 
 
@@ -80,7 +80,6 @@ def _start(asked, folder, env):
     file = os.memfd_create("kernel.json")
     os.write(file, json.dumps(connection).encode())
     places = {"connection_file": "/proc/%d/fd/%d" % (os.getpid(), file)}
-    libc = ctypes.CDLL(None)
     argv = [word.replace("{connection_file}", places["connection_file"]) for word in asked["argv"]]
     kernel = context = socket = None
     found = {"folder": folder, "answered": False, "ended": "", "said": ""}
@@ -92,7 +91,7 @@ def _start(asked, folder, env):
             stderr=subprocess.STDOUT,
             cwd=folder,
             env={**env, "JPY_PARENT_PID": str(os.getpid())},
-            preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL),
+            preexec_fn=end_with_parent,
         )
         # not before: a fork should find no threads
         context = zmq.Context()
