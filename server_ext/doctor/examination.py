@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 from . import host_view, reference, running, startup
 from .apart import temporary_files_apart
@@ -126,9 +127,7 @@ class _Rounds:
         self._turn = asyncio.Semaphore(settings.concurrency)
         self.running: set[asyncio.Task[ProbeResult]] = set()
         self._inner: set[asyncio.Task[ProbeResult]] = set()  # whose results others pass on
-        self._culprits_asked: set[str] = set()
-        self._extensions_asked = False
-        self._start_asked = False
+        self._asked: set[str] = set()  # names of what `_once_known` has started
 
     def begin(
         self, kernels: Callable[[], Coroutine[object, object, ProbeResult]] | None = None
@@ -185,21 +184,14 @@ class _Rounds:
                     self._start(_not_started(name, _NO_START))
         if result.name == "python":
             self._start(startup.find(result.failure, self._kernel.env, self._starts))
-        known = all(name in facts.results for name in ("python", "ipykernel"))
-        if known and not self._start_asked:
-            self._start_asked = True
-            self._start(self._try_start(facts))
-        known = all(name in facts.results for name in ("torch", "packages", "reference"))
-        if known and not self._extensions_asked:
-            self._extensions_asked = True
-            self._start(self._try_extensions(facts))
+        self._once_known(("python", "ipykernel"), facts, "start", self._try_start)
+        needs = ("torch", "packages", "reference")
+        self._once_known(needs, facts, "extensions", self._try_extensions)
         if result.name == "torch":  # the last, mostly: whether the kernel outlived all of it
             self._start(running.still_there(self._kernel.process))
         for name in _IMPORTED:
-            known = all(other in facts.results for other in (name, "packages", "reference"))
-            if known and name not in self._culprits_asked:
-                self._culprits_asked.add(name)
-                self._start(self._find_culprit(name, facts))
+            find = partial(self._find_culprit, name)
+            self._once_known((name, "packages", "reference"), facts, f"{name}_culprit", find)
 
     async def next_results(self) -> list[ProbeResult]:
         """Waits for at least one probe to end."""
@@ -219,6 +211,18 @@ class _Rounds:
         task = asyncio.create_task(work)
         self.running.add(task)
         return task
+
+    def _once_known(
+        self,
+        needs: tuple[str, ...],
+        facts: Facts,
+        name: str,
+        work: Callable[[Facts], Coroutine[object, object, ProbeResult]],
+    ) -> None:
+        """Starts what gives the result `name` when all that it needs has been told; once."""
+        if name not in self._asked and all(need in facts.results for need in needs):
+            self._asked.add(name)
+            self._start(work(facts))
 
     async def _beside(
         self, kernels: Callable[[], Coroutine[object, object, ProbeResult]]
