@@ -17,9 +17,8 @@ from pathlib import Path
 
 import docker
 import pytest
-from hub_of_one import HubOfOne
 from journey import Participant
-from lab_server import USER, LabServer
+from lab_server import LabServer
 from playwright.sync_api import Browser, sync_playwright
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -148,19 +147,25 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def lab() -> Iterator[LabServer]:
-    """A participant's server in the real image, without a hub, for tests of what is in Lab."""
-    engine = docker.from_env()
+def engine() -> Iterator[docker.DockerClient]:
+    """The Docker Engine."""
+    client = docker.from_env()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """The image under test: GPUCAMP_IMAGE, or the one `make image` built."""
     kept = REPOSITORY / ".gpucamp" / "image"
-    image = os.environ.get("GPUCAMP_IMAGE") or kept.read_text().strip()
-    with HubOfOne(USER) as hub:
-        server = LabServer(engine, image, hub)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.discard()
-            engine.close()
+    return os.environ.get("GPUCAMP_IMAGE") or kept.read_text().strip()
+
+
+@pytest.fixture(scope="session")
+def lab(engine: docker.DockerClient, image: str) -> Iterator[LabServer]:
+    """A participant's server in the real image, without a hub, for tests of what is in Lab."""
+    with LabServer.serving(engine, image) as server:
+        yield server
 
 
 @pytest.fixture

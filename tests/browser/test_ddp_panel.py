@@ -5,16 +5,13 @@ are offered again; kernels in the way; a hang; and all of it in Chinese.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 
 import docker
 import pytest
-from conftest import REPOSITORY
 from ddp_page import DdpPage
-from hub_of_one import HubOfOne
 from lab_page import SECOND, opened
-from lab_server import USER, LabServer
+from lab_server import LabServer
 from playwright.sync_api import Browser, expect
 
 pytestmark = pytest.mark.timeout(400)
@@ -49,22 +46,13 @@ SETTINGS = "/home/jovyan/.jupyter/lab/user-settings/@jupyterlab/translation-exte
 
 
 @pytest.fixture(scope="module")
-def ddp_lab() -> Iterator[LabServer]:
+def ddp_lab(engine: docker.DockerClient, image: str) -> Iterator[LabServer]:
     """A server that looks for a hang after ten seconds, with two scripts."""
-    engine = docker.from_env()
-    kept = REPOSITORY / ".gpucamp" / "image"
-    image = os.environ.get("GPUCAMP_IMAGE") or kept.read_text().strip()
-    with HubOfOne(USER) as hub:
-        server = LabServer(engine, image, hub, {"GPUCAMP_DDP_QUIET": "10"})
-        try:
-            server.start()
-            for name, text in {"train.py": TRAIN, "hang.py": HANG, "flood.py": FLOOD}.items():
-                server.ok(f"cat > {name} <<'END'\n{text}\nEND")
-            server.ok("mkdir runs")
-            yield server
-        finally:
-            server.discard()
-            engine.close()
+    with LabServer.serving(engine, image, {"GPUCAMP_DDP_QUIET": "10"}) as server:
+        for name, text in {"train.py": TRAIN, "hang.py": HANG, "flood.py": FLOOD}.items():
+            server.ok(f"cat > {name} <<'END'\n{text}\nEND")
+        server.ok("mkdir runs")
+        yield server
 
 
 def test_from_the_editor_to_the_numbers(ddp_lab: LabServer, browser: Browser) -> None:

@@ -7,7 +7,8 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import Any, Self
 
 import docker
 import pytest
@@ -59,6 +60,25 @@ class LabServer:
             },
         )
 
+    @classmethod
+    @contextmanager
+    def serving(
+        cls,
+        engine: docker.DockerClient,
+        image: str,
+        environment: dict[str, str] | None = None,
+        *,
+        shm_size: str = "1g",
+    ) -> Iterator[Self]:
+        """One that answers, with a hub of its own; nothing is left of either."""
+        with HubOfOne(USER) as hub:
+            server = cls(engine, image, hub, environment, shm_size=shm_size)
+            try:
+                server.start()
+                yield server
+            finally:
+                server.discard()
+
     def start(self) -> None:
         self.container.start()
         deadline = time.monotonic() + 60
@@ -107,10 +127,5 @@ class LabServer:
 @pytest.fixture(scope="module")
 def lab(engine: docker.DockerClient, image: str) -> Iterator[LabServer]:
     """A server that a module's tests share: each leaves it as it was."""
-    with HubOfOne(USER) as hub:
-        server = LabServer(engine, image, hub)
-        try:
-            server.start()
-            yield server
-        finally:
-            server.discard()
+    with LabServer.serving(engine, image) as server:
+        yield server

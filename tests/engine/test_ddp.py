@@ -12,7 +12,6 @@ from pathlib import Path
 import docker
 import pytest
 from ddp_lab import ALIVE, UNIT, Lab
-from hub_of_one import HubOfOne
 from lab_server import USER
 
 pytestmark = pytest.mark.timeout(300)
@@ -20,15 +19,10 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def lab(engine: docker.DockerClient, image: str) -> Iterator[Lab]:
-    with HubOfOne(USER) as hub:
-        made = Lab(engine, image, hub)
-        try:
-            made.start()
-            made.put(UNIT / "failures", UNIT / "healthy", UNIT / "plain")
-            made.sh(f"cat > stubborn.py <<'END'\n{STUBBORN}\nEND")
-            yield made
-        finally:
-            made.discard()
+    with Lab.serving(engine, image) as made:
+        made.put(UNIT / "failures", UNIT / "healthy", UNIT / "plain")
+        made.sh(f"cat > stubborn.py <<'END'\n{STUBBORN}\nEND")
+        yield made
 
 
 STUBBORN = """

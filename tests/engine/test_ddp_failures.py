@@ -15,8 +15,6 @@ import docker
 import pytest
 from ddp_lab import UNIT, Lab
 from doctor_patient import FAKE_CUDA, FAKE_RUNTIME
-from hub_of_one import HubOfOne
-from lab_server import USER
 from participant_files import put
 
 NEEDS: dict[str, dict[str, Any]] = tomllib.loads((UNIT / "failure_needs.toml").read_text("utf-8"))
@@ -34,19 +32,14 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def lab(engine: docker.DockerClient, image: str) -> Iterator[Lab]:
-    with HubOfOne(USER) as hub:
-        made = Lab(engine, image, hub, shm_size="64m")
-        try:
-            made.start()
-            made.put(UNIT / "failures")
-            put(made, FAKE_CUDA, "fakes/libcuda.c")
-            put(made, FAKE_RUNTIME, "fakes/libcudart.c")
-            made.ok(f"cp -r failures {SCRIPTS} && mkdir card")
-            made.ok("gcc -shared -fPIC -o card/libcuda.so.1 fakes/libcuda.c")
-            made.ok("gcc -shared -fPIC -o card/libmimalloc.so fakes/libcudart.c")
-            yield made
-        finally:
-            made.discard()
+    with Lab.serving(engine, image, shm_size="64m") as made:
+        made.put(UNIT / "failures")
+        put(made, FAKE_CUDA, "fakes/libcuda.c")
+        put(made, FAKE_RUNTIME, "fakes/libcudart.c")
+        made.ok(f"cp -r failures {SCRIPTS} && mkdir card")
+        made.ok("gcc -shared -fPIC -o card/libcuda.so.1 fakes/libcuda.c")
+        made.ok("gcc -shared -fPIC -o card/libmimalloc.so fakes/libcudart.c")
+        yield made
 
 
 @pytest.fixture

@@ -13,8 +13,7 @@ from typing import Any
 
 import docker
 import pytest
-from hub_of_one import HubOfOne
-from lab_server import USER, LabServer
+from lab_server import LabServer
 from participant_files import install, put
 
 HERE = Path(__file__).parent / "ddp_frameworks"
@@ -24,18 +23,13 @@ pytestmark = pytest.mark.timeout(900)  # the first counts the installation
 
 @pytest.fixture(scope="module")
 def lab(engine: docker.DockerClient, image: str) -> Iterator[LabServer]:
-    with HubOfOne(USER) as hub:
-        server = LabServer(engine, image, hub)
-        try:
-            server.start()
-            server.ok("mkdir frameworks")
-            for path in HERE.iterdir():
-                if path.is_file():
-                    put(server, path, f"frameworks/{path.name}")
-            install(server, "accelerate lightning transformers")
-            yield server
-        finally:
-            server.discard()
+    with LabServer.serving(engine, image) as server:
+        server.ok("mkdir frameworks")
+        for path in HERE.iterdir():
+            if path.is_file():
+                put(server, path, f"frameworks/{path.name}")
+        install(server, "accelerate lightning transformers")
+        yield server
 
 
 def launch(lab: LabServer, script: str, *arguments: str) -> tuple[str, dict[str, Any]]:

@@ -9,8 +9,7 @@ from typing import Any
 
 import docker
 import pytest
-from hub_of_one import HubOfOne
-from lab_server import USER, LabServer
+from lab_server import LabServer
 from participant_files import install
 
 pytestmark = pytest.mark.timeout(600)  # the first counts the installation
@@ -59,19 +58,14 @@ print(json.dumps({"rows": rows, "ends": ends}))
 
 @pytest.fixture(scope="module")
 def lab(engine: docker.DockerClient, image: str) -> Iterator[LabServer]:
-    with HubOfOne(USER) as hub:
-        server = LabServer(engine, image, hub)
-        try:
-            server.start()
-            for name, text in {
-                "train.py": TRAIN,
-                "read_events.py": READ_EVENTS,
-                "read_wandb.py": READ_WANDB,
-            }.items():
-                server.ok(f"cat > {name} <<'END'\n{text}\nEND")
-            yield server
-        finally:
-            server.discard()
+    with LabServer.serving(engine, image) as server:
+        for name, text in {
+            "train.py": TRAIN,
+            "read_events.py": READ_EVENTS,
+            "read_wandb.py": READ_WANDB,
+        }.items():
+            server.ok(f"cat > {name} <<'END'\n{text}\nEND")
+        yield server
 
 
 def launch(lab: LabServer, **body: Any) -> dict[str, Any]:

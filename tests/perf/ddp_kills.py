@@ -27,8 +27,7 @@ import docker
 # the engine tests' JupyterLab server and its hub
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
-from hub_of_one import HubOfOne
-from lab_server import USER, LabServer
+from lab_server import LabServer
 
 ALIVE = ("starting", "running")
 RANKS = 2
@@ -192,17 +191,12 @@ def main() -> int:
     if not options.image:
         parser.error("run it as `make ddp-kills`, or give --image")
     engine = docker.from_env(timeout=120)
-    with HubOfOne(USER) as hub:
-        lab = LabServer(engine, options.image, hub)
-        try:
-            lab.start()
-            killer = Killer(lab, options.seed)
-            killer.begin()
-            for number in range(1, options.kills + 1):
-                print(f"{number}: {killer.round()}", flush=True)
-            killer.end()
-        finally:
-            lab.discard()
+    with LabServer.serving(engine, options.image) as lab:
+        killer = Killer(lab, options.seed)
+        killer.begin()
+        for number in range(1, options.kills + 1):
+            print(f"{number}: {killer.round()}", flush=True)
+        killer.end()
     print(", ".join(f"{count} × {deed}" for deed, count in killer.done.most_common()))
     print("No rank survived that should not, and none died that should live.")
     return 0

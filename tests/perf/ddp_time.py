@@ -34,7 +34,6 @@ import docker
 # the engine tests' JupyterLab server and its hub
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
-from hub_of_one import HubOfOne
 from lab_server import USER, LabServer
 
 OVERHEAD, FIRST_LINE = 1.03, 1.1  # the aims, as ratios
@@ -227,16 +226,6 @@ def api_watched(lab: LabServer, answers: list[float]) -> Iterator[None]:
         asking.join()
 
 
-@contextmanager
-def served(lab: LabServer) -> Iterator[LabServer]:
-    """The server while it runs; nothing of it is left."""
-    try:
-        lab.start()
-        yield lab
-    finally:
-        lab.discard()
-
-
 def memory_of_server(lab: LabServer) -> int:
     """Bytes that the server holds."""
     said = lab.ok("grep VmRSS /proc/$(pgrep -f -o serve.py)/status")
@@ -302,17 +291,16 @@ def main() -> int:
     if not options.image or options.rounds < 1:
         parser.error("run it as `make perf-ddp`, or give --image and --rounds")
     engine = docker.from_env(timeout=120)
-    with HubOfOne(USER) as hub:
-        with served(LabServer(engine, options.image, hub)) as lab:
-            print(table(*compare(lab, options.rounds, options.epochs)), flush=True)
-        # a rank for each GPU, however few cores this host has; the flood does not use them
-        gpus = ",".join(f"GPU-5ca1ab1e-0000-4000-8000-{n:012d}" for n in range(RANKS))
-        four = {"GPUCAMP_PRACTICE": "0", "GPUCAMP_SIMULATED": "0", "GPUCAMP_DEVICES": gpus}
-        with served(LabServer(engine, options.image, hub, four)) as lab:
-            floods = {
-                "torchrun alone": flood(lab, options.megabytes, options.seconds, by_us=False),
-                "Launch DDP": flood(lab, options.megabytes, options.seconds, by_us=True),
-            }
+    with LabServer.serving(engine, options.image) as lab:
+        print(table(*compare(lab, options.rounds, options.epochs)), flush=True)
+    # a rank for each GPU, however few cores this host has; the flood does not use them
+    gpus = ",".join(f"GPU-5ca1ab1e-0000-4000-8000-{n:012d}" for n in range(RANKS))
+    four = {"GPUCAMP_PRACTICE": "0", "GPUCAMP_SIMULATED": "0", "GPUCAMP_DEVICES": gpus}
+    with LabServer.serving(engine, options.image, four) as lab:
+        floods = {
+            "torchrun alone": flood(lab, options.megabytes, options.seconds, by_us=False),
+            "Launch DDP": flood(lab, options.megabytes, options.seconds, by_us=True),
+        }
     wanted = options.megabytes * 10**6 * options.seconds // 60 // LINE_BYTES
     print("\n" + flood_table(floods, wanted))
     return 0

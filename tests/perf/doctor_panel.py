@@ -22,7 +22,6 @@ import docker
 # the engine tests' JupyterLab server and its hub
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
-from hub_of_one import HubOfOne
 from lab_server import USER, LabServer
 
 EVERY = 0.01  # seconds between two questions to /api
@@ -95,10 +94,5 @@ def table(watched: list[Watched]) -> str:
 def measure(image: str, rounds: int) -> list[Watched]:
     """So many examinations after one that warms up."""
     engine = docker.from_env(timeout=120)
-    with HubOfOne(USER) as hub:
-        lab = LabServer(engine, image, hub)
-        try:
-            lab.start()
-            return [watch(lab) for _ in range(rounds + 1)][1:]
-        finally:
-            lab.discard()
+    with LabServer.serving(engine, image) as lab:
+        return [watch(lab) for _ in range(rounds + 1)][1:]
