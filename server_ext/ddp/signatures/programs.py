@@ -110,8 +110,9 @@ PROGRAMS: tuple[Signature, ...] = (
             "down."
         ),
         N_(
-            "This is a flaw of PyTorch, seldom seen. If the last lines are there, the training was "
-            "over, and what was saved is whole. Otherwise start it again."
+            "This is a flaw of PyTorch with gloo. If the last lines are there, the training was "
+            "over, and what was saved is whole. time.sleep(0.1) after destroy_process_group() "
+            "avoids it."
         ),
         anywhere=r"(?m)^terminate called without an active exception$",
         exit_code=-6,
