@@ -14,6 +14,7 @@ Guarantees:
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from .trackers.choice import Tracker
 
 HARD_MAXIMUM = 64  # processes on one machine, whatever its cores
 RUN_MARK = "GPUCAMP_RUN_ID"  # carried by every process of a run, so that it can be found again
+AT_EXIT = os.path.join(os.path.dirname(__file__), "at_exit")  # its sitecustomize says why
 RANKS = "ranks"  # the folder of torchrun's own files, in that of the run
 
 # Whole names and beginnings of names that never reach a user's script by way of a run.
@@ -190,7 +192,13 @@ def make_plan(
         max_restarts=request.max_restarts,
         hidden_ranks=tuple(set(range(processes)) - set(request.shown_ranks)) if hides else (),
         argv=argv,
-        env={**_environment(run_id, folder, processes, machine), **request.environment},
+        env={
+            **_environment(run_id, folder, processes, machine),
+            **request.environment,
+            "PYTHONPATH": os.pathsep.join(
+                [AT_EXIT, *filter(None, [request.environment.get("PYTHONPATH")])]
+            ),
+        },
         working_directory=script.working_directory,
         folder=folder,
         python=machine.python,
@@ -206,7 +214,10 @@ def make_plan(
 
 def child_environment(server: Mapping[str, str], plan: Plan) -> dict[str, str]:
     """The whole environment of a run: the server's without its secrets, then the plan's."""
-    return {**servers_environment(server), **plan.env}
+    merged = {**servers_environment(server), **plan.env}
+    if server.get("PYTHONPATH") and "PYTHONPATH" not in plan.environment:
+        merged["PYTHONPATH"] += os.pathsep + server["PYTHONPATH"]
+    return merged
 
 
 def servers_environment(server: Mapping[str, str]) -> dict[str, str]:

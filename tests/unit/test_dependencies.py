@@ -13,9 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-OURS = {"hub_ext", "server_ext"}
-# a kernel may have it or not: the doctor's probes look, and trackers try (write_points.py)
-PROBED = {"torch", "ipykernel", "tensorboard", "tensorboardX", "wandb"}
+# __main__: of probes, which run_probe.py runs
+OURS = {"hub_ext", "server_ext", "__main__"}
+# a kernel may have it or not: probes look, write_points.py and at_exit try
+PROBED = {"torch", "ipykernel", "sitecustomize", "tensorboard", "tensorboardX", "wandb"}
 # started as programs of their own (hub_ext/defaults.py, server_ext/ddp/stacks.py)
 RUN = {"hub_ext": {"jupyterhub-idle-culler"}, "server_ext": {"py-spy"}}
 

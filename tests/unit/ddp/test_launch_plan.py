@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server_ext.ddp.launch_plan import Machine, Script, child_environment, make_plan
+from server_ext.ddp.launch_plan import AT_EXIT, Machine, Script, child_environment, make_plan
 from server_ext.ddp.launch_request import LaunchRequest, parse_request
 from server_ext.ddp.machine import read_machine
 from server_ext.errors import BadRequest
@@ -56,6 +57,7 @@ def test_the_whole_command_and_environment() -> None:
         "NCCL_DEBUG": "WARN",
         "NCCL_SOCKET_IFNAME": "lo",
         "GLOO_SOCKET_IFNAME": "lo",
+        "PYTHONPATH": AT_EXIT,
         "TORCH_DISTRIBUTED_DEBUG": "INFO",
         "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
         "TORCH_FR_BUFFER_SIZE": "2000",
@@ -159,7 +161,7 @@ def test_what_is_asked_for_is_in_the_command_and_in_the_environment() -> None:
     assert list(plan.argv)[-5:] == words
     assert plan.hidden_ranks == (1, 2)
     assert (plan.env["OMP_NUM_THREADS"], plan.env["NCCL_DEBUG"]) == ("7", "INFO")
-    assert "SEED='a b' torchrun" in plan.terminal_command
+    assert "SEED='a b' " in plan.terminal_command
     assert child_environment({"SEED": "old"}, plan)["SEED"] == "a b"
 
 
@@ -239,3 +241,19 @@ def test_no_secret_and_no_old_rank_reaches_the_run() -> None:
         "WANDB_API_KEY": "the participant's own",
         **plan.env,
     }
+
+
+@pytest.mark.parametrize(
+    ("asked", "server", "path"),
+    [
+        ({}, {}, [AT_EXIT]),
+        ({}, {"PYTHONPATH": "/mine"}, [AT_EXIT, "/mine"]),
+        ({"PYTHONPATH": "/asked"}, {"PYTHONPATH": "/mine"}, [AT_EXIT, "/asked"]),
+        ({"PYTHONPATH": ""}, {"PYTHONPATH": "/mine"}, [AT_EXIT]),
+    ],
+)
+def test_what_python_finds_before_is_found_after_ours(
+    asked: dict[str, str], server: dict[str, str], path: list[str]
+) -> None:
+    plan = make_plan(LaunchRequest("x", environment=asked), SCRIPT, machine(), RUN_ID)
+    assert child_environment(server, plan)["PYTHONPATH"] == os.pathsep.join(path)
