@@ -146,6 +146,9 @@ def test_it_can_be_read_in_every_width_and_theme(doctor: DoctorPage) -> None:
     page.keyboard.press("Control+B")
     for width in (640, 290):  # 1280 at 200 %; a side area of 250
         page.set_viewport_size({"width": width, "height": 800})
+        page.wait_for_function(  # JupyterLab lays itself out after the window has changed
+            "([panel, width]) => panel.clientWidth <= width", arg=[panel.element_handle(), width]
+        )
         needed, shown = panel.evaluate("panel => [panel.scrollWidth, panel.clientWidth]")
         assert needed <= shown <= width, f"{needed} pixels in {shown}"
         doctor.picture(f"{width}-wide")

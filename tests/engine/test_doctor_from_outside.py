@@ -199,4 +199,5 @@ async def test_a_real_hub_knows_what_a_server_tells_and_has_it_examined(
     assert (found["examination"]["state"], found["examination"]["error"]) == ("done", None)
     report = found["examination"]["report"]
     assert [each["code"] for each in report["findings"]] == ["GC109"]
-    assert report["started_at"] > told["at"] and found["verdict"]["at"] == report["started_at"]
+    # to the second, which a fast host needs for neither
+    assert report["started_at"] >= told["at"] and found["verdict"]["at"] == report["started_at"]
