@@ -109,7 +109,7 @@ class RunWatch:
                     await self._while_alive()
                     looking.cancel()
                     await self._finish(sampling)
-                except Exception:
+                except Exception:  # whatever it was, the run goes on and must have a watcher
                     self._log.exception("Watching run %s failed; it is tried again", self.run.id)
                     await asyncio.sleep(AGAIN_SECONDS)
         finally:
@@ -209,7 +209,7 @@ class RunWatch:
         """What `tell` says, in a thread; `without` where it fails."""
         try:
             return await asyncio.to_thread(tell, *args, **options)
-        except Exception:
+        except Exception:  # an ending without its explanation is better than none
             self._log.exception("Not all can be told of the end of run %s", self.run.id)
             return without
 

@@ -31,7 +31,7 @@ def _import_the_next() -> None:
     path = sys.path[:]
     sys.path[:] = [folder for folder in path if os.path.abspath(folder or ".") != own]
     try:
-        import sitecustomize  # noqa: F401
+        import sitecustomize  # noqa: F401 - for what it does
     except ImportError as error:
         if error.name != "sitecustomize":
             raise
