@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.session import Session
+
 IPYKERNEL = ["-m", "ipykernel_launcher", "-f", "{connection_file}"]
 EXAMINATIONS = "gpucamp/doctor/examinations"
 
@@ -33,9 +35,17 @@ class Notebook:
         model = self.jupyter.app.kernel_manager.kernel_model(self.kernel_id)
         return str(model["execution_state"])
 
+    def _client(self) -> Any:
+        """With an identity of its own: of two connections with one identity, the kernel hears the
+        one that came last, and those of one manager share theirs.
+        """
+        known = self.manager.session
+        session = Session(key=known.key, signature_scheme=known.signature_scheme)
+        return self.manager.client(session=session, context=self.manager.context)
+
     async def run(self, code: str, **options: Any) -> Any:
         """Runs a cell to its end; the content of its reply."""
-        client = self.manager.client(context=self.manager.context)
+        client = self._client()
         try:
             sent = client.execute(code, **options)
             async with asyncio.timeout(60):
@@ -54,7 +64,9 @@ class Notebook:
         What a kernel publishes before the server listens is lost, and so may be the end of its
         first cell: whatever it is asked next, it says again that it is idle.
         """
-        client = self.manager.client(context=self.manager.context)
+        if condition() and self.state == "idle":
+            return
+        client = self._client()
         try:
             for _ in range(59):
                 with contextlib.suppress(TimeoutError):
