@@ -2,8 +2,9 @@
 
 Guarantees: a probe never outlives its time limit or the cancellation of `run_probe` (its whole
 process group is killed; one that the kernel cannot kill, stuck in a driver call, is abandoned
-after `REAP_SECONDS`); its output is bounded; whatever it does becomes a ProbeResult, never an
-exception; the event loop only waits.
+after `REAP_SECONDS`); one that has answered is killed, too, and nobody waits until it is gone: to
+free torch's memory takes a twentieth of an examination; its output is bounded; whatever it does
+becomes a ProbeResult, never an exception; the event loop only waits.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ async def run_probe(
     stderr = bytearray()
     draining = asyncio.create_task(_read_tail(process.stderr, stderr))
     output = bytearray()
+    answered = False
     try:
         async with asyncio.timeout(probe.limit) as limit:
             code = await _read_answer(process, output, limit, probe.rest)
@@ -90,11 +92,15 @@ async def run_probe(
         ending = ("flood", f"more than {ANSWER_LIMIT} bytes of output", None)
     else:
         ending = _ending(code)
+        answered = code is None
     finally:
-        await end_group(process)
-        await asyncio.wait([draining], timeout=0.2)
-        draining.cancel()
-        let_go(process)
+        if answered:
+            _kill_group(process)
+            dying = asyncio.create_task(_end(process, draining))
+            _dying.add(dying)  # the loop itself does not keep it
+            dying.add_done_callback(_dying.discard)
+        else:
+            await _end(process, draining)
 
     value = _answer(output, MARK)
     if value is not None:
@@ -177,13 +183,29 @@ async def end_group(process: Process) -> None:
     """Kills a process and all of its group, and waits a moment for it; idempotent, finishes when
     cancelled.
     """
-    # also after a normal end: a probe may leave a child behind
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
+    _kill_group(process)
     if process.returncode is None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REAP_SECONDS):
                 await process.wait()
+
+
+def _kill_group(process: Process) -> None:
+    # also after a normal end: a probe may leave a child behind
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+async def _end(process: Process, draining: asyncio.Task[None]) -> None:
+    try:
+        await end_group(process)
+        await asyncio.wait([draining], timeout=0.2)
+    finally:
+        draining.cancel()
+        let_go(process)
+
+
+_dying: set[asyncio.Task[None]] = set()
 
 
 async def _read_answer(
