@@ -87,9 +87,9 @@ class GpucampHandler(ExtensionHandlerMixin, APIHandler):
     # -- output
 
     def reply(self, value: Any, status: int = 200) -> None:
-        """Answers with JSON."""
+        """Answers with JSON; names of files in it need not be valid Unicode."""
         self.set_status(status)
-        self.finish(json.dumps(value, ensure_ascii=False))
+        self.finish(json.dumps(value))
 
     async def stream(self, events: AsyncGenerator[Event, None]) -> None:
         """Answers with one JSON object per line (NDJSON), each sent when the reader has taken the

@@ -16,9 +16,14 @@ async def environment(client: ServiceClient) -> dict[str, Any]:
     return (await client.call("GET", "")).body
 
 
-async def reset(client: ServiceClient, *, undo: bool) -> str:
-    """Begin a reset or its undo; the path of the page that shows how it goes."""
-    answer = (await client.call("POST", "/undo-reset" if undo else "/reset")).body
+async def reset(client: ServiceClient, *, undo: bool, generation: int | None, reason: str) -> str:
+    """Begin a reset or its undo; the path of the page that shows how it goes. generation: the one
+    to bring back, None for the one left last; reason: what others are told, "" for none.
+    """
+    wish: dict[str, object] = {} if generation is None else {"generation": generation}
+    if reason:
+        wish["reason"] = reason
+    answer = (await client.call("POST", "/undo-reset" if undo else "/reset", wish)).body
     progress = answer.get("progress_url")
     if isinstance(progress, str) and _is_below(client.page, progress):
         return progress

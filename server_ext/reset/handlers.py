@@ -3,46 +3,82 @@
 GET: what a reset would take away. POST {"undo": false}: ask the service for it; the answer names
 the page that shows how it goes, since this server and everything it could say ends with it.
 
-Guarantee: only the user that the server belongs to; someone it was shared with gets a 403.
+Guarantees: only the user that the server belongs to; someone it was shared with gets a 403. An
+answer never waits for a wrecked environment. What to install again is written down before the
+service is asked, and is not when the service refuses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
 from tornado import web
 
 from ..ddp.handlers import manager_of
-from ..ddp.machine import kernel_python
-from ..errors import BadRequest
+from ..errors import BadRequest, GpucampServerError, ServiceUnavailable
 from ..handlers import GpucampHandler
 from ..i18n import N_
 from ..service_client import ServiceClient
+from . import preview
+from .again_files import AgainFiles
 from .client import environment, reset
-from .packages import base_folder, changed_packages, environment_folders
+from .environment import environment_prefix
+from .packages import environment_folders
+
+LIMITS = preview.Limits()
+LOOK_SECONDS = 10.0  # a disk that does not answer is not waited for
+LONGEST_REASON = 500
+_LOOK = "gpucamp_reset_look"
+_KEYS = frozenset({"undo", "generation", "again", "reason"})
 
 
-class ResetHandler(GpucampHandler):
+class OwnersHandler(GpucampHandler):
+    """What the handlers of this part share."""
+
+    def client(self) -> ServiceClient:
+        """Of the server's own user. Raises Forbidden for others, ServiceUnavailable."""
+        client = ServiceClient.from_environment(os.environ, self.locale_name.replace("_", "-"))
+        client.refuse_others(
+            self.current_user,
+            N_("Only {user}, whose server this is, may reset its environment."),
+        )
+        return client
+
+    def place(self) -> preview.Place:
+        """Where the participant's things are. Blocking."""
+        prefix = environment_prefix(self.kernel_spec_manager)
+        folders = environment_folders(str(prefix / "bin" / "python"))
+        return preview.Place(Path.home(), Path(self.serverapp.root_dir), tuple(folders))
+
+    def again_files(self) -> AgainFiles:
+        """Of this server."""
+        folder = Path(self.serverapp.root_dir) / ".gpucamp"
+        return AgainFiles(folder, os.environ.get("JUPYTERHUB_SERVER_NAME", ""))
+
+
+class ResetHandler(OwnersHandler):
     """See the module."""
 
     @web.authenticated
     @authorized
     async def get(self) -> None:
-        client = self._client()
-        found, packages, runs = await asyncio.gather(
+        client = self.client()
+        found, seen, runs = await asyncio.gather(
             environment(client),
-            asyncio.to_thread(self._changed_packages),
+            self._look(),
             manager_of(self.settings, self.serverapp.root_dir, self.log).alive(),
         )
+        undo = found.get("undo")
         self.reply(
             {
                 "generation": found.get("generation"),
                 "can_undo": found.get("can_undo") is True,
-                "changed_packages": packages,
+                "undo": undo if isinstance(undo, list) else [],
+                **seen,
                 "running_runs": len(runs),
                 "kernels": len(self.kernel_manager.list_kernel_ids()),
             }
@@ -51,24 +87,89 @@ class ResetHandler(GpucampHandler):
     @web.authenticated
     @authorized
     async def post(self) -> None:
-        client = self._client()
-        body = self.json_object()
-        undo = body.get("undo", False)
-        if set(body) - {"undo"} or not isinstance(undo, bool):
-            raise BadRequest(N_('The request must be {"undo": true} or {"undo": false}.'))
-        self.reply({"progress_url": await reset(client, undo=undo)}, status=202)
+        client = self.client()
+        undo, generation, again, reason = _wish(self.json_object())
+        files = self.again_files()
+        before = await asyncio.to_thread(self._write_down, files, again)
+        try:
+            progress = await reset(client, undo=undo, generation=generation, reason=reason)
+        except GpucampServerError as error:
+            changed = bool(again) or before is not None
+            if changed and await _nothing_began(client, error):
+                await asyncio.to_thread(files.put_back, before)
+            raise
+        self.reply({"progress_url": progress}, status=202)
 
-    def _client(self) -> ServiceClient:
-        client = ServiceClient.from_environment(os.environ, self.locale_name.replace("_", "-"))
-        client.refuse_others(
-            self.current_user,
-            N_("Only {user}, whose server this is, may reset its environment."),
+    async def _look(self) -> dict[str, Any]:
+        """What preview.look says; one look at a time serves all who ask."""
+        task = self.settings.get(_LOOK)
+        if task is None or task.done():
+            task = asyncio.create_task(
+                asyncio.to_thread(lambda: preview.look(self.place(), LIMITS))
+            )
+            self.settings[_LOOK] = task
+        done, _ = await asyncio.wait([task], timeout=LOOK_SECONDS)
+        if not done:
+            return dict(preview.NOTHING_KNOWN)
+        seen: dict[str, Any] = task.result()
+        return seen
+
+    def _write_down(self, files: AgainFiles, again: list[str]) -> bytes | None:
+        lines = preview.again_lines(self.place()) if again else {}
+        unknown = next((name for name in again if name not in lines), None)
+        if unknown is not None:
+            raise BadRequest(
+                N_(
+                    "{name} cannot be installed again: it is not among the packages that you "
+                    "added or changed, or nothing says where it came from."
+                ),
+                name=unknown[:100],
+            )
+        generation = os.environ.get("GPUCAMP_GENERATION", "")
+        return files.put(
+            [lines[name] for name in sorted(set(again))],
+            os.environ.get("GPUCAMP_IMAGE", ""),
+            int(generation) if generation.isascii() and generation.isdigit() else None,
         )
-        return client
 
-    def _changed_packages(self) -> list[dict[str, Any]]:
-        folders = environment_folders(kernel_python(self.kernel_spec_manager))
-        return [asdict(package) for package in changed_packages(base_folder(), folders)]
+
+def _wish(body: dict[str, Any]) -> tuple[bool, int | None, list[str], str]:
+    """undo, generation, again, reason of a request. Raises BadRequest."""
+    undo, generation = body.get("undo", False), body.get("generation")
+    again, reason = body.get("again", []), body.get("reason", "")
+    if (
+        set(body) - _KEYS
+        or not isinstance(undo, bool)
+        or not (generation is None or (type(generation) is int and 0 < generation < 10**9))
+        or not isinstance(again, list)
+        or not all(isinstance(name, str) for name in again)
+        or len(again) > 1000
+        or not isinstance(reason, str)
+        or len(reason) > LONGEST_REASON
+    ):
+        raise BadRequest(
+            N_(
+                'The request must be {{"undo": true}} or {{"undo": false}}, with "generation" '
+                '(a number, for an undo), "again" (names of packages) and "reason" (a text of at '
+                "most {count} characters) as you like."
+            ),
+            count=LONGEST_REASON,
+        )
+    if generation is not None and not undo:
+        raise BadRequest(N_("Only an undo can name a generation: a reset makes a new one."))
+    return undo, generation, again, reason.strip()
+
+
+async def _nothing_began(client: ServiceClient, error: GpucampServerError) -> bool:
+    """Whether the service refused, or says, after an answer that was lost, that it does nothing."""
+    if not isinstance(error, ServiceUnavailable):
+        return True
+    try:
+        operation = (await environment(client)).get("operation")
+    except GpucampServerError:
+        return False
+    step = operation.get("step") if isinstance(operation, dict) else None
+    return step in (None, "done", "failed")
 
 
 handlers: list[tuple[str, type[GpucampHandler]]] = [(r"/gpucamp/reset", ResetHandler)]

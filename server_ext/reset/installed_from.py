@@ -6,16 +6,15 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from ..i18n import N_
-from .environment_lock import Locked, normalised
-from .packages import ChangedPackage
+from . import regular_file
+from .environment_lock import Locked
+from .packages import ChangedPackage, metadata
 
 MAXIMUM_BYTES = 2**16
 
-_FOLDER = re.compile(r"(?P<name>[A-Za-z0-9][\w.]*?)-(?P<version>[0-9][^-]*)\.dist-info")
 _SECRET = re.compile(r"//[^/@\s]+@")  # of an address with a name or a password
 
 
@@ -62,13 +61,14 @@ def _of_origin(name: str, origin: dict[str, Any], work: str) -> tuple[Locked | N
 def _origins(folders: Iterable[str]) -> dict[tuple[str, str], dict[str, Any]]:
     found = {}
     for folder in folders:
-        for path in Path(folder).glob("*.dist-info/direct_url.json"):
-            named = _FOLDER.fullmatch(path.parent.name)
+        for name, (version, info) in metadata(folder).items():
+            written = regular_file.read(
+                os.path.join(folder, info, "direct_url.json"), MAXIMUM_BYTES
+            )
             try:
-                with path.open("rb") as file:
-                    origin = json.loads(file.read(MAXIMUM_BYTES))
-            except (OSError, ValueError, RecursionError):
+                origin = json.loads(written or b"")
+            except (ValueError, RecursionError):
                 continue
-            if named and isinstance(origin, dict):
-                found[normalised(named["name"]), named["version"]] = origin
+            if isinstance(origin, dict):
+                found[name, version] = origin
     return found

@@ -5,31 +5,17 @@ from __future__ import annotations
 import json
 import socket
 import sysconfig
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from own_environment import Environment
 from scripted_service import ScriptedService
 
 from server_ext import service_client as client_module
 from server_ext.reset.packages import changed_packages, compare, installed
 
 pytestmark = pytest.mark.timeout(60)
-
-
-@pytest.fixture
-async def service() -> AsyncIterator[ScriptedService]:
-    service = ScriptedService()
-    async with service.serving():
-        yield service
-
-
-@pytest.fixture
-async def lab(jupyter: Any, service: ScriptedService, started_by_a_hub: Any) -> Any:
-    """Ada's server "second", as the spawner would have set it up."""
-    started_by_a_hub(jupyter, service.url, server="second")
-    return jupyter
 
 
 async def test_what_a_reset_would_take(lab: Any, service: ScriptedService) -> None:
@@ -45,21 +31,31 @@ async def test_what_a_reset_would_take(lab: Any, service: ScriptedService) -> No
     assert (answer["generation"], answer["can_undo"]) == (3, True)
     assert (answer["running_runs"], answer["kernels"]) == (0, 0)
     assert answer["changed_packages"] == []
+    assert answer["outside"] == {"files": [], "bytes": 0, "more": 0}
+    assert answer["undo"] == [] and isinstance(answer["environment_bytes"], int)
 
 
-async def test_changed_packages_of_the_kernels_environment(lab: Any, tmp_path: Path) -> None:
-    environment = tmp_path / "environment"
-    site = environment / "lib" / "python3.11" / "site-packages"
-    (environment / "bin").mkdir(parents=True)
-    (environment / "bin" / "python").symlink_to("/bin/sh")
-    (site / "Six-1.0.0.dist-info").mkdir(parents=True)
-    (site / "tornado-0.0.1.dist-info").mkdir()
-    lab.app.kernel_spec_manager.kernel_dirs = [str(lab.data / "kernels")]
-    lab.add_kernel("python3", [str(environment / "bin" / "python"), "-m", "ipykernel_launcher"])
+async def test_changed_packages_of_the_kernels_environment(lab: Any, own: Environment) -> None:
+    record = "six.py,sha256=x,120\n__pycache__/six.pyc,,\nSix-1.0.0.dist-info/RECORD,,\n"
+    own.add("Six", "1.0.0", record)
+    own.add("tornado", "0.0.1")
     changed = (await lab.json("gpucamp/reset"))["changed_packages"]
     tornado = installed(sysconfig.get_path("purelib"))["tornado"]
-    assert {"name": "tornado", "base": tornado, "environment": "0.0.1"} in changed
-    assert [one["name"] for one in changed if one["environment"] == "1.0.0"] == ["six"]
+    known = {"bytes": None, "again": True}
+    assert {"name": "tornado", "base": tornado, "environment": "0.0.1", **known} in changed
+    assert [one["name"] for one in changed] == ["six", "tornado"]
+    assert changed[0]["bytes"] == 120 + len(record)
+
+
+async def test_without_its_link_to_the_base_an_environment_has_lost_what_is_in_it(
+    lab: Any, own: Environment
+) -> None:
+    own.add("tornado", "0.0.1")
+    (own.site / "base.pth").unlink()
+    changed = (await lab.json("gpucamp/reset"))["changed_packages"]
+    removed = {one["name"] for one in changed if one["environment"] is None}
+    assert {"traitlets", "jupyter-server"} <= removed and "tornado" not in removed
+    assert not any(one["again"] for one in changed if one["environment"] is None)
 
 
 @pytest.mark.parametrize(("undo", "action"), [(False, "reset"), (True, "undo-reset")])
@@ -195,7 +191,13 @@ async def test_a_server_without_a_hub(lab: Any, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "body", [b"x", [], {"undo": 1}, {"undo": "yes"}, {"undo": None}, {"generation": 2}]
+    "body",
+    [
+        *(b"x", [], {"undo": 1}, {"undo": "yes"}, {"undo": None}, {"generation": 2}),
+        *({"undo": True, "generation": value} for value in ("2", True, 0, 1.5, 10**9)),
+        *({"again": value} for value in ("six", [1], ["six"], ["x"] * 1001)),
+        *({"reason": "x" * 501}, {"reason": 1}, {"packages": []}),
+    ],
 )
 async def test_bodies_refused(lab: Any, service: ScriptedService, body: Any) -> None:
     response = await lab.fetch("gpucamp/reset", method="POST", body=body)
