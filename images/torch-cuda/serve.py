@@ -2,6 +2,7 @@
 
 A settings or workspace file that a full disk or an editor left unreadable makes the server answer
 500 to every page load. Such a file is renamed to *.broken; the page then starts with its defaults.
+Before that, the workspaces that a reset asked for in JupyterLab left are taken up.
 """
 
 import json
@@ -42,7 +43,18 @@ def set_aside_unreadable(folder: Path, suffix: str) -> list[Path]:
     return renamed
 
 
+def take_up_layout() -> None:
+    """What JupyterLab had open before a reset; whatever goes wrong, the server starts."""
+    try:
+        from server_ext.reset.layout import take_up
+
+        take_up(Path.home() / "work" / ".gpucamp", os.environ)
+    except Exception as error:  # nothing is worth a server that does not start
+        print(f"start-server: the layout was not taken up: {error!r}", file=sys.stderr)
+
+
 def main() -> None:
+    take_up_layout()
     for variable, suffix in READ_BY_THE_PAGE.items():
         folder = Path(os.environ[variable])
         for file in set_aside_unreadable(folder, suffix):

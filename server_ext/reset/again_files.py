@@ -18,13 +18,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from .. import json_file
 from ..errors import BadRequest, Conflict
 from ..i18n import N_
 from . import regular_file
 from .environment_lock import MAXIMUM_BYTES, Lock, Locked, parse, render
+from .server_files import mark
 
 _GENERATION = re.compile(r"^# generation: ([0-9]{1,9})$", re.MULTILINE)
 
@@ -51,24 +51,17 @@ class AgainFiles:
     @property
     def lock(self) -> Path:
         """What to install."""
-        return self.folder / f"install-again{self._mark}.lock"
+        return self.folder / f"install-again{mark(self.server)}.lock"
 
     @property
     def report(self) -> Path:
         """How far it is."""
-        return self.folder / f"install-again{self._mark}.json"
+        return self.folder / f"install-again{mark(self.server)}.json"
 
     @property
     def running(self) -> Path:
         """Locked by the one process that installs."""
-        return self.folder / f"install-again{self._mark}.running"
-
-    @property
-    def _mark(self) -> str:
-        if not self.server:
-            return ""
-        name = quote(self.server, safe="")
-        return f"-{name}" if len(name) < 100 else f"-{hashlib.sha256(name.encode()).hexdigest()}"
+        return self.folder / f"install-again{mark(self.server)}.running"
 
     def wish(self) -> Wish | None:
         """What is to be installed; None: nothing is."""

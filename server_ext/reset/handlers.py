@@ -4,8 +4,8 @@ GET: what a reset would take away. POST {"undo": false}: ask the service for it;
 the page that shows how it goes, since this server and everything it could say ends with it.
 
 Guarantees: only the user that the server belongs to; someone it was shared with gets a 403. An
-answer never waits for a wrecked environment. What to install again is written down before the
-service is asked, and is not when the service refuses.
+answer never waits for a wrecked environment. What to install again, and JupyterLab's layout, are
+written down before the service is asked, and are not when the service refuses.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..errors import BadRequest, GpucampServerError, ServiceUnavailable
 from ..handlers import GpucampHandler
 from ..i18n import N_
 from ..service_client import ServiceClient
-from . import preview
+from . import layout, preview
 from .again_files import AgainFiles
 from .client import environment, reset
 from .environment import environment_prefix
@@ -91,12 +91,15 @@ class ResetHandler(OwnersHandler):
         undo, generation, again, reason = _wish(self.json_object())
         files = self.again_files()
         before = await asyncio.to_thread(self._write_down, files, again)
+        carried = await asyncio.to_thread(layout.carry, files.folder, os.environ)
         try:
             progress = await reset(client, undo=undo, generation=generation, reason=reason)
         except GpucampServerError as error:
             changed = bool(again) or before is not None
-            if changed and await _nothing_began(client, error):
-                await asyncio.to_thread(files.put_back, before)
+            if (changed or carried) and await _nothing_began(client, error):
+                await asyncio.to_thread(layout.drop, files.folder, os.environ)
+                if changed:
+                    await asyncio.to_thread(files.put_back, before)
             raise
         self.reply({"progress_url": progress}, status=202)
 
