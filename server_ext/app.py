@@ -30,12 +30,13 @@ class GpucampApp(ExtensionApp):
         "/opt/gpucamp",
         config=True,
         help="Where the image keeps base.lock, versions.json and base/, with which the doctor "
-        "compares what it finds.",
+        "compares what it finds, and environment/, which replaces what somebody installed.",
     )
 
     def initialize_settings(self) -> None:
         """Settings that the parts read."""
         assert self.serverapp is not None  # noqa: S101 - an extension is always linked to a server
+        self.settings[reset.IMAGE] = self.image_root
         self.settings[doctor.SETTINGS] = Settings(
             image_root=Path(self.image_root), work=Path(self.serverapp.root_dir)
         )
@@ -59,5 +60,5 @@ class GpucampApp(ExtensionApp):
         stop(settings)`.
         """
         assert self.serverapp is not None  # noqa: S101 - an extension is always linked to a server
-        for part in (activity, performance, repairs, doctor, ddp):
+        for part in (activity, performance, repairs, doctor, ddp, reset):
             await part.stop(self.serverapp.web_app.settings)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
@@ -23,41 +22,16 @@ from ..errors import BadRequest, GpucampServerError, ServiceUnavailable
 from ..handlers import GpucampHandler
 from ..i18n import N_
 from ..service_client import ServiceClient
-from . import layout, preview
+from . import here_handlers, layout, preview
 from .again_files import AgainFiles
 from .client import environment, reset
-from .environment import environment_prefix
-from .packages import environment_folders
+from .owners import OwnersHandler
 
 LIMITS = preview.Limits()
 LOOK_SECONDS = 10.0  # a disk that does not answer is not waited for
 LONGEST_REASON = 500
 _LOOK = "gpucamp_reset_look"
 _KEYS = frozenset({"undo", "generation", "again", "reason"})
-
-
-class OwnersHandler(GpucampHandler):
-    """What the handlers of this part share."""
-
-    def client(self) -> ServiceClient:
-        """Of the server's own user. Raises Forbidden for others, ServiceUnavailable."""
-        client = ServiceClient.from_environment(os.environ, self.locale_name.replace("_", "-"))
-        client.refuse_others(
-            self.current_user,
-            N_("Only {user}, whose server this is, may reset its environment."),
-        )
-        return client
-
-    def place(self) -> preview.Place:
-        """Where the participant's things are. Blocking."""
-        prefix = environment_prefix(self.kernel_spec_manager)
-        folders = environment_folders(str(prefix / "bin" / "python"))
-        return preview.Place(Path.home(), Path(self.serverapp.root_dir), tuple(folders))
-
-    def again_files(self) -> AgainFiles:
-        """Of this server."""
-        folder = Path(self.serverapp.root_dir) / ".gpucamp"
-        return AgainFiles(folder, os.environ.get("JUPYTERHUB_SERVER_NAME", ""))
 
 
 class ResetHandler(OwnersHandler):
@@ -175,4 +149,15 @@ async def _nothing_began(client: ServiceClient, error: GpucampServerError) -> bo
     return step in (None, "done", "failed")
 
 
-handlers: list[tuple[str, type[GpucampHandler]]] = [(r"/gpucamp/reset", ResetHandler)]
+IMAGE = here_handlers.IMAGE
+
+
+async def stop(settings: dict[str, Any]) -> None:
+    """The server ends: what works here gives up."""
+    here_handlers.ends(settings).set()
+
+
+handlers: list[tuple[str, type[GpucampHandler]]] = [
+    (r"/gpucamp/reset", ResetHandler),
+    *here_handlers.handlers,
+]

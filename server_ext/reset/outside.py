@@ -45,9 +45,11 @@ def _plain(escaped: str) -> str:
 
 def is_own(name: str, home: Path, mounts: frozenset[str]) -> bool:
     """Whether an entry of the home is somebody's own, by its name."""
-    return not (
-        name.startswith(".") or name in _OF_MACHINES or "/" in name or "\0" in name
-    ) and not any(f"{mount}/".startswith(f"{home}/{name}/") for mount in mounts)
+    return (
+        name != ""
+        and not (name.startswith(".") or name in _OF_MACHINES or "/" in name or "\0" in name)
+        and not any(f"{mount}/".startswith(f"{home}/{name}/") for mount in mounts)
+    )
 
 
 def look(home: Path, budget: Budget, mounts: frozenset[str]) -> dict[str, Any]:

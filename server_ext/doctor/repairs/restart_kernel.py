@@ -1,9 +1,9 @@
 """Gives a kernel a new process, through Jupyter Server's own manager of kernels.
 
-Guarantees: the kernel is restarted only if it is the process that was examined, and if no cell runs
-in it that did not run then; a restart that was begun goes on whoever stops waiting for it, so that
-no kernel is left ended; the wait is bounded. The new process has the settings and variables that a
-new kernel would get: by itself, Jupyter restarts a kernel with those of its first start.
+Guarantees: `restart` restarts a kernel only if it is the process that was examined, and if no cell
+runs in it that did not run then; a restart that was begun goes on whoever stops waiting for it, so
+that no kernel is left ended; the wait is bounded. The new process has the settings and variables
+that a new kernel would get: by itself, Jupyter restarts a kernel with those of its first start.
 """
 
 from __future__ import annotations
@@ -34,7 +34,13 @@ async def restart(kernels: Any, step: RestartKernel) -> AsyncGenerator[str, None
     """
     await _must_fit(kernels, step)
     yield f"restarting kernel {step.kernel_id}\n"
-    task = asyncio.create_task(_restart(kernels, step.kernel_id))
+    await restart_whatever_it_does(kernels, step.kernel_id)
+    yield "it answers\n"
+
+
+async def restart_whatever_it_does(kernels: Any, kernel_id: str) -> None:
+    """Returns when the new process is there. Raises RepairFailed."""
+    task = asyncio.create_task(_restart(kernels, kernel_id))
     _begun.add(task)
     task.add_done_callback(_ended)
     done, _ = await asyncio.wait([task], timeout=SECONDS)
@@ -55,7 +61,6 @@ async def restart(kernels: Any, step: RestartKernel) -> AsyncGenerator[str, None
             ),
             error=f"{type(error).__name__}: {error}"[:300],
         )
-    yield "it answers\n"
 
 
 async def _must_fit(kernels: Any, step: RestartKernel) -> None:
