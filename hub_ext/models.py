@@ -276,18 +276,30 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptGeneration:
+    """An environment that was left, by a reset or an undo, and can be gone back to.
+
+    It is deleted with the `resets_left`th reset from now.
+    """
+
+    generation: int
+    left_at: datetime
+    resets_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """Which generation of a server's environment is in use.
 
-    `newest` only grows, so that a volume's name is never used twice; `history` are the earlier
-    generations that an undo may go back to, latest last (at most two are kept).
+    `newest` only grows, so that a volume's name is never used twice; `kept` are the generations
+    that an undo may go back to, the one left last first (at most two).
     """
 
     user: str
     server: str
     generation: int = 1
     newest: int = 1
-    history: tuple[int, ...] = ()
+    kept: tuple[KeptGeneration, ...] = ()
 
 
 class OperationKind(StrEnum):
@@ -324,6 +336,8 @@ class Operation:
     start_after: bool = True  # the server ran before, so it is started again
     user_options: dict[str, object] = field(default_factory=dict)
     error: str = ""
+    generation: int | None = None  # of an undo: where it goes back to; None: the one left last
+    reason: str = ""  # in the words of whoever asked for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,6 +361,8 @@ class NoticeKind(StrEnum):
     LEASE_EXPIRED = "lease_expired"  # the server was stopped: its term was over
     LEASE_RECLAIMED = "lease_reclaimed"  # it was stopped: idle while others waited
     QUOTA_USED_UP = "quota_used_up"  # it was stopped: no device-hours left
+    ENVIRONMENT_RESET = "environment_reset"  # by somebody else; detail: by, reason
+    ENVIRONMENT_UNDONE = "environment_undone"  # by somebody else; detail: by, reason
     START_LOST = (
         "start_lost"  # a start that waited in line did not survive a restart; detail: reason
     )

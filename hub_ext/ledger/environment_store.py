@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..models import Environment, Operation, OperationKind, OperationStep
-from . import environments, operations
+from ..models import Environment, NoticeKind, Operation, OperationKind, OperationStep
+from . import environments, notices, operations
 from .database import Database
+
+_NOTICES = {
+    OperationKind.RESET: NoticeKind.ENVIRONMENT_RESET,
+    OperationKind.UNDO: NoticeKind.ENVIRONMENT_UNDONE,
+}
 
 
 class EnvironmentStore:
@@ -22,7 +27,7 @@ class EnvironmentStore:
     def expired_generations(self, user: str, server: str) -> tuple[int, ...]:
         """Generations whose volumes may be deleted, oldest first.
 
-        Not in use, not in the history, and at least two others were left after it.
+        Not in use, and two others were left after it.
         """
         with self._database.read() as connection:
             return environments.expired(connection, user, server)
@@ -49,14 +54,18 @@ class EnvironmentStore:
         start_after: bool,
         user_options: dict[str, object],
         now: datetime,
+        generation: int | None = None,
+        reason: str = "",
     ) -> Operation:
         """Write down a reset or an undo, so that a restarted service finishes it.
 
-        Raises Conflict if one is under way for this server, or if there is nothing to undo.
+        `generation`: where an undo goes back to; None: to the one left last. Raises Conflict if one
+        is under way for this server, or if that generation is not kept.
         """
         with self._database.write() as connection:
             if kind is OperationKind.UNDO:
-                environments.require_undo(environments.read(connection, user, server))
+                found = environments.read(connection, user, server)
+                generation = environments.require_kept(found, generation)
             return operations.begin(
                 connection,
                 kind,
@@ -66,6 +75,8 @@ class EnvironmentStore:
                 start_after=start_after,
                 user_options=user_options,
                 now=now,
+                generation=generation,
+                reason=reason,
             )
 
     def advance_operation(
@@ -78,16 +89,24 @@ class EnvironmentStore:
     def switch_environment(self, operation_id: str, now: datetime) -> Environment:
         """Change the generation as the operation asks, and advance it to STARTING, in one.
 
-        A service that was killed here can call it again: once STARTING, nothing changes any more.
-        Raises NotFound, and Conflict if the operation is final or there is nothing to undo.
+        If somebody else asked for it, the user gets a notice with the reason. A service that was
+        killed here can call it again: once STARTING, nothing changes any more. Raises NotFound, and
+        Conflict if the operation is final or the generation is not kept.
         """
         with self._database.write() as connection:
             found = operations.one(connection, operation_id)
             if found.step is OperationStep.STARTING:
                 return environments.read(connection, found.user, found.server)
             operations.advance(connection, operation_id, OperationStep.STARTING, now)
-            change = environments.undo if found.kind is OperationKind.UNDO else environments.reset
-            return change(connection, found.user, found.server, now)
+            if found.requested_by != found.user:
+                told = {"by": found.requested_by, "reason": found.reason}
+                kind = _NOTICES[found.kind]
+                notices.add(connection, found.user, found.server, kind, told, now)
+            if found.kind is OperationKind.UNDO:
+                return environments.undo(
+                    connection, found.user, found.server, found.generation, now
+                )
+            return environments.reset(connection, found.user, found.server, now)
 
     def operation(self, operation_id: str) -> Operation:
         """An operation. Raises NotFound."""

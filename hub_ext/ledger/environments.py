@@ -1,8 +1,9 @@
 """Generations of environments.
 
 Guarantees: `newest` only grows, so a volume's name is never used for a second environment; a reset
-or an undo deletes nothing; a generation becomes deletable only when it is not in use, cannot be
-undone to, and at least two others were left after it.
+or an undo deletes nothing; the last two generations left are kept, whether a reset or an undo left
+them, so an undo can be undone; a generation becomes deletable only when it is not in use and two
+others were left after it, and is never gone back to from then on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select,
 
 from ..errors import Conflict
 from ..i18n import _
-from ..models import Environment
+from ..models import Environment, KeptGeneration
 from .tables import environment, left_generation
 
 KEPT = 2
@@ -26,49 +27,64 @@ def read(connection: Connection, user: str, server: str) -> Environment:
     ).one_or_none()
     if row is None:
         return Environment(user=user, server=server)
-    history = connection.execute(
-        select(left_generation.c.generation)
-        .where(*_is(left_generation, user, server), left_generation.c.undo_place.is_not(None))
-        .order_by(left_generation.c.undo_place)
-    ).scalars()
+    left = connection.execute(
+        select(left_generation)
+        .where(*_is(left_generation, user, server))
+        .order_by(left_generation.c.left_change.desc())
+        .limit(KEPT)
+    )
     return Environment(
         user=user,
         server=server,
         generation=row.generation,
         newest=row.newest,
-        history=tuple(history),
+        kept=tuple(
+            KeptGeneration(each.generation, each.left_at, KEPT - place)
+            for place, each in enumerate(left)
+        ),
     )
 
 
 def reset(connection: Connection, user: str, server: str, now: datetime) -> Environment:
     """Go to a generation that was never used; the one left can be undone to."""
     before = read(connection, user, server)
-    history = (*before.history, before.generation)[-KEPT:]
-    return _switch(connection, before, before.newest + 1, history, now)
+    return _switch(connection, before, before.newest + 1, now)
 
 
-def undo(connection: Connection, user: str, server: str, now: datetime) -> Environment:
-    """Go back to the generation left last. Raises Conflict if there is none."""
+def undo(
+    connection: Connection, user: str, server: str, generation: int | None, now: datetime
+) -> Environment:
+    """Go back to a generation that is kept; None: the one left last. Raises Conflict."""
     before = read(connection, user, server)
-    require_undo(before)
-    return _switch(connection, before, before.history[-1], before.history[:-1], now)
+    return _switch(connection, before, require_kept(before, generation), now)
 
 
-def require_undo(found: Environment) -> None:
-    """Raises Conflict if there is no generation to go back to."""
-    if not found.history:
+def require_kept(found: Environment, generation: int | None) -> int:
+    """The generation that an undo goes back to. Raises Conflict if it is not kept."""
+    kept = [each.generation for each in found.kept]
+    if not kept:
         raise Conflict(_("There is no reset to undo."))
+    if generation is None:
+        return kept[0]
+    if generation == found.generation:
+        raise Conflict(_("Generation {number} is in use already.").format(number=generation))
+    if generation not in kept:
+        raise Conflict(
+            _("Generation {number} is not kept. You can go back to: {kept}.").format(
+                number=generation, kept=", ".join(map(str, kept))
+            )
+        )
+    return generation
 
 
 def expired(connection: Connection, user: str, server: str) -> tuple[int, ...]:
     """Generations whose volumes may be deleted, oldest first."""
-    kept = set(read(connection, user, server).history)
     left = connection.execute(
         select(left_generation.c.generation)
         .where(*_is(left_generation, user, server))
         .order_by(left_generation.c.left_change.desc())
     ).scalars()
-    return tuple(sorted(set(list(left)[KEPT:]) - kept))
+    return tuple(sorted(list(left)[KEPT:]))
 
 
 def forget(connection: Connection, user: str, server: str, generation: int) -> None:
@@ -93,11 +109,7 @@ def known(connection: Connection) -> tuple[tuple[str, str], ...]:
 
 
 def _switch(
-    connection: Connection,
-    before: Environment,
-    generation: int,
-    history: tuple[int, ...],
-    now: datetime,
+    connection: Connection, before: Environment, generation: int, now: datetime
 ) -> Environment:
     user, server = before.user, before.server
     changes = connection.execute(
@@ -135,15 +147,6 @@ def _switch(
             left_at=now,
         )
     )
-    connection.execute(
-        update(left_generation).where(*_is(left_generation, user, server)).values(undo_place=None)
-    )
-    for place, kept in enumerate(history):
-        connection.execute(
-            update(left_generation)
-            .where(*_is(left_generation, user, server), left_generation.c.generation == kept)
-            .values(undo_place=place)
-        )
     return read(connection, user, server)
 
 

@@ -27,6 +27,8 @@ def begin(
     start_after: bool,
     user_options: dict[str, object],
     now: datetime,
+    generation: int | None = None,
+    reason: str = "",
 ) -> Operation:
     """Write down what was asked for. Raises Conflict if one is under way for this server."""
     under_way = of_server(connection, user, server)
@@ -46,6 +48,8 @@ def begin(
             start_after=start_after,
             user_options=dict(user_options),
             error="",
+            generation=generation,
+            reason=reason,
         )
     )
     return one(connection, operation_id)
@@ -119,4 +123,6 @@ def _operation(row: Row[Any]) -> Operation:
         start_after=row.start_after,
         user_options=dict(row.user_options),
         error=row.error,
+        generation=row.generation,
+        reason=row.reason,
     )

@@ -210,8 +210,8 @@ environment = Table(
     Column("changes", Integer, nullable=False),
 )
 
-# Generations that are not in use but may still have a volume. `undo_place` orders those that an
-# undo may go back to; `left_change` is the value of environment.changes when it was left.
+# Generations that are not in use but may still have a volume. `left_change` is the value of
+# environment.changes when it was left: it orders them, whatever the clocks say.
 left_generation = Table(
     "left_generation",
     metadata,
@@ -220,7 +220,6 @@ left_generation = Table(
     Column("generation", Integer, primary_key=True, autoincrement=False),
     Column("left_change", Integer, nullable=False),
     Column("left_at", UtcDateTime, nullable=False),
-    Column("undo_place", Integer),
 )
 
 operation = Table(
@@ -237,6 +236,8 @@ operation = Table(
     Column("start_after", Boolean, nullable=False),
     Column("user_options", JSON, nullable=False),
     Column("error", Text, nullable=False),
+    Column("generation", Integer),  # of an undo: where it goes back to
+    Column("reason", Text, nullable=False, server_default=_NOTHING),
 )
 Index(
     "uq_operation_unfinished_server",

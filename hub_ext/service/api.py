@@ -6,19 +6,22 @@ Guarantees: openapi.yaml is its contract, a test compares the two; what a caller
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from .. import __version__
-from ..errors import HubUnavailable, LedgerUnavailable, NotFound
+from ..errors import Conflict, HubUnavailable, LedgerUnavailable, NotFound
 from ..i18n import _
 from ..models import Operation, OperationKind
 from ..placement import usable_count
 from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET
 from . import api_admin, api_doctor, api_lease
-from .api_base import ApiHandler
+from .api_base import ApiHandler, Check, text, whole
 from .api_host import HostViewHandler
 from .auth import Resource, requires
 from .handlers import ServiceHandler
 from .views import operation_brief, operation_view, server_view
+
+LONGEST_REASON = 200
 
 
 class HealthHandler(ApiHandler):
@@ -69,15 +72,33 @@ class ServerHandler(ApiHandler):
 
 
 class OperationStarter(ApiHandler):
-    """POST begins an operation of `kind` and answers at once; the page shows how it goes."""
+    """POST begins an operation of `kind` and answers at once; the page shows how it goes.
+
+    Whoever asks for it on somebody else's server says why: its user reads it.
+    """
 
     kind: OperationKind
+    fields: Mapping[str, Check] = {}
 
     async def begin(self, user_name: str, server_name: str) -> None:
-        self.empty_body()
+        wanted = self.body({}, {"reason": text(LONGEST_REASON), **self.fields})
+        caller = self.caller
+        reason = wanted.pop("reason", "")
+        own = (caller.kind, caller.name) == ("user", user_name)
+        if not own and not reason:
+            raise Conflict(
+                _("Say why, for {user} to read: {example}.").format(
+                    user=user_name, example='{"reason": "…"}'
+                )
+            )
         try:
             operation = await self.service.resets.begin(
-                self.kind, user_name, server_name, requested_by=self.caller.name
+                self.kind,
+                user_name,
+                server_name,
+                requested_by=caller.name,
+                reason=reason,
+                **wanted,
             )
         except NotFound as error:
             raise NotFound(_("There is no such server.")) from error
@@ -100,6 +121,7 @@ class ResetHandler(OperationStarter):
 
 class UndoResetHandler(OperationStarter):
     kind = OperationKind.UNDO
+    fields: Mapping[str, Check] = {"generation": whole(1, 2**31 - 1)}
 
     @requires(ENVIRONMENT_RESET)
     async def post(self, user_name: str, server_name: str = "") -> None:

@@ -107,7 +107,18 @@ class OperationPage(PageHandler):
             api_url=f"{self.service.prefix}api/operations/{operation_id}",
             retry_url=f"{self.service.prefix}api/{server_path(operation.user, operation.server)}"
             + ("/reset" if operation.kind == "reset" else "/undo-reset"),
+            retry_body=_body(operation),
         )
+
+
+def _body(operation: Operation) -> Json:
+    """The body of a request for the same operation."""
+    body: Json = {}
+    if operation.reason:
+        body["reason"] = operation.reason
+    if operation.generation is not None:
+        body["generation"] = operation.generation
+    return body
 
 
 class CallbackHandler(PageHandler, HubOAuthCallbackHandler):

@@ -115,13 +115,20 @@ class ResetWorkflow:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def begin(
-        self, kind: OperationKind, user: str, server: str, *, requested_by: str
+        self,
+        kind: OperationKind,
+        user: str,
+        server: str,
+        *,
+        requested_by: str,
+        generation: int | None = None,
+        reason: str = "",
     ) -> Operation:
         """Write the operation down and set out on it.
 
-        Raises Conflict if one is under way or there is nothing to undo, NotFound for an unknown
-        user or a named server that was never made, HubUnavailable and LedgerUnavailable; then
-        nothing has happened.
+        `generation`: where an undo goes back to; None: to the one left last. Raises Conflict if one
+        is under way or that generation is not kept, NotFound for an unknown user or a named server
+        that was never made, HubUnavailable and LedgerUnavailable; then nothing has happened.
         """
         found = await self._hub.server(user, server)
         if found is None and server:
@@ -135,6 +142,8 @@ class ResetWorkflow:
             start_after=found is not None and not found.stopped,
             user_options=dict(found.user_options) if found is not None else {},
             now=self._now(),
+            generation=generation,
+            reason=reason,
         )
         _log.info("%s %s of %s/%s by %s", kind, operation.id, user, server, requested_by)
         self._set_out(operation.id)

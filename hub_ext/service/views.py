@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 from ..errors import HubRefused, HubUnavailable, NotFound
 from ..i18n import _
-from ..models import FINAL_STEPS, Operation, OperationStep
+from ..models import FINAL_STEPS, KeptGeneration, Operation, OperationStep
 from .hub_api import HubServer
 from .lease_views import Json, lease_facts, term_views
 from .verdict_views import verdict_view
-from .wording import failure_message, failure_text, split_error, step_text
+from .wording import expiry_text, failure_message, failure_text, split_error, step_text
 
 if TYPE_CHECKING:
     from .parts import Service
@@ -71,7 +71,8 @@ async def server_view(service: Service, user: str, server: str) -> Json:
         "image": container.image if container is not None else service.image,
         "generation": environment.generation,
         "newest": environment.newest,
-        "can_undo": bool(environment.history),
+        "can_undo": bool(environment.kept),
+        "undo": [kept_view(each) for each in environment.kept],
         "operation": operation_brief(operation) if operation is not None else None,
         "doctor": verdict_view(verdict, facts.lease, service.prefix),
         **term_views(facts, user),
@@ -88,6 +89,16 @@ def _state(found: HubServer) -> str:
     return "stopped" if found.stopped else "starting"
 
 
+def kept_view(kept: KeptGeneration) -> Json:
+    """A generation that an undo can go back to."""
+    return {
+        "generation": kept.generation,
+        "left_at": kept.left_at.isoformat(),
+        "resets_left": kept.resets_left,
+        "expires": expiry_text(kept.resets_left),
+    }
+
+
 def operation_brief(operation: Operation) -> Json:
     """An operation within a server's view."""
     return {
@@ -95,6 +106,10 @@ def operation_brief(operation: Operation) -> Json:
         "kind": operation.kind.value,
         "step": operation.step.value,
         "error": failure_message(operation.error) if operation.error else None,
+        "generation": operation.generation,
+        "reason": operation.reason,
+        "requested_by": operation.requested_by,
+        "requested_at": operation.requested_at.isoformat(),
     }
 
 

@@ -81,7 +81,7 @@ _STEP_TEXT = {
 }
 _SWITCH_TEXT = {
     OperationKind.RESET: N_("Making a fresh environment"),
-    OperationKind.UNDO: N_("Going back to the previous environment"),
+    OperationKind.UNDO: N_("Bringing the earlier environment back"),
 }
 
 
@@ -106,6 +106,13 @@ def failure_message(error: str) -> str:
     text = failure_text(failure)
     reason = gap() + _("The reason given: “{reason}”.").format(reason=detail) if detail else ""
     return f"{text.happened}{reason}{gap()}{text.todo}"
+
+
+def expiry_text(resets_left: int) -> str:
+    """When a generation that is kept for an undo is deleted."""
+    return ngettext(
+        "Kept until the next reset.", "Kept for {number} more resets.", resets_left
+    ).format(number=resets_left)
 
 
 def step_text(step: OperationStep, kind: OperationKind) -> str:
@@ -137,6 +144,14 @@ _NOTICES: dict[NoticeKind, str] = {
         "The server was stopped because the device-hours are used up. Files in ~/work are as they "
         "were; you can start it without a GPU, or ask your instructor for more hours."
     ),
+    NoticeKind.ENVIRONMENT_RESET: N_(
+        "{by} reset the environment of this server: “{reason}”. Files in ~/work are as they were, "
+        "and you can undo it."
+    ),
+    NoticeKind.ENVIRONMENT_UNDONE: N_(
+        "{by} brought an earlier environment of this server back: “{reason}”. Files in ~/work are "
+        "as they were, and you can undo it."
+    ),
     NoticeKind.START_LOST: N_(
         "JupyterHub was restarted while this server waited for a GPU, and its start was given up. "
         "You can start it again. The reason: {reason}."
@@ -150,6 +165,7 @@ def notice_text(kind: NoticeKind, detail: Mapping[str, str]) -> str:
         "device": detail.get("name") or detail.get("device") or _("A GPU"),
         "reason": device_reason(detail.get("reason") or _("no reason was given")).rstrip(".。"),
         "until": _clock(detail.get("until", "")),
+        "by": detail.get("by", ""),
     }
     return _(_NOTICES[kind]).format(**values)
 

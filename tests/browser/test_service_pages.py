@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from resets import reset
 from service_server import RunningService, running_service
 from service_world import (
     UUIDS,
@@ -120,8 +121,8 @@ def test_a_reset_by_keyboard_leads_back_into_the_lab(world, visit):
         expect(page.get_by_text("Taking you back")).to_be_hidden()
 
         page.goto(service.url)
-        page.get_by_role("button", name="Undo the last reset…").click()
-        page.get_by_role("dialog").get_by_role("button", name="Undo the reset").click()
+        page.get_by_role("button", name="Go back to an earlier environment…").click()
+        page.get_by_role("dialog").get_by_role("button", name="Go back").click()
         page.wait_for_url("**/user/ada/")
         assert world.ledger.environment("ada", "").generation == 1
 
@@ -215,12 +216,41 @@ def test_an_instructor_resets_for_a_participant(world, visit):
         page.goto(page.url + "users/ada/server")
         expect(page.get_by_role("heading", name="Environment of ada")).to_be_visible()
         page.get_by_role("button", name="Reset environment…").click()
-        page.get_by_role("dialog").get_by_role("button", name="Reset environment").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("button", name="Reset environment").click()
+        expect(dialog).to_be_visible()
+        assert world.ledger.operation_of("ada", "") is None, "without a reason"
+        dialog.get_by_label("Reason (ada reads it)").fill("a <b>broken</b> torch")
+        picture(page, "reset-for-another")
+        dialog.get_by_role("button", name="Reset environment").click()
         page.wait_for_url("**/operations/*")
+        expect(page.get_by_text("kim asked for it: “a <b>broken</b> torch”.")).to_be_visible()
         expect(page.get_by_text("The environment is fresh.")).to_be_visible(timeout=20_000)
         # it is not the instructor's server: nobody is led into it
         page.wait_for_timeout(2000)
         expect(page).to_have_url(re.compile(r"/operations/"))
+        service.visitor = service.tokens["ada-token"]
+        page = visit(service)
+        expect(page.get_by_text("kim reset the environment of this server: “a <b>")).to_be_visible()
+        picture(page, "reset-by-another")
+
+
+def test_either_of_two_generations_can_be_gone_back_to(world, visit):
+    with running_service(world, hub=SlowHub(world)) as service:
+        for _ in range(2):
+            reset(world.ledger, "ada", "", now())
+        page = visit(service)
+        page.get_by_role("button", name="Go back to an earlier environment…").click()
+        dialog = page.get_by_role("dialog", name="Go back to an earlier environment?")
+        expect(dialog.get_by_label("Generation 2")).to_be_checked()
+        expect(dialog).to_contain_text("Kept for 2 more resets.")
+        expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+        picture(page, "undo-dialog")
+        dialog.get_by_label("Generation 1").check()
+        dialog.get_by_role("button", name="Go back").click()
+        page.wait_for_url("**/user/ada/")
+        found = world.ledger.environment("ada", "")
+        assert (found.generation, [kept.generation for kept in found.kept]) == (1, [3, 2])
 
 
 # -- leases

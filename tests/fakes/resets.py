@@ -13,16 +13,30 @@ def reset(ledger: Ledger, user: str, server: str, now: datetime) -> Environment:
     return _operate(ledger, OperationKind.RESET, user, server, now)
 
 
-def undo(ledger: Ledger, user: str, server: str, now: datetime) -> Environment:
+def undo(
+    ledger: Ledger, user: str, server: str, now: datetime, generation: int | None = None
+) -> Environment:
     """Go back. Raises Conflict if there is nothing to go back to."""
-    return _operate(ledger, OperationKind.UNDO, user, server, now)
+    return _operate(ledger, OperationKind.UNDO, user, server, now, generation)
 
 
 def _operate(
-    ledger: Ledger, kind: OperationKind, user: str, server: str, now: datetime
+    ledger: Ledger,
+    kind: OperationKind,
+    user: str,
+    server: str,
+    now: datetime,
+    generation: int | None = None,
 ) -> Environment:
     operation = ledger.begin_operation(
-        kind, user, server, requested_by=user, start_after=False, user_options={}, now=now
+        kind,
+        user,
+        server,
+        requested_by=user,
+        start_after=False,
+        user_options={},
+        now=now,
+        generation=generation,
     )
     environment = ledger.switch_environment(operation.id, now)
     ledger.advance_operation(operation.id, OperationStep.DONE, now)

@@ -375,4 +375,5 @@ def check_invariants(world: World) -> None:
     for user, server, generation in world.removed_environments:
         environment = world.ledger.environment(user, server)
         assert generation != environment.generation, "the environment in use was deleted"
-        assert generation not in environment.history, "an undo lost its environment"
+        kept = [each.generation for each in environment.kept]
+        assert generation not in kept, "an undo lost its environment"

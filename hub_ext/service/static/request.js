@@ -44,8 +44,10 @@ function show(place, text) {
 function bodyOf(button) {
   const body = JSON.parse(button.dataset.body ?? "{}");
   for (const field of button.closest("form")?.elements ?? []) {
+    if (field.type === "radio" && !field.checked) continue;
     if (field.name && field.value !== "") {
-      body[field.name] = field.type === "number" ? Number(field.value) : field.value;
+      const isNumber = field.type === "number" || "number" in field.dataset;
+      body[field.name] = isNumber ? Number(field.value) : field.value;
     }
   }
   return body;

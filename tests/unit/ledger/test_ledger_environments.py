@@ -12,7 +12,7 @@ from resets import reset, undo
 
 from hub_ext.errors import Conflict, NotFound
 from hub_ext.ledger import environments
-from hub_ext.models import Environment, OperationKind, OperationStep
+from hub_ext.models import Environment, KeptGeneration, NoticeKind, OperationKind, OperationStep
 
 MINUTE = timedelta(minutes=1)
 
@@ -22,24 +22,69 @@ def test_a_new_server_is_in_generation_one(ledger):
     assert ledger.environments() == ()
 
 
+def kept(found: Environment) -> list[int]:
+    """Where an undo can go back to, the one left last first."""
+    return [each.generation for each in found.kept]
+
+
 def test_reset_and_undo(ledger, now):
-    assert reset(ledger, "ann", "", now) == Environment("ann", "", 2, 2, (1,))
-    assert reset(ledger, "ann", "", now) == Environment("ann", "", 3, 3, (1, 2))
-    assert reset(ledger, "ann", "", now) == Environment("ann", "", 4, 4, (2, 3))
-    assert undo(ledger, "ann", "", now) == Environment("ann", "", 3, 4, (2,))
-    assert reset(ledger, "ann", "", now) == Environment("ann", "", 5, 5, (2, 3))
-    assert ledger.environment("ann", "") == Environment("ann", "", 5, 5, (2, 3))
+    first = reset(ledger, "ann", "", now)
+    assert first == Environment("ann", "", 2, 2, (KeptGeneration(1, now, 2),))
+    second = reset(ledger, "ann", "", now + MINUTE)
+    assert second == Environment(
+        "ann", "", 3, 3, (KeptGeneration(2, now + MINUTE, 2), KeptGeneration(1, now, 1))
+    )
+    third = reset(ledger, "ann", "", now)
+    assert (third.generation, third.newest, kept(third)) == (4, 4, [3, 2])
+    back = undo(ledger, "ann", "", now)
+    assert (back.generation, back.newest, kept(back)) == (3, 4, [4, 2])
+    fifth = reset(ledger, "ann", "", now)
+    assert (fifth.generation, fifth.newest, kept(fifth)) == (5, 5, [3, 4])
+    assert ledger.environment("ann", "") == fifth
     assert ledger.environment("ann", "second").generation == 1
     assert ledger.environments() == (("ann", ""),)
+
+
+def test_an_undo_can_be_undone(ledger, now):
+    reset(ledger, "ann", "", now)
+    assert undo(ledger, "ann", "", now).generation == 1
+    assert undo(ledger, "ann", "", now).generation == 2
+    assert undo(ledger, "ann", "", now).generation == 1
+    assert ledger.expired_generations("ann", "") == ()
+
+
+def test_either_of_the_last_two_can_be_chosen(ledger, now):
+    reset(ledger, "ann", "", now)
+    reset(ledger, "ann", "", now)
+    found = undo(ledger, "ann", "", now, 1)
+    assert (found.generation, kept(found)) == (1, [3, 2])
+    found = undo(ledger, "ann", "", now, 2)
+    assert (found.generation, kept(found)) == (2, [1, 3])
 
 
 def test_nothing_to_undo(ledger, now):
     with pytest.raises(Conflict, match="no reset to undo"):
         undo(ledger, "ann", "", now)
+    with pytest.raises(Conflict, match="no reset to undo"):
+        undo(ledger, "ann", "", now, 1)
+
+
+def test_what_is_not_kept_cannot_be_gone_back_to(ledger, now):
+    for _ in range(3):
+        reset(ledger, "ann", "", now)
+    for generation in (1, 5, 99):
+        with pytest.raises(Conflict, match=f"Generation {generation} is not kept.*: 3, 2"):
+            undo(ledger, "ann", "", now, generation)
+    with pytest.raises(Conflict, match="Generation 4 is in use already"):
+        undo(ledger, "ann", "", now, 4)
+    assert ledger.unfinished_operations() == ()
+    assert ledger.environment("ann", "").generation == 4
+
+
+def test_a_clock_that_goes_back_does_not_mix_the_order_up(ledger, now):
     reset(ledger, "ann", "", now)
-    undo(ledger, "ann", "", now)
-    with pytest.raises(Conflict):
-        undo(ledger, "ann", "", now)
+    reset(ledger, "ann", "", now - MINUTE)
+    assert kept(ledger.environment("ann", "")) == [2, 1]
 
 
 def test_the_last_two_generations_left_are_kept(ledger, now):
@@ -50,9 +95,9 @@ def test_the_last_two_generations_left_are_kept(ledger, now):
     assert ledger.expired_generations("ann", "") == (1, 2)
     ledger.forget_generation("ann", "", 1)
     assert ledger.expired_generations("ann", "") == (2,)
-    for kept in (3, 4, 5, 99):
+    for held in (3, 4, 5, 99):
         with pytest.raises(Conflict):
-            ledger.forget_generation("ann", "", kept)
+            ledger.forget_generation("ann", "", held)
 
 
 def test_an_undone_generation_is_kept_until_two_others_were_left(ledger, now):
@@ -65,41 +110,50 @@ def test_an_undone_generation_is_kept_until_two_others_were_left(ledger, now):
     assert ledger.expired_generations("ann", "") == (2,)
 
 
+STEPS = st.one_of(
+    st.sampled_from(["reset", "clean"]),
+    st.tuples(st.just("undo"), st.one_of(st.none(), st.integers(1, 8))),
+)
+
+
 @settings(
     max_examples=settings.default.max_examples // 8,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(steps=st.lists(st.sampled_from(["reset", "undo", "clean"]), max_size=14))
+@given(steps=st.lists(STEPS, max_size=14))
 def test_no_sequence_of_resets_loses_what_can_be_gone_back_to(ledger, now, steps):
     user = uuid.uuid4().hex  # one ledger for all examples
     before = ledger.environment(user, "")
     volumes = {1}
-    left: list[int] = []
+    left: list[int] = []  # the last one last, without the one in use
     for step in steps:
         if step == "clean":
             for generation in ledger.expired_generations(user, ""):
                 ledger.forget_generation(user, "", generation)
                 volumes.remove(generation)
             assert ledger.expired_generations(user, "") == ()
-        elif step == "reset":
+            assert volumes == {before.generation, *left[-2:]}, "nothing else is kept"
+            continue
+        if step == "reset":
             after = reset(ledger, user, "", now)
             assert after.generation == after.newest == before.newest + 1
-            assert after.history == (*before.history, before.generation)[-2:]
             volumes.add(after.generation)
-            left.append(before.generation)
-        elif before.history:
-            after = undo(ledger, user, "", now)
-            assert after.generation == before.history[-1]
-            assert after.newest == before.newest
-            left.append(before.generation)
         else:
-            with pytest.raises(Conflict):
-                undo(ledger, user, "", now)
-        before = ledger.environment(user, "")
-        assert {before.generation, *before.history} <= volumes
-        last_left = [g for g in dict.fromkeys(reversed(left)) if g != before.generation][:2]
-        assert set(last_left) <= volumes
-        assert volumes <= set(range(1, before.newest + 1))
+            _undo, wanted = step
+            if not left or wanted not in (None, *left[-2:]):
+                with pytest.raises(Conflict):
+                    undo(ledger, user, "", now, wanted)
+                assert ledger.environment(user, "") == before
+                continue
+            after = undo(ledger, user, "", now, wanted)
+            assert after.generation == (left[-1] if wanted is None else wanted)
+            assert after.newest == before.newest
+        left = [g for g in left if g not in (before.generation, after.generation)]
+        left.append(before.generation)
+        assert kept(after) == left[-2:][::-1]
+        assert [each.resets_left for each in after.kept] == [2, 1][: len(after.kept)]
+        assert {after.generation, *kept(after)} <= volumes
+        before = after
 
 
 def begin(ledger, now, kind=OperationKind.RESET, user="ann", **changes):
@@ -168,11 +222,38 @@ def test_the_generation_changes_once_however_often_the_service_is_killed(ledger,
     assert ledger.switch_environment(begun.id, now).generation == 1
 
 
+def test_an_operation_keeps_where_it_goes_and_why(ledger, now):
+    reset(ledger, "ann", "", now)
+    begun = begin(ledger, now, OperationKind.UNDO, reason="wrong course")
+    assert (begun.generation, begun.reason) == (1, "wrong course")
+    assert ledger.operation(begun.id) == begun
+
+
+def test_the_user_is_told_once_what_somebody_else_did_and_why(ledger, now):
+    for kind, told in (
+        (OperationKind.RESET, NoticeKind.ENVIRONMENT_RESET),
+        (OperationKind.UNDO, NoticeKind.ENVIRONMENT_UNDONE),
+    ):
+        begun = begin(ledger, now, kind, reason="for the exam")
+        assert all(each.kind is not told for each in ledger.notices("ann", ""))
+        ledger.switch_environment(begun.id, now)
+        ledger.switch_environment(begun.id, now)
+        ledger.advance_operation(begun.id, OperationStep.DONE, now)
+        (notice,) = [each for each in ledger.notices("ann", "") if each.kind is told]
+        assert notice.detail == {"by": "teacher", "reason": "for the exam"}
+
+
+def test_nobody_is_told_of_their_own_reset(ledger, now):
+    reset(ledger, "ann", "", now)
+    assert ledger.notices("ann") == ()
+
+
 def test_a_switch_that_fails_leaves_the_step(ledger, now):
     reset(ledger, "ann", "", now)
     begun = begin(ledger, now, OperationKind.UNDO)
     with ledger._database.write() as connection:  # no call of the ledger gets there
-        environments.undo(connection, "ann", "", now)
+        environments.reset(connection, "ann", "", now)
+        environments.reset(connection, "ann", "", now)
     with pytest.raises(Conflict):
         ledger.switch_environment(begun.id, now)
     assert ledger.operation(begun.id).step is OperationStep.REQUESTED

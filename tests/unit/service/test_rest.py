@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 import requests
+from resets import reset
 from service_server import ADA, expand, person, running_service
-from service_world import EngineSilent, HubFailsToStart, HubNeverStops
+from service_world import EngineSilent, HubFailsToStart, HubNeverStops, now
 
 from hub_ext import scopes
 from hub_ext.errors import LedgerUnavailable
@@ -166,6 +168,82 @@ def test_a_second_reset_is_a_conflict(world):
 def test_an_undo_without_a_reset_is_a_conflict(ask):
     answer = ask("POST", "api/users/ada/server/undo-reset")
     assert (answer.status_code, answer.json()["message"]) == (409, "There is no reset to undo.")
+
+
+def test_what_can_be_gone_back_to_is_told_with_when_it_ends(ask, world):
+    for _ in range(3):
+        reset(world.ledger, "ada", "", now())
+    first, second = ask("GET", "api/users/ada/server").json()["undo"]
+    assert (first["generation"], second["generation"]) == (3, 2)
+    assert (first["resets_left"], second["resets_left"]) == (2, 1)
+    assert second["expires"] == "Kept until the next reset."
+    assert datetime.fromisoformat(first["left_at"]) >= datetime.fromisoformat(second["left_at"])
+    chinese = {"Accept-Language": "zh-CN"}
+    told = ask("GET", "api/users/ada/server", headers=chinese).json()["undo"]
+    assert [each["expires"] for each in told] == ["再重置 2 次后删除。", "再重置 1 次后删除。"]
+
+
+def test_an_undo_goes_to_the_generation_that_was_asked_for_and_back(ask, world):
+    for _ in range(2):
+        reset(world.ledger, "ada", "", now())
+    for body, expected in (({"generation": 1}, 1), ({}, 3), ({"generation": 1}, 1)):
+        begun = ask("POST", "api/users/ada/server/undo-reset", json=body).json()
+        assert begun["operation"]["generation"] == expected
+        assert until_done(ask, begun["operation"]["id"])["step"] == "done"
+        assert ask("GET", "api/users/ada/server").json()["generation"] == expected
+
+
+@pytest.mark.parametrize(
+    ("generation", "status", "message"),
+    [
+        (4, 409, "Generation 4 is not kept. You can go back to: 2, 1."),
+        (3, 409, "Generation 3 is in use already."),
+        (0, 400, "generation must be a whole number"),
+        (2**63, 400, "generation must be a whole number"),
+        ("2", 400, "generation must be a whole number"),
+    ],
+)
+def test_a_generation_that_is_none_is_refused(ask, world, generation, status, message):
+    for _ in range(2):
+        reset(world.ledger, "ada", "", now())
+    answer = ask("POST", "api/users/ada/server/undo-reset", json={"generation": generation})
+    assert (answer.status_code, answer.json()["message"][: len(message)]) == (status, message)
+    assert world.ledger.unfinished_operations() == ()
+
+
+@pytest.mark.parametrize("action", ["reset", "undo-reset"])
+def test_whoever_resets_for_another_says_why_and_the_user_reads_it(ask, world, action):
+    reset(world.ledger, "ada", "", now())
+    path = f"api/users/ada/server/{action}"
+    for body in ({}, {"reason": ""}, {"reason": " "}):
+        answer = ask("POST", path, "instructor-token", json=body)
+        assert answer.status_code == 409
+        assert answer.json()["message"] == 'Say why, for ada to read: {"reason": "…"}.'
+    reason = "torch <b> was “broken”"
+    begun = ask("POST", path, "instructor-token", json={"reason": reason}).json()
+    told = until_done(ask, begun["operation"]["id"])
+    assert (told["requested_by"], told["reason"]) == ("kim", reason)
+    view = ask("GET", "api/users/ada/server").json()
+    assert (view["operation"]["requested_by"], view["operation"]["reason"]) == ("kim", reason)
+    (notice,) = view["notices"]
+    assert notice["text"].startswith("kim ") and reason in notice["text"]
+
+
+@pytest.mark.parametrize("reason", ["two\nlines", "x" * 201, "\u202egnirts", 5, None, ["x"]])
+def test_a_reason_that_could_not_be_shown_is_refused(ask, world, reason):
+    answer = ask("POST", "api/users/ada/server/reset", json={"reason": reason})
+    assert answer.status_code == 400
+    assert world.ledger.operation_of("ada", "") is None
+
+
+def test_a_service_of_the_users_name_is_not_the_user(ask):
+    """JupyterHub lets a service have any name."""
+    ask.tokens["service"] = {
+        "kind": "service",
+        "name": "ada",
+        "scopes": [scopes.ACCESS_SERVICE, scopes.ENVIRONMENT_RESET],
+    }
+    assert ask("POST", "api/users/ada/server/reset", "service").status_code == 409
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"gpus": 4}', b"null", b"[" * 5000])
