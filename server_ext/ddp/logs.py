@@ -23,6 +23,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from .. import regular_file
+
 CHUNK_BYTES = 64 * 1024
 POLL_SECONDS = 0.1
 PARTIAL_SECONDS = 0.3  # how long half a line waits for its other half
@@ -224,7 +226,7 @@ def read(path: str, offset: int, count: int) -> bytes:
     if count <= 0:
         return b""
     try:
-        with open(path, "rb", buffering=0) as file:
+        with regular_file.opened(path) as file:
             file.seek(offset)
             return file.read(count) or b""
     except OSError:

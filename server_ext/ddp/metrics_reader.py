@@ -13,6 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import regular_file
 from . import logs
 from .metrics import Metrics
 
@@ -54,7 +55,7 @@ def _read_on(progress: _Progress, path: str, over: bool) -> bool:
     if progress.ended:
         return True
     try:
-        with open(path, "rb", buffering=0) as file:
+        with regular_file.opened(path) as file:
             size = os.fstat(file.fileno()).st_size
             until = min(size, progress.offset + AT_ONCE)
             file.seek(progress.offset)

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .. import json_file
+from .. import json_file, regular_file
 from ..errors import NotFound
 from ..i18n import N_, Gettext
 from . import hang as hangs
@@ -178,7 +178,7 @@ class RunStore:
         has it for LOCK_SECONDS already. A volume without locks is no obstacle.
         """
         try:
-            descriptor = os.open(self.folder, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
             yield True
             return
@@ -189,13 +189,12 @@ class RunStore:
 
     def load(self, run_id: str) -> Run:
         """The record. Raises NotFound where there is none that can be read."""
-        path = self.path(run_id, RECORD)
+        text = regular_file.read(self.path(run_id, RECORD), MAXIMUM_RECORD_BYTES)
         try:
-            with path.open("rb") as file:
-                run = _decode(json.loads(file.read(MAXIMUM_RECORD_BYTES)))
+            run = _decode(json.loads(text or b""))
             if run.id != run_id:
                 raise ValueError(run.id)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise NotFound(N_("There is no run {id}."), id=run_id) from error
         return run
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .. import json_file
+from .. import json_file, regular_file
 from . import logs
 from .gpu_watch import GpuWatch
 from .rank_reader import RankReader
@@ -51,10 +51,10 @@ def endings(log: str) -> dict[int, int]:
 
 def load(path: Path) -> Usage | None:
     """What a file keeps; None without one that can be read. Blocking."""
+    text = regular_file.read(path, MAXIMUM_FILE_BYTES)
     try:
-        with path.open("rb") as file:
-            return read_record(json.loads(file.read(MAXIMUM_FILE_BYTES)))
-    except (OSError, ValueError, RecursionError):
+        return None if text is None else read_record(json.loads(text))
+    except (ValueError, RecursionError):
         return None
 
 

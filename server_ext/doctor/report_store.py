@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import json_file
+from .. import json_file, regular_file
 from .checks import CATALOGUE
 from .findings import Finding, Gettext
 from .repairs.steps import translated
@@ -32,10 +32,10 @@ def save(path: Path, report: Mapping[str, Any]) -> str:
 
 def load(path: Path) -> dict[str, Any] | None:
     """The last report, or None when there is none that can be read. Blocks: call it in a thread."""
+    text = regular_file.read(path, LARGEST)
     try:
-        with path.open("rb") as stream:
-            value = json.loads(stream.read(LARGEST))
-    except (OSError, ValueError, RecursionError):
+        value = None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) and isinstance(value.get("findings"), list) else None
 

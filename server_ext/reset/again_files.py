@@ -19,10 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import json_file
+from .. import json_file, regular_file
 from ..errors import BadRequest, Conflict
 from ..i18n import N_
-from . import regular_file
 from .environment_lock import MAXIMUM_BYTES, Lock, Locked, parse, render
 from .server_files import mark
 

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from .. import regular_file
 from ..i18n import N_
-from . import regular_file
 from .environment_lock import Locked
 from .packages import ChangedPackage, metadata
 

@@ -21,8 +21,7 @@ from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
-from .. import json_file
-from . import regular_file
+from .. import json_file, regular_file
 from .server_files import mark
 
 FOLDER_VARIABLE = "JUPYTERLAB_WORKSPACES_DIR"

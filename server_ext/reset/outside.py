@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import regular_file
+from .. import regular_file
 from .sizes import Budget, measure
 
 MOST = 100  # entries that are named

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import os
 
-from . import regular_file
+from .. import regular_file
 from .environment_lock import normalised
 from .sizes import Budget, measure
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import regular_file
+from .. import regular_file
 from .sizes import Budget
 
 _ENTRIES, _SECONDS = 200_000, 2.0  # of one site-packages folder

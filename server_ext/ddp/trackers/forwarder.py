@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ... import json_file
+from ... import json_file, regular_file
 from .. import logs
 from ..metrics import Point
 from . import write_points
@@ -93,11 +93,11 @@ def save(folder: Path, record: Record) -> None:
 
 def load(folder: Path) -> Record | None:
     """None where the run has no trackers, or none that can be read. Blocking."""
+    text = regular_file.read(folder / RECORD, 2**20)
     try:
-        with (folder / RECORD).open("rb") as file:
-            record = Record(**json.loads(file.read(2**20)))
+        record = Record(**json.loads(text or b""))
         states = [one["state"] in _STATES and one["name"] for one in record.states]
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
     return record if all(isinstance(name, str) for name in states) else None
 
