@@ -28,6 +28,7 @@ from .trackers.choice import Tracker
 HARD_MAXIMUM = 64  # processes on one machine, whatever its cores
 RUN_MARK = "GPUCAMP_RUN_ID"  # carried by every process of a run, so that it can be found again
 AT_EXIT = os.path.join(os.path.dirname(__file__), "at_exit")  # its sitecustomize says why
+EXIT_CODE = "exit-code"  # the file in which the agent leaves its own, in the folder of the run
 RANKS = "ranks"  # the folder of torchrun's own files, in that of the run
 
 # Whole names and beginnings of names that never reach a user's script by way of a run.
@@ -217,6 +218,7 @@ def child_environment(server: Mapping[str, str], plan: Plan) -> dict[str, str]:
     merged = {**servers_environment(server), **plan.env}
     if server.get("PYTHONPATH") and "PYTHONPATH" not in plan.environment:
         merged["PYTHONPATH"] += os.pathsep + server["PYTHONPATH"]
+    merged["GPUCAMP_DDP_EXIT_CODE"] = f"{plan.folder}/{EXIT_CODE}"  # at_exit writes it
     return merged
 
 

@@ -20,7 +20,7 @@ from typing import ParamSpec, TypeVar
 from . import diagnosis, logs, process, remarks, seed
 from .gpu_watch import GpuWatch
 from .hang_watch import HangWatch, Pace
-from .launch_plan import RANKS
+from .launch_plan import EXIT_CODE, RANKS
 from .process import Identity
 from .runs import FAILED, LOG, LOST, RUNNING, STOPPED, SUCCEEDED, USAGE, Run, RunStore
 from .sampler import Sampler
@@ -167,7 +167,7 @@ class RunWatch:
     async def _finish(self, sampling: asyncio.Task[None]) -> None:
         """The agent has gone: end what it left, then write how it ended."""
         run = self.run
-        exit_code = None if self._child is None else self._child.returncode
+        exit_code = await self._told(None, self._exit_code)
         if exit_code == 0 and self._ending is None:
             await self._let_finish(run)
         if self._ending is not None and not _failed(self._ending):
@@ -202,6 +202,15 @@ class RunWatch:
                 survivors=tuple(survivors),
             ),
         )
+
+    def _exit_code(self) -> int | None:
+        """The agent's; of one that was taken over, what it left of it, if it could. Blocking."""
+        if self._child is not None:
+            return self._child.returncode
+        try:
+            return int(self._store.path(self.run.id, EXIT_CODE).read_text()[:20])
+        except (OSError, ValueError):
+            return None
 
     async def _told(
         self, without: T, tell: Callable[P, T], *args: P.args, **options: P.kwargs

@@ -267,6 +267,26 @@ def test_ctrl_c_in_a_terminal(lab: Lab) -> None:
     assert lab.ask("GET", f"gpucamp/ddp/runs/{run['id']}")[1]["state"] == "stopped"
 
 
+@pytest.mark.parametrize(("code", "state"), [(0, "succeeded"), (3, "failed")])
+def test_a_run_whose_terminal_was_killed_ends_as_it_does(lab: Lab, code: int, state: str) -> None:
+    script = f"left_{code}.py"
+    lab.ok(
+        f"printf '%s\\n' 'import os, sys, time' 'print(\"ready\", flush=True)' "
+        f"'while not os.path.exists(\"go_{code}\"): time.sleep(0.1)' "
+        f'\'sys.exit({code} if os.environ["RANK"] == "1" else 0)\' > {script}'
+    )
+    terminal = threading.Thread(target=lambda: lab.sh(f"exec gpucamp-ddp -n 2 {script}"))
+    terminal.start()
+    run = lab.until_run(script, lambda run: len(run["ranks"]) == 2)
+    lab.until_log_says(run, "ready")
+    lab.ok("kill -KILL $(pgrep -f -o 'gpucamp-ddp -n')")
+    terminal.join(60)
+    lab.ok(f"touch go_{code}")
+    _, ended = lab.log(run)
+    assert (ended["state"], ended["exit_code"]) == (state, 1 if code else 0), ended
+    assert (ended["diagnosis"] is None) == (code == 0), ended
+
+
 def test_the_owner_hears_that_the_service_is_down(lab: Lab) -> None:
     for method in ("GET", "POST"):
         status, answer = lab.ask(method, "gpucamp/reset", {} if method == "POST" else None)

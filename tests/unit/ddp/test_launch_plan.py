@@ -240,7 +240,9 @@ def test_no_secret_and_no_old_rank_reaches_the_run() -> None:
         "HOME": "/home/jovyan",
         "WANDB_API_KEY": "the participant's own",
         **plan.env,
+        "GPUCAMP_DDP_EXIT_CODE": f"{plan.folder}/exit-code",
     }
+    assert "GPUCAMP_DDP_EXIT_CODE" not in plan.terminal_command
 
 
 @pytest.mark.parametrize(

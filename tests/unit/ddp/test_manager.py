@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from server_ext.ddp import process
-from server_ext.ddp.launch_plan import Plan
+from server_ext.ddp.launch_plan import EXIT_CODE, Plan
 from server_ext.ddp.manager import MAXIMUM_ALIVE, RunManager
 from server_ext.ddp.runs import LOG, SUCCEEDED, Run, RunStore
 from server_ext.ddp.seed import ARGUMENTS, ENVIRONMENT, PRINTED, Seed
@@ -253,6 +253,33 @@ async def test_a_run_goes_on_without_its_server_and_is_taken_over(
     await second.close()
 
 
+@pytest.mark.parametrize(
+    ("behaviour", "state", "exit_code"),
+    [(("seconds=1",), "succeeded", 0), (("seconds=1", "exit=3"), "failed", 1)],
+)
+async def test_a_run_that_ended_while_nobody_watched(
+    plan_for: PlanMaker,
+    store: RunStore,
+    behaviour: tuple[str, ...],
+    state: str,
+    exit_code: int,
+) -> None:
+    first = RunManager(store, os.environ)
+    run = await first.start(plan_for(*behaviour))
+    run = await until(has_ranks(2), first, run)
+    await first.close()
+    store.save(replace(run, owner=replace(run.owner, started=1)))
+    assert run.agent is not None
+    async with asyncio.timeout(60):
+        while process.is_alive(run.agent):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(0.05)
+    second = RunManager(store, os.environ)
+    found = await until(over, second, run)
+    assert (found.state, found.exit_code) == (state, exit_code)
+    assert (found.diagnosis is None) == (state == "succeeded")
+    await second.close()
+
+
 async def test_a_run_whose_processes_went_with_the_server_is_lost(
     plan_for: PlanMaker, store: RunStore
 ) -> None:
@@ -315,6 +342,7 @@ async def test_a_run_of_a_container_that_has_gone_is_lost_and_its_pids_mean_noth
         run = await manager.start(plan_for())
         run = await manager.wait(run.id)
         assert identity is not None
+        store.path(run.id, EXIT_CODE).unlink()  # as if it had been killed with its container
         elsewhere = replace(
             run,
             state="running",
