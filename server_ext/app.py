@@ -51,9 +51,11 @@ class GpucampApp(ExtensionApp):
         settings = serverapp.web_app.settings
 
         async def runs() -> Sequence[object]:
-            return await ddp.manager_of(settings, serverapp.root_dir, self.log).alive()
+            alive = await ddp.manager_of(settings, serverapp.root_dir, self.log).alive()
+            return [*alive, *([reset] if reset.installs(serverapp) else [])]
 
         activity.start(settings, runs, serverapp.kernel_manager, self.log)
+        reset.start(serverapp)
 
     async def stop_extension(self) -> None:
         """Ends what is still running: parts that start tasks or processes export `async

@@ -14,7 +14,10 @@ import json
 import os
 import re
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,17 +29,20 @@ from .environment_lock import MAXIMUM_BYTES, Lock, Locked, parse, render
 from .server_files import mark
 
 _GENERATION = re.compile(r"^# generation: ([0-9]{1,9})$", re.MULTILINE)
+# a wish that is done is not taken for one that is being written
+_CHANGES = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Wish:
     """What to install again. identity: another one for each wish; generation: that it was chosen
-    in, None where that is not known; fault: why there is nothing to install.
+    in, None where that is not known; age: seconds since; fault: why there is nothing to install.
     """
 
     packages: tuple[Locked, ...]
     identity: str
     generation: int | None
+    age: float
     fault: BadRequest | None = None
 
 
@@ -72,30 +78,36 @@ class AgainFiles:
         found = _GENERATION.search(text)
         generation = int(found[1]) if found else None
         try:
-            return Wish(parse(text).packages, identity, generation)
+            age = time.time() - self.lock.stat().st_mtime
+        except OSError:
+            return None  # it was taken away just now
+        try:
+            return Wish(parse(text).packages, identity, generation, age)
         except BadRequest as error:
-            return Wish((), identity, generation, error)
+            return Wish((), identity, generation, age, error)
 
     def put(self, packages: Sequence[Locked], image: str, generation: int | None) -> bytes | None:
         """Writes a wish, or takes it away where there are no packages. What was written before,
         for `put_back`. Raises Conflict.
         """
         before = regular_file.read(self.lock, MAXIMUM_BYTES)
+        if not packages:
+            with suppress(Conflict):  # a reset with which nothing is installed needs no room
+                if before is not None:
+                    self.put_back(None)
+            return before
         text = render(Lock(tuple(packages), image))
         if generation is not None:
             text += f"# generation: {generation}\n"
         text += f"# number: {os.urandom(8).hex()}\n"
-        self.put_back(text.encode() if packages else None)
+        self.put_back(text.encode())
         return before
 
     def put_back(self, written: bytes | None) -> None:
         """Makes the lock what it was. Raises Conflict."""
         try:
-            if written is None:
-                self.lock.unlink(missing_ok=True)
-                return
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write(self.lock, written)
+            with _CHANGES:
+                self._put_back(written)
         except OSError as error:
             raise Conflict(
                 N_(
@@ -105,6 +117,13 @@ class AgainFiles:
                 path=str(self.lock),
                 reason=error.strerror,
             ) from error
+
+    def _put_back(self, written: bytes | None) -> None:
+        if written is None:
+            self.lock.unlink(missing_ok=True)
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(self.lock, written)
 
     def read_report(self) -> dict[str, Any] | None:
         """As `write_report` wrote it; None: there is none, or it cannot be read."""
@@ -118,10 +137,18 @@ class AgainFiles:
         """Raises OSError."""
         json_file.write(self.report, value)
 
+    def finish(self, identity: str) -> None:
+        """Takes a wish away, if it is still this one. Raises OSError."""
+        with _CHANGES:
+            wish = self.wish()
+            if wish is not None and wish.identity == identity:
+                self.lock.unlink(missing_ok=True)
+
     def forget(self) -> None:
         """Takes the wish and its report away. Raises OSError."""
-        self.lock.unlink(missing_ok=True)
-        self.report.unlink(missing_ok=True)
+        with _CHANGES:
+            self.lock.unlink(missing_ok=True)
+            self.report.unlink(missing_ok=True)
 
 
 def _write(path: Path, data: bytes) -> None:

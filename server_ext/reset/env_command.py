@@ -26,6 +26,7 @@ from ..i18n import N_, Gettext, from_environment, gettext_for
 from .environment_lock import MAXIMUM_BYTES, Lock, Locked, missing, parse, render
 from .installed_from import locked
 from .packages import base_folder, changed_packages, environment_folders
+from .restoring import pip_install, requirements
 
 FAILED, REFUSED = 1, 2
 NAME = "environment.lock"
@@ -133,10 +134,9 @@ def _restore(path: Path, gettext: Gettext) -> int:
 
 
 def _install(packages: Sequence[Locked]) -> int:
-    """pip's exit status. Without dependencies: those are in the lock, or in the base."""
+    """pip's exit status."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt", encoding="utf-8") as file:
-        file.write("".join(f"{package.line}\n" for package in packages))
+        file.write(requirements(packages))
         file.flush()
-        command = [sys.executable, "-I", "-m", "pip", "--python", kernel_python()]
-        command += ["install", "--no-deps", "--disable-pip-version-check", "-r", file.name]
+        command = pip_install(kernel_python(), file.name)
         return subprocess.run(command, check=False).returncode  # noqa: S603

@@ -15,6 +15,7 @@ import os
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
+from jupyter_server.serverapp import ServerApp
 from tornado import web
 
 from ..ddp.handlers import manager_of
@@ -22,7 +23,7 @@ from ..errors import BadRequest, GpucampServerError, ServiceUnavailable
 from ..handlers import GpucampHandler
 from ..i18n import N_
 from ..service_client import ServiceClient
-from . import here_handlers, layout, preview
+from . import again_handlers, here_handlers, layout, preview
 from .again_files import AgainFiles
 from .client import environment, reset
 from .owners import OwnersHandler
@@ -63,7 +64,7 @@ class ResetHandler(OwnersHandler):
     async def post(self) -> None:
         client = self.client()
         undo, generation, again, reason = _wish(self.json_object())
-        files = self.again_files()
+        files = again_handlers.again_of(self.serverapp).files
         before = await asyncio.to_thread(self._write_down, files, again)
         carried = await asyncio.to_thread(layout.carry, files.folder, os.environ)
         try:
@@ -152,12 +153,25 @@ async def _nothing_began(client: ServiceClient, error: GpucampServerError) -> bo
 IMAGE = here_handlers.IMAGE
 
 
+def start(app: ServerApp) -> None:
+    """The server runs: what was chosen before a reset is installed, what a kill left is deleted."""
+    again_handlers.start(app)
+    here_handlers.clear(app)
+
+
+def installs(app: ServerApp) -> bool:
+    """Whether packages are being installed again."""
+    return again_handlers.again_of(app).installs
+
+
 async def stop(settings: dict[str, Any]) -> None:
     """The server ends: what works here gives up."""
     here_handlers.ends(settings).set()
+    await again_handlers.stop(settings)
 
 
 handlers: list[tuple[str, type[GpucampHandler]]] = [
     (r"/gpucamp/reset", ResetHandler),
+    *again_handlers.handlers,
     *here_handlers.handlers,
 ]

@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_server.auth.decorator import authorized
+from jupyter_server.serverapp import ServerApp
 from tornado import web
 
-from ..errors import BadRequest, GpucampServerError
+from ..errors import BadRequest, Conflict, GpucampServerError
 from ..handlers import GpucampHandler
 from ..i18n import N_
+from .again_handlers import again_of
 from .kernels import restart_all
 from .moves import Mover
 from .owners import OwnersHandler
@@ -32,6 +34,19 @@ IMAGE = "gpucamp_reset_image"  # in the server's settings: what app.image_root s
 _REMOVING = "gpucamp_reset_removing"
 _ENDS = "gpucamp_reset_ends"
 _MOVING = "gpucamp_reset_moving"
+
+
+def clear(app: ServerApp) -> None:
+    """Deletes what moves and removals that were killed have left, without keeping the server."""
+    home = Path.home()
+    mover = Mover(home, Path(app.root_dir), lambda: False)
+    remover = Remover(home, home)
+
+    def work() -> None:
+        mover.clear()
+        remover.clear()
+
+    threading.Thread(target=work, daemon=True).start()
 
 
 def ends(settings: dict[str, Any]) -> threading.Event:
@@ -61,6 +76,8 @@ class PackagesHandler(OwnersHandler):
         """{removed: how many packages, kernels: as KernelsHandler answers}."""
         self.client()
         self.empty_body()
+        if again_of(self.serverapp).installs:
+            raise Conflict(N_("Packages are being installed: wait until that is done."))
         image: str = self.settings[IMAGE]
         remover = Remover(Path.home(), Path(image) / "environment")
         async with self.settings.setdefault(_REMOVING, asyncio.Lock()):

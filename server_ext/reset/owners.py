@@ -9,7 +9,6 @@ from ..handlers import GpucampHandler
 from ..i18n import N_
 from ..service_client import ServiceClient
 from . import preview
-from .again_files import AgainFiles
 from .environment import environment_prefix
 from .packages import environment_folders
 
@@ -31,8 +30,3 @@ class OwnersHandler(GpucampHandler):
         prefix = environment_prefix(self.kernel_spec_manager)
         folders = environment_folders(str(prefix / "bin" / "python"))
         return preview.Place(Path.home(), Path(self.serverapp.root_dir), tuple(folders))
-
-    def again_files(self) -> AgainFiles:
-        """Of this server."""
-        folder = Path(self.serverapp.root_dir) / ".gpucamp"
-        return AgainFiles(folder, os.environ.get("JUPYTERHUB_SERVER_NAME", ""))

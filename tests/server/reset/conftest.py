@@ -10,6 +10,14 @@ import pytest
 from own_environment import Environment
 from scripted_service import ScriptedService
 
+from server_ext.reset import again
+
+
+@pytest.fixture(autouse=True)
+def installs_nothing_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that wants it says so."""
+    monkeypatch.setattr(again, "DELAY_SECONDS", 3600.0)
+
 
 @pytest.fixture
 async def service() -> AsyncIterator[ScriptedService]:

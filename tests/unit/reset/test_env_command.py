@@ -5,31 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 import venv
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from wheels import wheel
 
 from server_ext.reset import env_command
 from server_ext.reset.packages import environment_folders
 
 pytestmark = pytest.mark.timeout(180)
-
-
-def wheel(folder: Path, name: str, version: str) -> Path:
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr(f"{name}.py", f"version = {version!r}\n")
-        file.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
-        file.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        file.writestr(f"{info}/RECORD", "")
-    return path
 
 
 @pytest.fixture
