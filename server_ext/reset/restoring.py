@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from . import regular_file
+from .. import regular_file
 from .environment_lock import Locked
 from .installed_from import locked
 from .packages import base_folder, changed_packages, installed, metadata
