@@ -338,6 +338,35 @@ class Operation:
     error: str = ""
     generation: int | None = None  # of an undo: where it goes back to; None: the one left last
     reason: str = ""  # in the words of whoever asked for it
+    group_reset: str = ""  # the id of the reset of a whole group that this is a part of
+
+
+class GroupResetState(StrEnum):
+    RUNNING = "running"
+    CANCELLED = "cancelled"  # who had not begun is left alone; what had begun goes on to its end
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMember:
+    """One user of a group that is reset: how it goes, or why there is no operation."""
+
+    user: str
+    operation: Operation | None = None  # None: not begun yet, or refused
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupReset:
+    """A reset of the default servers of all who were in a group when it was asked for."""
+
+    id: str
+    group: str
+    state: GroupResetState
+    requested_by: str
+    requested_at: datetime
+    reason: str
+    members: tuple[GroupMember, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,12 +84,14 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
 )
 
 # The service's own token: it stops and starts servers (reset, ends of leases, starts that a restart
-# of the hub interrupted), reads their user_options, and resolves `!group=` filters of those who
-# ask. It cannot read auth state or change users.
+# of the hub interrupted), reads their user_options, resolves `!group=` filters of those who ask,
+# and reads who is in a group that is reset as a whole. It cannot read auth state or change users.
 SERVICE_SCOPES: tuple[str, ...] = (
     "servers",
     "read:users:name",
     "read:users:groups",
+    "list:groups",
+    "read:groups",
 )
 
 # An instructor of the whole event. For the instructor of one class, end all but the first with

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..models import Environment, NoticeKind, Operation, OperationKind, OperationStep
-from . import environments, notices, operations
+from . import environments, group_resets, notices, operations
 from .database import Database
 
 _NOTICES = {
@@ -56,13 +56,17 @@ class EnvironmentStore:
         now: datetime,
         generation: int | None = None,
         reason: str = "",
+        group_reset: str = "",
     ) -> Operation:
         """Write down a reset or an undo, so that a restarted service finishes it.
 
         `generation`: where an undo goes back to; None: to the one left last. Raises Conflict if one
-        is under way for this server, or if that generation is not kept.
+        is under way for this server, if that generation is not kept, or if the `group_reset` that
+        it is a part of does not go on.
         """
         with self._database.write() as connection:
+            if group_reset:
+                group_resets.require_turn(connection, group_reset, user)
             if kind is OperationKind.UNDO:
                 found = environments.read(connection, user, server)
                 generation = environments.require_kept(found, generation)
@@ -77,6 +81,7 @@ class EnvironmentStore:
                 now=now,
                 generation=generation,
                 reason=reason,
+                group_reset=group_reset,
             )
 
     def advance_operation(

@@ -29,6 +29,7 @@ def begin(
     now: datetime,
     generation: int | None = None,
     reason: str = "",
+    group_reset: str = "",
 ) -> Operation:
     """Write down what was asked for. Raises Conflict if one is under way for this server."""
     under_way = of_server(connection, user, server)
@@ -50,6 +51,7 @@ def begin(
             error="",
             generation=generation,
             reason=reason,
+            group_reset=group_reset or None,
         )
     )
     return one(connection, operation_id)
@@ -110,6 +112,12 @@ def unfinished(connection: Connection) -> tuple[Operation, ...]:
     return tuple(_operation(row) for row in rows)
 
 
+def of_group_reset(connection: Connection, group_reset: str) -> dict[str, Operation]:
+    """The operations that are a part of it, by user."""
+    rows = connection.execute(select(operation).where(operation.c.group_reset == group_reset))
+    return {row.user_name: _operation(row) for row in rows}
+
+
 def _operation(row: Row[Any]) -> Operation:
     return Operation(
         id=row.id,
@@ -125,4 +133,5 @@ def _operation(row: Row[Any]) -> Operation:
         error=row.error,
         generation=row.generation,
         reason=row.reason,
+        group_reset=row.group_reset or "",
     )

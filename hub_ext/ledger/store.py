@@ -22,10 +22,11 @@ from . import audit, claims, facts, grants, history, leases, snapshots, terms, w
 from .database import Database
 from .device_store import DeviceStore
 from .environment_store import EnvironmentStore
+from .group_store import GroupStore
 from .verdict_store import VerdictStore
 
 
-class Ledger(DeviceStore, EnvironmentStore, VerdictStore):
+class Ledger(DeviceStore, EnvironmentStore, GroupStore, VerdictStore):
     """Synchronous; call it with asyncio.to_thread from an event loop."""
 
     def __init__(self, url: str, *, actor: str = "hub") -> None:

@@ -6,7 +6,8 @@ What the database itself guarantees, whatever the code above it does:
 - a device is exclusive or shared, and so are all its slots: `slot.shared` is part of the foreign
   key to the device, and an exclusive device has no slot but 0;
 - a server has at most one lease that has not ended, one place in the queue and one operation under
-  way (partial unique indexes);
+  way, and a group at most one reset under way (partial unique indexes);
+- a reset of a group has at most one operation of each user;
 - a time is stored in UTC and comes back aware.
 
 A test compares these tables with the migrations, so a change here needs a new file in
@@ -238,7 +239,10 @@ operation = Table(
     Column("error", Text, nullable=False),
     Column("generation", Integer),  # of an undo: where it goes back to
     Column("reason", Text, nullable=False, server_default=_NOTHING),
+    Column("group_reset", String(32)),  # what it is a part of
 )
+# nobody is reset twice by one reset of a group; what is no part of one has NULL
+Index("uq_operation_group_reset_user", operation.c.group_reset, operation.c.user_name, unique=True)
 Index(
     "uq_operation_unfinished_server",
     operation.c.user_name,
@@ -246,6 +250,33 @@ Index(
     unique=True,
     sqlite_where=text("step NOT IN ('done', 'failed')"),
     postgresql_where=text("step NOT IN ('done', 'failed')"),
+)
+
+# Resets of whole groups. Who was in the group then is in group_reset_member.
+group_reset = Table(
+    "group_reset",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("group_name", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+Index(
+    "uq_group_reset_running",
+    group_reset.c.group_name,
+    unique=True,
+    sqlite_where=text("state = 'running'"),
+    postgresql_where=text("state = 'running'"),
+)
+
+group_reset_member = Table(
+    "group_reset_member",
+    metadata,
+    Column("group_reset", ForeignKey("group_reset.id"), primary_key=True),
+    Column("user_name", Text, primary_key=True),
+    Column("refusal", Text, nullable=False),
 )
 
 # Device-seconds per UTC day, written when a lease ends. `group_name` "" is all use of the user;

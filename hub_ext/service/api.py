@@ -14,14 +14,12 @@ from ..i18n import _
 from ..models import Operation, OperationKind
 from ..placement import usable_count
 from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET
-from . import api_admin, api_doctor, api_lease
-from .api_base import ApiHandler, Check, text, whole
+from . import api_admin, api_doctor, api_groups, api_lease
+from .api_base import LONGEST_REASON, ApiHandler, Check, text, whole
 from .api_host import HostViewHandler
 from .auth import Resource, requires
 from .handlers import ServiceHandler
 from .views import operation_brief, operation_view, server_view
-
-LONGEST_REASON = 200
 
 
 class HealthHandler(ApiHandler):
@@ -164,6 +162,7 @@ NAMED_SERVER = r"api/users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)"
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"api/health", HealthHandler),
     *api_admin.ROUTES,
+    *api_groups.ROUTES,
     (SERVER, ServerHandler),
     (SERVER + r"/reset", ResetHandler),
     (SERVER + r"/undo-reset", UndoResetHandler),

@@ -20,6 +20,7 @@ from .handlers import ServiceHandler
 
 MOST_ROWS = 1000
 SOME_ROWS = 100
+LONGEST_REASON = 200
 
 Check = Callable[[str, object], Any]  # field's name, its value -> the value; raises BadRequest
 
@@ -164,6 +165,14 @@ def text(longest: int) -> Check:
         return value.strip()
 
     return check
+
+
+def reason_text(name: str, value: object) -> str:
+    """Checks a reason that must be given: a text as above that says something."""
+    said: str = text(LONGEST_REASON)(name, value)
+    if not said:
+        raise BadRequest(_("{name} must say something: people read it.").format(name=name))
+    return said
 
 
 def _is_one_line(value: str) -> bool:

@@ -11,7 +11,7 @@ import asyncio
 from ..scopes import ENVIRONMENT_EXAMINE, ENVIRONMENT_READ
 from .api_base import ApiHandler, whole
 from .api_lease import LeaseHandler
-from .auth import Resource, requires
+from .auth import Group, Resource, requires
 from .examinations import Examination
 from .lease_views import Json, iso
 from .verdict_views import (
@@ -34,7 +34,7 @@ from .wording_doctor import trouble_text
 class ServersHandler(ApiHandler):
     """All servers that hold a lease, as far as the caller may see them."""
 
-    async def authorize(self, scope: str, resource: Resource | None) -> None:
+    async def authorize(self, scope: str, resource: Resource | Group | None) -> None:
         """Nothing beyond the scope in some form: each server is asked for by itself."""
 
     @requires(ENVIRONMENT_READ)

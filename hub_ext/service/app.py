@@ -42,6 +42,7 @@ from ..volumes import PREFIX
 from .containers import HubContainers
 from .cookie_secret import cookie_secret
 from .examinations import Examinations
+from .group_resets import GroupResets
 from .hub_api import HubClient
 from .loops import every
 from .monitor import Monitor
@@ -148,6 +149,14 @@ class GpucampService(Application):
 
     start_timeout = Float(
         600.0, min=1, help="Seconds that a server may take to start during a reset."
+    ).tag(config=True)
+
+    group_resets_at_once = Integer(
+        4,
+        min=1,
+        help="""How many servers are stopped, reset and started at a time by resets of whole groups.
+
+        Higher is sooner done and a greater load; what users reset by themselves does not count.""",
     ).tag(config=True)
 
     auth_cache_seconds = Integer(
@@ -280,6 +289,7 @@ class GpucampService(Application):
         rounds: list[asyncio.Task[None]] = []
         try:
             await service.resets.resume()
+            await service.group_resets.resume()
             service.monitor.start()
             rounds = self._start_rounds(service)
             pass_over_what_is_there()
@@ -298,6 +308,7 @@ class GpucampService(Application):
             await service.monitor.close()
             if self._watch:
                 await asyncio.to_thread(self._watch.close)
+            await service.group_resets.close()
             await service.resets.close()
             await service.hub.close()
             await engine_client.close()
@@ -379,12 +390,14 @@ class GpucampService(Application):
             scan_timeout=self.scan_timeout,
             reconcile_interval=self.reconcile_interval,
         )
+        resets = ResetWorkflow(
+            ledger, hub, engine, limits=Limits(stop=self.stop_timeout, start=self.start_timeout)
+        )
         return Service(
             ledger=ledger,
             hub=hub,
-            resets=ResetWorkflow(
-                ledger, hub, engine, limits=Limits(stop=self.stop_timeout, start=self.start_timeout)
-            ),
+            resets=resets,
+            group_resets=GroupResets(ledger, resets, at_once=self.group_resets_at_once),
             monitor=monitor,
             terms=TermsLoop(ledger, hub, engine, monitor.seen),
             revival=Revival(ledger, hub),

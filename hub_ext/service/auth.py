@@ -48,6 +48,13 @@ class Resource:
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """All users of a group, on whom a scope is judged as a whole."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Whoever JupyterHub says is asking."""
 
@@ -67,6 +74,13 @@ class Caller:
         """True if the groups of the resource's user matter."""
         found = parse_scopes(self.scopes).get(scope)
         return found is not None and found is not Scope.ALL and "group" in found
+
+    def may_for_group(self, scope: str, group: str) -> bool:
+        """True if the scope is held for everyone, or for everyone in this group."""
+        found = parse_scopes(self.scopes).get(scope)
+        if found is None or found is Scope.ALL:
+            return found is Scope.ALL
+        return group in found.get("group", ())
 
     def may(self, scope: str, resource: Resource, groups: Collection[str] = ()) -> bool:
         """True if the scope is held for this server, whose user is in `groups`."""
@@ -167,7 +181,7 @@ class AuthenticatedHandler(HubOAuthenticated):
     def _cookie_was_refused(self) -> bool:
         return bool(self.hub_auth._get_token_cookie(self)) and _needs_check_xsrf(self)
 
-    async def resource(self, **kwargs: str) -> Resource | None:
+    async def resource(self, **kwargs: str) -> Resource | Group | None:
         """What the request is about; None if about the service as a whole.
 
         Raises NotFound for a name that no server can have.
@@ -186,9 +200,12 @@ class AuthenticatedHandler(HubOAuthenticated):
                 _("Your account may not do this: it needs the scope {scope}.").format(scope=scope)
             )
 
-    async def authorize(self, scope: str, resource: Resource | None) -> None:
+    async def authorize(self, scope: str, resource: Resource | Group | None) -> None:
         """Raises Forbidden, or NotFound for a resource of others."""
-        if resource is None:
+        if isinstance(resource, Group):
+            if not self.caller.may_for_group(scope, resource.name):
+                raise NotFound(_("There is no such group."))
+        elif resource is None:
             if not self.caller.holds_for_all(scope):
                 raise Forbidden(
                     _("Your account may not do this: it needs the scope {scope} for all.").format(

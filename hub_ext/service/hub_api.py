@@ -26,6 +26,7 @@ from ..errors import HubRefused, HubUnavailable, NotFound
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 # For a command, 5xx is the hub's final word: a spawn that failed answers with it.
 TOO_MANY = frozenset({429})
+_PAGE = 200  # groups at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,14 @@ class HubUser:
 
     name: str
     groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HubGroup:
+    """A group as the hub knows it."""
+
+    name: str
+    users: tuple[str, ...] = ()
 
 
 class HubClient:
@@ -87,6 +96,23 @@ class HubClient:
         groups = model.get("groups")
         names = tuple(str(group) for group in groups) if isinstance(groups, list) else ()
         return HubUser(name=str(model.get("name", name)), groups=names)
+
+    async def group(self, name: str) -> HubGroup:
+        """Who is in a group. Raises NotFound, HubUnavailable, HubRefused."""
+        answer = await self._ask(f"/groups/{quote(name, safe='')}")
+        if answer.status == 404:
+            raise NotFound(f"JupyterHub knows no group {name!r}.")
+        return _group(_object(_good(answer).body))
+
+    async def groups(self) -> tuple[HubGroup, ...]:
+        """All groups, by name. Raises HubUnavailable, HubRefused."""
+        found: dict[str, HubGroup] = {}
+        while True:
+            answer = _good(await self._ask(f"/groups?offset={len(found)}&limit={_PAGE}"))
+            page = [_group(each) for each in _list(answer.body) if isinstance(each, dict)]
+            if all(group.name in found for group in page):  # none, or a hub that knows no pages
+                return tuple(found[name] for name in sorted(found))
+            found |= {group.name: group for group in page}
 
     async def server(self, user: str, server: str) -> HubServer | None:
         """The server, or None if it was never made. Raises NotFound for an unknown user."""
@@ -173,6 +199,22 @@ def _object(body: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise HubUnavailable("JupyterHub gave an answer that is no JSON object; look at its log.")
     return value
+
+
+def _list(body: str) -> list[Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, list):
+        raise HubUnavailable("JupyterHub gave an answer that is no JSON list; look at its log.")
+    return value
+
+
+def _group(model: dict[str, Any]) -> HubGroup:
+    users = model.get("users")
+    names = tuple(str(user) for user in users) if isinstance(users, list) else ()
+    return HubGroup(name=str(model.get("name", "")), users=names)
 
 
 def _good(answer: _Answer, passing: frozenset[int] = PASSING) -> _Answer:

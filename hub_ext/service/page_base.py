@@ -11,12 +11,12 @@ from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import jinja2
 
 from ..i18n import LANGUAGES, _, ngettext
-from ..scopes import DEVICES_READ, ENVIRONMENT_READ, LEASES_READ
+from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASES_READ
 from .auth import Caller
 from .handlers import LANGUAGE_COOKIE, ServiceHandler
 from .views import server_path
@@ -43,6 +43,7 @@ def make_templates() -> jinja2.Environment:
     environment.filters["hours"] = hours
     environment.filters["utc"] = utc
     environment.filters["short_name"] = lambda uuid, names: names.get(uuid, uuid)
+    environment.filters["urlpart"] = lambda name: quote(name, safe="")
     environment.globals["server_path"] = server_path
     environment.globals["verdict_word"] = verdict_word
     return environment
@@ -76,6 +77,11 @@ def utc(moment: str) -> str:
 def sees_others(caller: Caller) -> bool:
     """Whether somebody may see servers beside their own: all, or those of a class."""
     return caller.holds_for_all(ENVIRONMENT_READ) or caller.filters_by_group(ENVIRONMENT_READ)
+
+
+def resets_groups(caller: Caller) -> bool:
+    """Whether somebody may reset all of a class."""
+    return caller.holds_for_all(ENVIRONMENT_RESET) or caller.filters_by_group(ENVIRONMENT_RESET)
 
 
 class PageHandler(ServiceHandler):
@@ -115,6 +121,7 @@ class PageHandler(ServiceHandler):
                 query=urlencode([*self._query(), ("", "")]).removesuffix("="),
                 visitor=caller.name if caller else "",
                 sees_servers=bool(caller and sees_others(caller)),
+                sees_groups=bool(caller and resets_groups(caller)),
                 sees_devices=bool(caller and caller.holds_for_all(DEVICES_READ)),
                 sees_leases=bool(caller and caller.holds_for_all(LEASES_READ)),
                 now=service.now().isoformat(),

@@ -14,7 +14,7 @@ from jupyterhub.services.auth import HubOAuthCallbackHandler
 from ..i18n import _
 from ..models import FINAL_STEPS, Operation
 from ..scopes import ENVIRONMENT_EXAMINE, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASE_EXTEND
-from . import pages_admin, pages_doctor
+from . import pages_admin, pages_doctor, pages_groups
 from .api import find_operation
 from .api_doctor import examination_view
 from .auth import Resource, requires
@@ -153,5 +153,6 @@ ROUTES: list[tuple[str, type[PageHandler]]] = [
     (r"operations/(?P<operation_id>[^/]+)", OperationPage),
     *pages_admin.ROUTES,
     *pages_doctor.ROUTES,
+    *pages_groups.ROUTES,
     (r".*", UnknownPage),
 ]

@@ -14,7 +14,7 @@ from server_ext.doctor import pages as findings
 from ..errors import NotFound
 from ..i18n import _
 from ..scopes import ENVIRONMENT_READ
-from .auth import Resource, requires
+from .auth import Group, Resource, requires
 from .finding_page import title_of, to_html
 from .page_base import PageHandler
 from .verdict_views import servers_view
@@ -23,7 +23,7 @@ from .verdict_views import servers_view
 class ServersPage(PageHandler):
     """Servers that hold a lease, those in need first."""
 
-    async def authorize(self, scope: str, resource: Resource | None) -> None:
+    async def authorize(self, scope: str, resource: Resource | Group | None) -> None:
         """Nothing beyond the scope in some form: each server is asked for by itself."""
 
     @requires(ENVIRONMENT_READ)

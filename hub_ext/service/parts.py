@@ -21,6 +21,7 @@ from ..host_facts import HostLook
 from ..ledger import Ledger
 from . import api, page_base, pages
 from .examinations import Examinations
+from .group_resets import GroupResets
 from .hub_api import HubClient
 from .monitor import Monitor
 from .reset import ResetWorkflow
@@ -37,6 +38,7 @@ class Service:
     ledger: Ledger
     hub: HubClient
     resets: ResetWorkflow
+    group_resets: GroupResets
     monitor: Monitor
     terms: TermsLoop
     revival: Revival

@@ -123,6 +123,7 @@ class ResetWorkflow:
         requested_by: str,
         generation: int | None = None,
         reason: str = "",
+        group_reset: str = "",
     ) -> Operation:
         """Write the operation down and set out on it.
 
@@ -144,6 +145,7 @@ class ResetWorkflow:
             now=self._now(),
             generation=generation,
             reason=reason,
+            group_reset=group_reset,
         )
         _log.info("%s %s of %s/%s by %s", kind, operation.id, user, server, requested_by)
         self._set_out(operation.id)
@@ -154,6 +156,10 @@ class ResetWorkflow:
         for operation in await self._persist(self._ledger.unfinished_operations):
             _log.info("resuming %s %s at %s", operation.kind, operation.id, operation.step)
             self._set_out(operation.id)
+
+    def go_on(self, operation: Operation) -> None:
+        """See to it that this unfinished operation is worked on."""
+        self._set_out(operation.id)
 
     async def close(self) -> None:
         """Stop working; what is unfinished stays in the ledger for `resume`."""

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from resets import reset
-from service_server import RunningService, running_service
+from service_server import RunningService, person, running_service
 from service_world import (
     UUIDS,
     FakeHub,
@@ -27,6 +27,7 @@ from service_world import (
     now,
 )
 
+from hub_ext import scopes
 from hub_ext.models import Cordon, NoticeKind, Request
 from hub_ext.policy import Policy, Rule
 from hub_ext.service.hub_api import HubServer
@@ -233,6 +234,37 @@ def test_an_instructor_resets_for_a_participant(world, visit):
         page = visit(service)
         expect(page.get_by_text("kim reset the environment of this server: “a <b>")).to_be_visible()
         picture(page, "reset-by-another")
+
+
+def test_a_teacher_resets_a_class(world, visit):
+    world.users |= {f"pupil-{n}": ("class-1",) for n in range(6)} | {"ada": ("class-1",)}
+    with running_service(world, hub=SlowHub(world)) as service:
+        service.tokens["teacher"] = person(
+            "tea",
+            f"{scopes.ENVIRONMENT_READ}!group=class-1",
+            f"{scopes.ENVIRONMENT_RESET}!group=class-1",
+        )
+        service.visitor = service.tokens["teacher"]
+        page = visit(service)
+        page.get_by_role("link", name="Groups").click()
+        picture(page, "groups")
+        page.get_by_role("link", name="class-1").click()
+        page.get_by_role("button", name="Reset everyone…").click()
+        dialog = page.get_by_role("dialog", name="Reset everyone in class-1?")
+        expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+        dialog.get_by_label("Reason").fill("the exam begins")
+        picture(page, "group-dialog")
+        dialog.get_by_role("button", name="Reset everyone").click()
+        expect(page.get_by_text("The group is being reset.")).to_be_visible()
+        picture(page, "group-under-way")
+        expect(page.get_by_text("7 of 7 done")).to_be_visible(timeout=60_000)
+        expect(page.get_by_role("button", name="Reset everyone…")).to_be_visible()
+        picture(page, "group-done")
+        phone = {"viewport": {"width": 360, "height": 740}, "locale": "zh-CN"}
+        page = visit(service, "groups/class-1", color_scheme="dark", **phone)
+        expect(page.get_by_role("heading", name="分组 class-1")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        picture(page, "group-phone")
 
 
 def test_either_of_two_generations_can_be_gone_back_to(world, visit):

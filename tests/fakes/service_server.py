@@ -25,7 +25,8 @@ from hub_ext import scopes
 from hub_ext.errors import GpucampError, NotFound
 from hub_ext.inventory import DeviceWatch
 from hub_ext.service.examinations import Examinations
-from hub_ext.service.hub_api import HubClient
+from hub_ext.service.group_resets import GroupResets
+from hub_ext.service.hub_api import HubClient, HubGroup
 from hub_ext.service.monitor import Monitor
 from hub_ext.service.parts import Service, make_web_application
 from hub_ext.service.reset import Limits, ResetWorkflow
@@ -111,6 +112,28 @@ class UserHandler(HubHandler):
         except NotFound as error:
             raise HTTPError(404) from error
         self.reply({"kind": "user", "name": found.name, "groups": list(found.groups)})
+
+
+class GroupsHandler(HubHandler):
+    async def get(self) -> None:
+        self.require_service()
+        groups = await self.server.hub.groups()
+        start, size = int(self.get_argument("offset", "0")), int(self.get_argument("limit", "50"))
+        self.reply([group_model(group) for group in groups[start : start + size]])
+
+
+class GroupHandler(HubHandler):
+    async def get(self, name: str) -> None:
+        self.require_service()
+        for group in await self.server.hub.groups():
+            if group.name == name:
+                self.reply(group_model(group))
+                return
+        raise HTTPError(404)
+
+
+def group_model(group: HubGroup) -> dict[str, Any]:
+    return {"kind": "group", "name": group.name, "users": list(group.users), "properties": {}}
 
 
 class UserServerHandler(HubHandler):
@@ -248,10 +271,12 @@ class RunningService:
             scan_interval=0.5,
             reconcile_interval=0.5,
         )
+        resets = ResetWorkflow(self.world.ledger, client, self.engine, limits=self.limits)
         self.service = Service(
             ledger=self.world.ledger,
             hub=client,
-            resets=ResetWorkflow(self.world.ledger, client, self.engine, limits=self.limits),
+            resets=resets,
+            group_resets=GroupResets(self.world.ledger, resets, at_once=2, poll=0.02, retry=0.05),
             monitor=monitor,
             terms=TermsLoop(self.world.ledger, client, self.engine, monitor.seen),
             revival=Revival(self.world.ledger, client),
@@ -268,6 +293,8 @@ class RunningService:
             [
                 (r"/hub/api/", RootHandler, me),
                 (r"/hub/api/user", WhoHandler, me),
+                (r"/hub/api/groups", GroupsHandler, me),
+                (r"/hub/api/groups/([^/]+)", GroupHandler, me),
                 (r"/hub/api/users/([^/]+)", UserHandler, me),
                 (r"/hub/api/users/([^/]+)/server", UserServerHandler, me),
                 (r"/hub/api/users/([^/]+)/servers/([^/]+)", UserServerHandler, me),
@@ -280,12 +307,14 @@ class RunningService:
         server.add_sockets(sockets)
         self.application = application
         await self.service.resets.resume()
+        await self.service.group_resets.resume()
         self.service.monitor.start()
         ready.set()
         await stop.wait()
         server.stop()
         await self.service.monitor.close()
         await self.service.examinations.close()
+        await self.service.group_resets.close()
         await self.service.resets.close()
         await client.close()
         await server.close_all_connections()

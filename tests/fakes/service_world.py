@@ -21,7 +21,7 @@ from hub_ext.errors import EngineUnavailable, HubRefused, HubUnavailable, NotFou
 from hub_ext.ledger import Ledger
 from hub_ext.models import Device, LeaseState, Request, Snapshot
 from hub_ext.reconcile import ContainerFact
-from hub_ext.service.hub_api import HubServer, HubUser
+from hub_ext.service.hub_api import HubGroup, HubServer, HubUser
 
 UUIDS = tuple(f"GPU-5ca1ab1e-0000-4000-8000-00000000000{n}" for n in range(2))
 
@@ -130,6 +130,13 @@ class FakeHub:
         if name not in self.world.users:
             raise NotFound("JupyterHub knows no such user.")
         return HubUser(name, self.world.users[name])
+
+    async def groups(self) -> tuple[HubGroup, ...]:
+        names = sorted({group for groups in self.world.users.values() for group in groups})
+        return tuple(
+            HubGroup(name, tuple(u for u, groups in self.world.users.items() if name in groups))
+            for name in names
+        )
 
     async def server(self, user: str, server: str) -> HubServer | None:
         await self.user(user)

@@ -37,7 +37,11 @@ def test_migrations_make_the_tables_that_the_code_uses(ledger, kind):
         for name in tables.metadata.tables:
             for index in seen.get_indexes(name):
                 partial = index.get("dialect_options", {}).get(f"{kind}_where")
-                expected = {"uq_lease_live_server", "uq_operation_unfinished_server"}
+                expected = {
+                    "uq_lease_live_server",
+                    "uq_operation_unfinished_server",
+                    "uq_group_reset_running",
+                }
                 assert (partial is not None) == (index["name"] in expected), index
         columns = {
             (table, column["name"]): column["default"] is not None

@@ -130,6 +130,7 @@ def fuzzed(tmp_path_factory):
     world = World(ledger)
     world.run_server("ada")
     world.run_server("ada", "second")
+    world.users |= {"bob": ("class-1",)}
     with running_service(world) as running:
         yield running
     ledger.close()
