@@ -35,6 +35,7 @@ DEVICES_LABEL = "gpucamp.devices"
 GENERATION_LABEL = "gpucamp.generation"
 SHARED_LABEL = "gpucamp.shared"
 MIG_LABEL = "gpucamp.mig"
+VOLUME_LABEL = "gpucamp.volume"
 
 Json = dict[str, object]
 
@@ -70,6 +71,8 @@ class Context:
     tmp_bytes: int = 4 * GIB
     pids_limit: int = 4096
     ulimits: Mapping[str, int] = field(default_factory=dict)
+    environment_bytes: int = 0  # what the Engine lets the volume hold, where it makes it
+    work_bytes: int = 0
     user: str = "1000:100"
 
 
@@ -140,21 +143,24 @@ def _device_requests(lease: Lease, context: Context) -> list[Json]:
 
 
 def _mounts(lease: Lease, context: Context) -> list[Json]:
-    def mount(volume: str, target: str, kind: str) -> Json:
-        labels = {HUB_LABEL: context.hub_id, USER_LABEL: lease.user, "gpucamp.volume": kind}
+    def mount(volume: str, target: str, kind: str, size: int) -> Json:
+        labels = {HUB_LABEL: context.hub_id, USER_LABEL: lease.user, VOLUME_LABEL: kind}
         if kind == "environment":
             labels |= {SERVER_LABEL: lease.server, GENERATION_LABEL: str(context.generation)}
+        options: Json = {"NoCopy": False, "Labels": labels}
+        if size:
+            options["DriverConfig"] = {"Name": "local", "Options": {"size": str(size)}}
         return {
             "Type": "volume",
             "Source": volume,
             "Target": target,
             "ReadOnly": False,
-            "VolumeOptions": {"NoCopy": False, "Labels": labels},
+            "VolumeOptions": options,
         }
 
     return [
-        mount(context.environment_volume, HOME, "environment"),
-        mount(context.work_volume, WORK, "work"),
+        mount(context.environment_volume, HOME, "environment", context.environment_bytes),
+        mount(context.work_volume, WORK, "work", context.work_bytes),
     ]
 
 

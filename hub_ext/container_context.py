@@ -22,12 +22,14 @@ def context_of(
     hub_id: str,
     devices: Sequence[Device],
     generation: int,
+    sizes: tuple[int | None, int | None] = (None, None),
     *,
     raise_limits: bool,
 ) -> Context:
     """All of a container that its lease of `devices` does not say.
 
-    Without `raise_limits` no resource limit (ulimit) is asked for.
+    `sizes`: most bytes in the volumes of the environment and of work, where this start makes them
+    (None: whatever the disk has). Without `raise_limits` no resource limit (ulimit) is asked for.
     """
     user, server, prefix = spawner.user.name, spawner.name, spawner.prefix
     simulated = any(device.simulated for device in devices)
@@ -61,6 +63,8 @@ def context_of(
         tmp_bytes=spawner.tmp_size,
         pids_limit=spawner.pids_limit,
         ulimits=spawner.ulimits if raise_limits else {},
+        environment_bytes=sizes[0] or 0,
+        work_bytes=sizes[1] or 0,
     )
 
 

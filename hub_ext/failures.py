@@ -69,6 +69,17 @@ def spawn_failure(error: GpucampError) -> SpawnException:
                 _("The image for your server is missing on this machine. Tell your instructor."),
                 str(error),
             )
+        case EngineRefused() if "no quota support" in str(error):
+            return failure(
+                500,
+                "volumes-without-limit",
+                _(
+                    "Your server could not be started, because this machine cannot limit how much "
+                    "volumes hold. Tell your instructor what follows."
+                ),
+                f"{error}\nUnset c.GPUDockerSpawner.limit_volumes, or put the data of the Docker "
+                "Engine on XFS mounted with pquota.",
+            )
         case EngineRefused():
             return failure(
                 500,

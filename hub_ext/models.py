@@ -392,6 +392,9 @@ class NoticeKind(StrEnum):
     QUOTA_USED_UP = "quota_used_up"  # it was stopped: no device-hours left
     ENVIRONMENT_RESET = "environment_reset"  # by somebody else; detail: by, reason
     ENVIRONMENT_UNDONE = "environment_undone"  # by somebody else; detail: by, reason
+    # detail: what ("environments" or "work"), used and limit in bytes
+    SPACE_SHORT = "space_short"
+    SPACE_FULL = "space_full"
     START_LOST = (
         "start_lost"  # a start that waited in line did not survive a restart; detail: reason
     )

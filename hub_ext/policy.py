@@ -56,6 +56,8 @@ class Rule:
     max_servers: int | None = None  # at once
     device_hours_per_day: float | None = None  # of a UTC day
     device_hours: float | None = None  # since Policy.event_start
+    environments_gib: float | None = None  # all generations of all servers together
+    work_gib: float | None = None
     lifted: frozenset[str] = frozenset()
 
 

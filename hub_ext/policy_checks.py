@@ -28,6 +28,7 @@ TOP_PRIORITY = 10
 MOST_SLOTS = 64
 MOST_AT_ONCE = 100_000  # devices or servers
 MOST_DEVICE_HOURS = 1e9
+LEAST_GIB, MOST_GIB = 0.1, 1e6
 
 
 def read_policy(
@@ -203,6 +204,8 @@ class _Reading(Readers):
             max_servers=self._whole(limits, "max_servers", 1, "servers"),
             device_hours_per_day=self._device_hours(limits, "device_hours_per_day"),
             device_hours=self._device_hours(limits, "device_hours"),
+            environments_gib=self._gib(limits, "environments_gib"),
+            work_gib=self._gib(limits, "work_gib"),
         )
 
     def _group_limits(self, path: Path, value: object) -> Mapping[str, GroupLimits]:
@@ -227,6 +230,9 @@ class _Reading(Readers):
     def _device_hours(self, limits: _Limits, name: str) -> float | None:
         return self._amount(limits, name, 0, MOST_DEVICE_HOURS, "device-hours")
 
+    def _gib(self, limits: _Limits, name: str) -> float | None:
+        return self._amount(limits, name, LEAST_GIB, MOST_GIB, "GiB")
+
     def _whole(self, limits: _Limits, name: str, least: int, what: str) -> int | None:
         path, value = limits.at(name)
         if is_unlimited(value):
@@ -250,4 +256,6 @@ DEFAULT_RULE = {
     "max_servers": "max_servers_per_user",
     "device_hours_per_day": "device_hours_per_day",
     "device_hours": "device_hours",
+    "environments_gib": "environments_gib",
+    "work_gib": "work_gib",
 }

@@ -40,8 +40,9 @@ class GpuPolicy(Configurable):
     group_rules = Dict(
         help="""What holds for members of a JupyterHub group instead of the settings for everyone:
         `priority`, `lease_hours`, `max_devices`, `max_servers`, `device_hours_per_day`,
-        `device_hours`; `"unlimited"` lifts a limit. Of several groups the most generous value
-        counts. Example: `{"instructors": {"priority": 5, "lease_hours": "unlimited"}}`."""
+        `device_hours`, `environments_gib`, `work_gib`; `"unlimited"` lifts a limit. Of several
+        groups the most generous value counts. Example: `{"instructors": {"priority": 5,
+        "lease_hours": "unlimited"}}`."""
     ).tag(config=True)
 
     group_limits = Dict(
@@ -88,6 +89,21 @@ class GpuPolicy(Configurable):
         None,
         allow_none=True,
         help="""Device-hours that a user may use since `event_start`. None: not limited.""",
+    ).tag(config=True)
+
+    environments_gib = Float(
+        None,
+        allow_none=True,
+        help="""GiB of disk for a user's environments together, with those that are kept for an
+        undo: they are deleted, oldest first, before their user is warned at 80 %. What is above is
+        only told, unless `GPUDockerSpawner.limit_volumes` is set. None: not limited.""",
+    ).tag(config=True)
+
+    work_gib = Float(
+        None,
+        allow_none=True,
+        help="""GiB of disk for a user's work, with a warning at 80 %. What is above is only told,
+        unless `GPUDockerSpawner.limit_volumes` is set. None: not limited.""",
     ).tag(config=True)
 
     event_start = Unicode(

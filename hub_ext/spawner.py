@@ -36,6 +36,7 @@ from .models import Device, Lease, Request
 from .options import user_options_of
 from .progress import Progress
 from .readiness import ServerStopped, wait_until_ready
+from .space import limit_bytes
 from .start_slots import usual_count
 
 
@@ -134,6 +135,14 @@ class GPUDockerSpawner(DockerSpawner):
         its containers without; the hub's log says so once.""",
     ).tag(config=True)
 
+    limit_volumes = Bool(
+        False,
+        help="""Whether volumes are made with a size, so that nobody can write more than
+        `GpuPolicy.work_gib` into their work and `GpuPolicy.environments_gib` into an environment.
+        Needs an Engine whose data is on XFS mounted with `pquota`; another one refuses to make such
+        volumes. A volume keeps the size that it was made with.""",
+    ).tag(config=True)
+
     concurrent_starts = Int(
         0,
         min=0,
@@ -220,6 +229,7 @@ class GPUDockerSpawner(DockerSpawner):
     _address = ""
     _generation = 0
     _devices: tuple[Device, ...] = ()  # of the lease
+    _sizes: tuple[int | None, int | None] = (None, None)  # of new volumes: environment, work
     _asking: Asking
     progress_log: Progress
 
@@ -266,8 +276,11 @@ class GPUDockerSpawner(DockerSpawner):
             tell=self.progress_log.tell_place,
             user_options=user_options_of(request),
         )
-        records = (await side.line.look()).snapshot.devices
-        known = {each.device.uuid: each.device for each in records}
+        snapshot = (await side.line.look()).snapshot
+        if self.limit_volumes:
+            rule = snapshot.policy.rule_for(lease.groups)
+            self._sizes = (limit_bytes(rule.environments_gib), limit_bytes(rule.work_gib))
+        known = {each.device.uuid: each.device for each in snapshot.devices}
         self._devices = tuple(known[uuid] for uuid in lease.device_uuids)
         self.progress_log.tell_devices(self._devices, shared=lease.shared)
 
@@ -451,6 +464,11 @@ class GPUDockerSpawner(DockerSpawner):
         self, life: Lifecycle, lease: Lease, raise_limits: bool
     ) -> dict[str, object]:
         context = context_of(
-            self, life.side.hub_id, self._devices, self._generation, raise_limits=raise_limits
+            self,
+            life.side.hub_id,
+            self._devices,
+            self._generation,
+            self._sizes,
+            raise_limits=raise_limits,
         )
         return container_args.create_request(lease, context)

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from ..models import Environment, NoticeKind, Operation, OperationKind, OperationStep
+from ..errors import Conflict
+from ..models import (
+    FINAL_STEPS,
+    Environment,
+    NoticeKind,
+    Operation,
+    OperationKind,
+    OperationStep,
+)
 from . import environments, group_resets, notices, operations
 from .database import Database
 
@@ -27,10 +35,21 @@ class EnvironmentStore:
     def expired_generations(self, user: str, server: str) -> tuple[int, ...]:
         """Generations whose volumes may be deleted, oldest first.
 
-        Not in use, and two others were left after it.
+        Not in use, and two others were left after it, or it was given up.
         """
         with self._database.read() as connection:
             return environments.expired(connection, user, server)
+
+    def give_up_generation(self, user: str, server: str, generation: int) -> None:
+        """Nobody goes back to a kept generation any more, and its volume may be deleted.
+
+        Raises Conflict if it is not kept, or while a reset or an undo of the server is under way.
+        """
+        with self._database.write() as connection:
+            latest = operations.of_server(connection, user, server)
+            if latest is not None and latest.step not in FINAL_STEPS:
+                raise Conflict(f"A {latest.kind.value} of this server is under way.")
+            environments.give_up(connection, user, server, generation)
 
     def forget_generation(self, user: str, server: str, generation: int) -> None:
         """The volume of an expired generation is deleted. Raises Conflict if it was not expired."""

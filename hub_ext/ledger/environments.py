@@ -3,7 +3,8 @@
 Guarantees: `newest` only grows, so a volume's name is never used for a second environment; a reset
 or an undo deletes nothing; the last two generations left are kept, whether a reset or an undo left
 them, so an undo can be undone; a generation becomes deletable only when it is not in use and two
-others were left after it, and is never gone back to from then on.
+others were left after it, or it was given up for want of space, and is never gone back to from then
+on.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def read(connection: Connection, user: str, server: str) -> Environment:
         return Environment(user=user, server=server)
     left = connection.execute(
         select(left_generation)
-        .where(*_is(left_generation, user, server))
+        .where(*_is(left_generation, user, server), left_generation.c.left_change > 0)
         .order_by(left_generation.c.left_change.desc())
         .limit(KEPT)
     )
@@ -79,12 +80,28 @@ def require_kept(found: Environment, generation: int | None) -> int:
 
 def expired(connection: Connection, user: str, server: str) -> tuple[int, ...]:
     """Generations whose volumes may be deleted, oldest first."""
+    kept = {each.generation for each in read(connection, user, server).kept}
     left = connection.execute(
-        select(left_generation.c.generation)
-        .where(*_is(left_generation, user, server))
-        .order_by(left_generation.c.left_change.desc())
+        select(left_generation.c.generation).where(*_is(left_generation, user, server))
     ).scalars()
-    return tuple(sorted(list(left)[KEPT:]))
+    return tuple(sorted(set(left) - kept))
+
+
+def give_up(connection: Connection, user: str, server: str, generation: int) -> None:
+    """Expire a kept generation before its time. Raises Conflict if it is not kept."""
+    found = read(connection, user, server)
+    require_kept(found, generation)
+    # what has expired before must not come back in its place: its volume may be gone
+    stay = [each.generation for each in found.kept if each.generation != generation]
+    connection.execute(
+        update(left_generation)
+        .where(
+            *_is(left_generation, user, server),
+            left_generation.c.generation.not_in(stay),
+            left_generation.c.left_change > 0,
+        )
+        .values(left_change=-left_generation.c.left_change)
+    )
 
 
 def forget(connection: Connection, user: str, server: str, generation: int) -> None:

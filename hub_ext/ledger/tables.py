@@ -212,7 +212,8 @@ environment = Table(
 )
 
 # Generations that are not in use but may still have a volume. `left_change` is the value of
-# environment.changes when it was left: it orders them, whatever the clocks say.
+# environment.changes when it was left: it orders them, whatever the clocks say. Negative: it was
+# given up, and waits for its volume to be deleted.
 left_generation = Table(
     "left_generation",
     metadata,

@@ -49,6 +49,7 @@ from .monitor import Monitor
 from .parts import Service, make_web_application
 from .reset import Limits, ResetWorkflow
 from .revival import Revival
+from .space_watch import SpaceWatch
 from .terms_loop import TermsLoop
 from .verdict_rounds import forget_lost_servers
 
@@ -157,6 +158,13 @@ class GpucampService(Application):
         help="""How many servers are stopped, reset and started at a time by resets of whole groups.
 
         Higher is sooner done and a greater load; what users reset by themselves does not count.""",
+    ).tag(config=True)
+
+    space_interval = Float(
+        900.0,
+        min=1,
+        help="""Seconds between measurements of what the volumes take. The Docker Engine reads
+        through all of them for that.""",
     ).tag(config=True)
 
     auth_cache_seconds = Integer(
@@ -327,6 +335,7 @@ class GpucampService(Application):
         return [
             asyncio.create_task(every(self.terms_interval, service.terms.round)),
             asyncio.create_task(every(self.revival_interval, service.revival.round)),
+            asyncio.create_task(every(self.space_interval, service.space.round)),
             asyncio.create_task(every(PRUNE_SECONDS, prune)),
             asyncio.create_task(every(PRUNE_SECONDS, forget_servers)),
         ]
@@ -401,6 +410,7 @@ class GpucampService(Application):
             monitor=monitor,
             terms=TermsLoop(ledger, hub, engine, monitor.seen),
             revival=Revival(ledger, hub),
+            space=SpaceWatch(ledger, hub, engine),
             examinations=Examinations(ledger, engine, EngineExec(), prefix=hub_auth.base_url),
             prefix=hub_auth.base_url,
             # with subdomains the hub has a host of its own

@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..container_args import GENERATION_LABEL, HUB_LABEL, LEASE_LABEL, SERVER_LABEL, USER_LABEL
-from ..engine import ContainerFacts, EngineClient
+from ..container_args import (
+    GENERATION_LABEL,
+    HUB_LABEL,
+    LEASE_LABEL,
+    SERVER_LABEL,
+    USER_LABEL,
+    VOLUME_LABEL,
+)
+from ..engine import ContainerFacts, EngineClient, VolumeSize
 from ..reconcile import ContainerFact
+from ..space import VolumeFact
 from ..volumes import PREFIX, environment_volume
 
 
@@ -32,10 +40,31 @@ class HubContainers:
         """Returns when it is gone. Raises EngineUnavailable, EngineRefused."""
         await self.client.remove(container_id)
 
+    async def volumes(self) -> tuple[VolumeFact, ...]:
+        """All of this hub with their sizes; takes as long as reading through them. Raises
+        EngineUnavailable, EngineRefused.
+        """
+        found = await self.client.volume_sizes({HUB_LABEL: self.hub_id()})
+        facts = (_volume_fact(each) for each in found)
+        return tuple(fact for fact in facts if fact is not None)
+
     async def remove_environment(self, user: str, server: str, generation: int) -> None:
         """Delete the volume of one generation; it may be gone. Raises as above."""
         name = environment_volume(user, server, generation, prefix=self.prefix)
         await self.client.remove_volume(name)
+
+
+def _volume_fact(found: VolumeSize) -> VolumeFact | None:
+    labels = found.labels
+    generation = labels.get(GENERATION_LABEL, "")
+    match labels.get(VOLUME_LABEL):
+        case "work":
+            environment = None
+        case "environment" if generation.isdigit():
+            environment = (labels.get(SERVER_LABEL, ""), int(generation))
+        case _:
+            return None
+    return VolumeFact(labels.get(USER_LABEL, ""), found.size, environment)
 
 
 def _fact(found: ContainerFacts) -> ContainerFact:

@@ -55,6 +55,7 @@ class EnvironmentPage(PageHandler):
             may_extend=await self.allows(LEASE_EXTEND, Resource(user, server_name)),
             under_way=operation if operation and operation["step"] not in FINAL_STEPS else None,
             limits=limits(view["quota"]),
+            disk=disk(view["space"]),
             warned=self._ends_soon(view),
             simulated=any(d["simulated"] for d in (view["lease"] or {"devices": []})["devices"]),
         )
@@ -81,6 +82,12 @@ def limits(quota: Json | None) -> list[tuple[str, float, float]]:
         for name, label in names.items()
         if quota is not None and quota[name]["limit"] is not None
     ]
+
+
+def disk(space: Json) -> list[tuple[str, Json]]:
+    """What takes disk: its name and its part of the server's view; [] before it is measured."""
+    names = {"work": _("~/work"), "environments": _("Environments")}
+    return [(label, space[name]) for name, label in names.items() if space["measured_at"]]
 
 
 class OperationPage(PageHandler):

@@ -26,6 +26,7 @@ from .hub_api import HubClient
 from .monitor import Monitor
 from .reset import ResetWorkflow
 from .revival import Revival
+from .space_watch import SpaceWatch
 from .terms_loop import TermsLoop
 
 HERE = Path(__file__).parent
@@ -43,6 +44,7 @@ class Service:
     terms: TermsLoop
     revival: Revival
     examinations: Examinations
+    space: SpaceWatch
     prefix: str  # of this service, "/services/gpucamp/"
     hub_prefix: str  # "/hub/"
     image: str  # what new servers get

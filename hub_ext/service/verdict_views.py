@@ -18,6 +18,7 @@ from ..i18n import _
 from ..models import Lease
 from ..verdicts import SEVERITIES, Verdict, Word, in_order
 from .lease_views import Json
+from .space_views import space_view
 
 if TYPE_CHECKING:
     from .parts import Service
@@ -61,16 +62,19 @@ def docs_url(code: str, prefix: str) -> str:
 async def servers_view(service: Service, may_see: Callable[[Lease], bool]) -> list[Json]:
     """Servers with a lease that the caller may see, those in need first. LedgerUnavailable."""
     ledger = service.ledger
-    leases, known = await asyncio.to_thread(lambda: (ledger.leases(), ledger.verdicts()))
+    snapshot, known = await asyncio.to_thread(
+        lambda: (ledger.snapshot(service.now()), ledger.verdicts())
+    )
     rows = [
         {
             "user": lease.user,
             "server": lease.server,
             "devices": len(lease.device_uuids),
             "granted_at": lease.granted_at.isoformat(),
+            "space": space_view(service.space, lease.user, snapshot.policy, lease.groups),
             "doctor": verdict_view(known.get((lease.user, lease.server)), lease, service.prefix),
         }
-        for lease in leases
+        for lease in snapshot.leases
         if may_see(lease)
     ]
     return sorted(rows, key=_urgency)

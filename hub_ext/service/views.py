@@ -15,6 +15,7 @@ from ..i18n import _
 from ..models import FINAL_STEPS, KeptGeneration, Operation, OperationStep
 from .hub_api import HubServer
 from .lease_views import Json, lease_facts, term_views
+from .space_views import space_view
 from .verdict_views import verdict_view
 from .wording import expiry_text, failure_message, failure_text, split_error, step_text
 
@@ -75,6 +76,7 @@ async def server_view(service: Service, user: str, server: str) -> Json:
         "undo": [kept_view(each) for each in environment.kept],
         "operation": operation_brief(operation) if operation is not None else None,
         "doctor": verdict_view(verdict, facts.lease, service.prefix),
+        "space": space_view(service.space, user, facts.snapshot.policy, facts.groups),
         **term_views(facts, user),
     }
 

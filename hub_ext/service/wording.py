@@ -152,6 +152,14 @@ _NOTICES: dict[NoticeKind, str] = {
         "{by} brought an earlier environment of this server back: “{reason}”. Files in ~/work are "
         "as they were, and you can undo it."
     ),
+    NoticeKind.SPACE_SHORT: N_(
+        "The disk space of {what} is nearly used up: {used} of {limit}. Delete what you do not "
+        "need."
+    ),
+    NoticeKind.SPACE_FULL: N_(
+        "The disk space of {what} is used up: {used} of {limit}. Delete what you do not need, or "
+        "installing packages and saving files may fail."
+    ),
     NoticeKind.START_LOST: N_(
         "JupyterHub was restarted while this server waited for a GPU, and its start was given up. "
         "You can start it again. The reason: {reason}."
@@ -166,8 +174,24 @@ def notice_text(kind: NoticeKind, detail: Mapping[str, str]) -> str:
         "reason": device_reason(detail.get("reason") or _("no reason was given")).rstrip(".。"),
         "until": _clock(detail.get("until", "")),
         "by": detail.get("by", ""),
+        "what": _(_SPACE.get(detail.get("what", ""), "-")),
+        "used": _size(detail.get("used", "")),
+        "limit": _size(detail.get("limit", "")),
     }
     return _(_NOTICES[kind]).format(**values)
+
+
+def size_text(size: int) -> str:
+    """Bytes, as "812 MiB" or "3.4 GiB"."""
+    mebibytes = size / 2**20
+    return f"{mebibytes:.0f} MiB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GiB"
+
+
+def _size(text: str) -> str:
+    return size_text(int(text)) if text.isdecimal() else "-"
+
+
+_SPACE = {"environments": N_("your environments"), "work": N_("~/work")}
 
 
 def _clock(moment: str) -> str:

@@ -31,6 +31,7 @@ from hub_ext.service.monitor import Monitor
 from hub_ext.service.parts import Service, make_web_application
 from hub_ext.service.reset import Limits, ResetWorkflow
 from hub_ext.service.revival import Revival
+from hub_ext.service.space_watch import SpaceWatch
 from hub_ext.service.terms_loop import TermsLoop
 
 PREFIX = "/services/gpucamp/"
@@ -280,6 +281,7 @@ class RunningService:
             monitor=monitor,
             terms=TermsLoop(self.world.ledger, client, self.engine, monitor.seen),
             revival=Revival(self.world.ledger, client),
+            space=SpaceWatch(self.world.ledger, client, self.engine),
             examinations=Examinations(self.world.ledger, self.engine, self.runner, prefix=PREFIX),
             prefix=PREFIX,
             hub_prefix="/hub/",

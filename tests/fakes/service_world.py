@@ -22,6 +22,7 @@ from hub_ext.ledger import Ledger
 from hub_ext.models import Device, LeaseState, Request, Snapshot
 from hub_ext.reconcile import ContainerFact
 from hub_ext.service.hub_api import HubGroup, HubServer, HubUser
+from hub_ext.space import VolumeFact
 
 UUIDS = tuple(f"GPU-5ca1ab1e-0000-4000-8000-00000000000{n}" for n in range(2))
 
@@ -74,6 +75,7 @@ class World:
     users: dict[str, tuple[str, ...]] = field(
         default_factory=lambda: {"ada": (), "bob": (), "kim": ()}
     )
+    volumes: list[VolumeFact] = field(default_factory=list)
     removed_environments: list[tuple[str, str, int]] = field(default_factory=list)
     started_with: list[Mapping[str, object]] = field(default_factory=list)
     made: int = 0
@@ -279,7 +281,15 @@ class FakeEngine:
     async def remove(self, container_id: str) -> None:
         self.world.containers = [c for c in self.world.containers if c.id != container_id]
 
+    async def volumes(self) -> tuple[VolumeFact, ...]:
+        return tuple(self.world.volumes)
+
     async def remove_environment(self, user: str, server: str, generation: int) -> None:
+        self.world.volumes = [
+            volume
+            for volume in self.world.volumes
+            if (volume.user, volume.environment) != (user, (server, generation))
+        ]
         self.world.removed_environments.append((user, server, generation))
 
 

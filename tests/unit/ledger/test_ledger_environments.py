@@ -113,6 +113,7 @@ def test_an_undone_generation_is_kept_until_two_others_were_left(ledger, now):
 STEPS = st.one_of(
     st.sampled_from(["reset", "clean"]),
     st.tuples(st.just("undo"), st.one_of(st.none(), st.integers(1, 8))),
+    st.tuples(st.just("give up"), st.integers(1, 8)),
 )
 
 
@@ -134,6 +135,18 @@ def test_no_sequence_of_resets_loses_what_can_be_gone_back_to(ledger, now, steps
             assert ledger.expired_generations(user, "") == ()
             assert volumes == {before.generation, *left[-2:]}, "nothing else is kept"
             continue
+        if step[0] == "give up":
+            if step[1] not in left[-2:]:
+                with pytest.raises(Conflict):
+                    ledger.give_up_generation(user, "", step[1])
+            else:
+                ledger.give_up_generation(user, "", step[1])
+                assert step[1] in ledger.expired_generations(user, "")
+                # what was left before it does not come back in its place
+                left = [g for g in left[-2:] if g != step[1]]
+            before = ledger.environment(user, "")
+            assert kept(before) == left[-2:][::-1]
+            continue
         if step == "reset":
             after = reset(ledger, user, "", now)
             assert after.generation == after.newest == before.newest + 1
@@ -154,6 +167,14 @@ def test_no_sequence_of_resets_loses_what_can_be_gone_back_to(ledger, now, steps
         assert [each.resets_left for each in after.kept] == [2, 1][: len(after.kept)]
         assert {after.generation, *kept(after)} <= volumes
         before = after
+
+
+def test_nothing_is_given_up_while_a_reset_is_under_way(ledger, now):
+    reset(ledger, "ann", "", now)
+    begin(ledger, now, OperationKind.UNDO)
+    with pytest.raises(Conflict, match="undo of this server is under way"):
+        ledger.give_up_generation("ann", "", 1)
+    assert kept(ledger.environment("ann", "")) == [1]
 
 
 def begin(ledger, now, kind=OperationKind.RESET, user="ann", **changes):

@@ -254,3 +254,13 @@ def test_the_environment_cannot_decide_about_devices(name: str) -> None:
 @pytest.mark.parametrize(("gpus", "gib"), [(0, 1), (1, 1), (2, 2), (8, 8)])
 def test_shared_memory_grows_with_devices(gpus: int, gib: int) -> None:
     assert default_shm_bytes(gpus) == gib * GIB
+
+
+def test_volumes_that_the_engine_limits() -> None:
+    request: Any = create_request(LEASE, replace(CONTEXT, environment_bytes=20 * GIB, work_bytes=0))
+    environment, work = request["HostConfig"]["Mounts"]
+    assert environment["VolumeOptions"]["DriverConfig"] == {
+        "Name": "local",
+        "Options": {"size": str(20 * GIB)},
+    }
+    assert "DriverConfig" not in work["VolumeOptions"]

@@ -59,6 +59,41 @@ async def test_no_engine_is_unknown_and_never_gone(tmp_path: Path) -> None:
     await client.close()
 
 
+async def test_sizes_of_volumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def volume(name: str, size: int | None, **labels: str) -> dict[str, Any]:
+        usage = None if size is None else {"Size": size, "RefCount": 1}
+        return {"Name": name, "Labels": labels or None, "UsageData": usage}
+
+    asked = []
+
+    class Api:
+        def _url(self, path: str) -> str:
+            return path
+
+        def _get(self, url: str, **options: Any) -> Any:
+            asked.append((url, options))
+            return {
+                "Volumes": [
+                    volume("a", 5, hub="h", kind="work"),
+                    volume("b", -1, hub="h"),
+                    volume("c", None, hub="h"),
+                    volume("d", 7, hub="other"),
+                    volume("e", 7),
+                ]
+            }
+
+        def _result(self, answer: Any, json: bool) -> Any:
+            return answer
+
+    client = EngineClient()
+    monkeypatch.setattr(client, "_api", Api)
+    found = await client.volume_sizes({"hub": "h"}, within=7)
+    assert [(each.name, each.size) for each in found] == [("a", 5), ("b", None), ("c", None)]
+    assert found[0].labels == {"hub": "h", "kind": "work"}
+    assert asked == [("/system/df", {"params": {"type": "volume"}, "timeout": 7})]
+    await client.close()
+
+
 async def test_an_image_named_by_its_local_id_cannot_be_pulled() -> None:
     client = EngineClient()
     with pytest.raises(ImageMissing, match="make image"):

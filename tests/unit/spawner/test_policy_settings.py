@@ -61,6 +61,8 @@ def test_everything_at_once() -> None:
             max_servers_per_user=1,
             device_hours_per_day=10,
             device_hours=float("inf"),
+            environments_gib=20,
+            work_gib=0.5,
             event_start="2026-11-24T09:00+01:00",
             half_life_hours=1,
             aging_minutes=5,
@@ -76,7 +78,7 @@ def test_everything_at_once() -> None:
     assert wrong == ()
     assert policy == Policy(
         pools=(Pool("class", (A,), 4, ("class-a",)), Pool("rest", ("*",))),
-        default=Rule(1, None, 2, 1, 10.0, None),
+        default=Rule(1, None, 2, 1, 10.0, None, 20.0, 0.5),
         rules={"instructors": Rule(priority=5, lifted=frozenset({"lease_hours"}))},
         group_limits={"class-a": GroupLimits(max_devices=4, device_hours_per_day=1.5)},
         event_start=datetime(2026, 11, 24, 8, tzinfo=UTC),
