@@ -61,9 +61,9 @@ def look(home: Path, budget: Budget, mounts: frozenset[str]) -> dict[str, Any]:
         if len(found) >= MOST:
             more += 1
             continue
-        path = home / name
-        tree = measure(str(path), budget)
-        folder = path.is_dir() and not path.is_symlink()
+        path = os.path.join(home, name)
+        tree = measure(path, budget)
+        folder = os.path.isdir(path) and not os.path.islink(path)
         if not (folder and tree is not None and tree.files == 0):
             found.append(Saved(name, None if tree is None else tree.bytes, folder))
     known = whole and not more

@@ -18,6 +18,7 @@ from .. import regular_file
 from .sizes import Budget
 
 _ENTRIES, _SECONDS = 200_000, 2.0  # of one site-packages folder
+_PYTHON = re.compile(r"python3")
 _INSTALLED = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.]*?)-(?P<version>[0-9][^-]*)(?:-.*)?\.(?:dist|egg)-info"
 )
@@ -41,8 +42,17 @@ def environment_folders(kernel_python: str) -> list[str]:
     """The site-packages of the environment that a kernel's Python, which need not be there, belongs
     to.
     """
-    prefix = Path(kernel_python).parent.parent
-    return sorted(str(path) for path in prefix.glob("lib/python3*/site-packages"))
+    return site_folders(Path(kernel_python).parent.parent)
+
+
+def site_folders(prefix: Path) -> list[str]:
+    """The site-packages below a prefix; none where they cannot be read."""
+    try:
+        names = sorted(os.listdir(prefix / "lib"))
+    except OSError:
+        return []
+    found = (str(prefix / "lib" / name / "site-packages") for name in names if _PYTHON.match(name))
+    return [folder for folder in found if os.path.isdir(folder)]
 
 
 def layers(base: str, environment: Iterable[str]) -> list[str]:

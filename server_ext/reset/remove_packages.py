@@ -18,7 +18,7 @@ from pathlib import Path
 from ..errors import Conflict
 from ..i18n import N_
 from . import folders, rename
-from .packages import environment_folders, installed
+from .packages import installed, site_folders
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -45,7 +45,8 @@ class Remover:
                 )
             )
         try:
-            for path in (self.home, self.environment, *self._users()):
+            _loosen(self.home)
+            for path in (self.environment, *self._users()):
                 _loosen(path)
             gone = {name for folder in self._packages() for name in installed(folder)}
             self._hidden.mkdir(exist_ok=True)
@@ -74,11 +75,10 @@ class Remover:
 
     def _users(self) -> list[Path]:
         """Where `pip install --user` puts packages."""
-        return sorted((self.home / ".local" / "lib").glob("python3*"))
+        return [Path(folder).parent for folder in site_folders(self.home / ".local")]
 
     def _packages(self) -> list[str]:
-        own = environment_folders(str(self.environment / "bin" / "python"))
-        return own + [str(path / "site-packages") for path in self._users()]
+        return [*site_folders(self.environment), *site_folders(self.home / ".local")]
 
     def _renew(self, old: Path) -> None:
         new = old / "new"
