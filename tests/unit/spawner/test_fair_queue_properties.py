@@ -21,6 +21,8 @@ POLICY = Policy(
     group_limits={"camp": GroupLimits(max_devices=3), "staff": GroupLimits(max_devices=1)},
 )
 NEVER = NOW + timedelta(days=100_000)
+Moment = tuple[datetime, str]  # and its basis
+UNKNOWN: Moment = (NEVER, "")
 HOURS = st.sampled_from([1, 2, 3, 5, 8])
 
 
@@ -125,13 +127,16 @@ def in_order(seen: Snapshot) -> list[QueueEntry]:
     return [row[3] for row in order if can_ever(row[3].request, seen)]
 
 
-def end_of(start: datetime, deadline: datetime | None, seen: Snapshot) -> datetime:
+def end_of(start: datetime, deadline: datetime | None, seen: Snapshot, basis: str = "") -> Moment:
+    """Of two devices that are free at the same time, the one whose deadline says so goes first."""
     if start >= NEVER:
-        return NEVER
+        return UNKNOWN
     usual = NEVER if seen.typical_lease is None else start + seen.typical_lease
-    if usual <= seen.now:
-        usual = NEVER
-    return max(seen.now, min(usual, deadline or NEVER))
+    if seen.now < usual < (deadline or NEVER):
+        return usual, "history"
+    if deadline is None:
+        return UNKNOWN
+    return max(seen.now, deadline), basis or "deadline"
 
 
 class Model:
@@ -143,7 +148,7 @@ class Model:
         self.aside: list[tuple[str, datetime]] = []  # a free slot, and until when it may be used
         # when each slot of each device is free
         ends = {e.id: end_of(e.granted_at, e.expires_at, seen) for e in seen.leases}
-        self.times: dict[str, list[datetime]] = {
+        self.times: dict[str, list[Moment]] = {
             each.device.uuid: [ends[name] for name in each.lease_ids] for each in seen.devices
         }
         self.use = {name: 0.0 for name in seen.policy.group_limits}
@@ -209,7 +214,7 @@ class Model:
         else:
             self.reserved[waiting.request.server] = (set(taken), self.seen.now)
 
-    def backfill(self, waiting: QueueEntry, until: datetime) -> bool:
+    def backfill(self, waiting: QueueEntry, until: Moment) -> bool:
         request = waiting.request
         if request.term is None:
             return False
@@ -251,7 +256,7 @@ class Model:
                 mine.append(uuid)
                 self.occupy(uuid)
         free = list(mine)
-        at = self.seen.now
+        at: Moment = (self.seen.now, "")
         slots = sorted(
             (time, uuid)
             for uuid in self.fitting(request)
@@ -264,11 +269,16 @@ class Model:
                 self.times[uuid].remove(time)
                 at = max(at, time)
         for uuid in mine:
-            self.times[uuid].append(end_of(at, request.term and at + request.term, self.seen))
+            self.times[uuid].append(self.end_of_one_that_begins(at, request))
         if free:
-            self.reserved[request.server] = (set(mine), at)
-            if at < NEVER:
-                self.aside += [(uuid, at) for uuid in free]
+            self.reserved[request.server] = (set(mine), at[0])
+            if at < UNKNOWN:
+                self.aside += [(uuid, at[0]) for uuid in free]
+
+    def end_of_one_that_begins(self, at: Moment, request: Request) -> Moment:
+        start, basis = at
+        deadline = start + request.term if request.term is not None and at < UNKNOWN else None
+        return end_of(start, deadline, self.seen, basis)
 
 
 @given(sites())
@@ -345,7 +355,7 @@ def test_the_line_has_everybody_once_in_order(seen: Snapshot) -> None:
 def test_no_time_is_earlier_than_it_can_be(seen: Snapshot) -> None:
     """Not before as many devices that suit can be free, whatever the others do."""
     decision = decide(seen)
-    ends = {each.id: end_of(each.granted_at, each.expires_at, seen) for each in seen.leases}
+    ends = {each.id: end_of(each.granted_at, each.expires_at, seen)[0] for each in seen.leases}
     for place in line_up(seen):
         request = place.entry.request
         if not can_ever(request, seen):
