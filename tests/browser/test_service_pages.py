@@ -31,6 +31,7 @@ from hub_ext import scopes
 from hub_ext.models import Cordon, NoticeKind, Request
 from hub_ext.policy import Policy, Rule
 from hub_ext.service.hub_api import HubServer
+from hub_ext.space import GIB, VolumeFact
 
 PICTURES = Path(__file__).resolve().parents[2] / "artifacts" / "browser"
 
@@ -532,3 +533,39 @@ def test_every_page_fits_a_phone_in_chinese_and_in_the_dark(termed, visit, path)
         picture(page, f"phone-{re.sub('[^a-z]', '', path) or 'lease'}")
         english = re.compile(r"\b(the|Device-hours|Cordon|ends|Extend|waits)\b")
         expect(page.locator("main")).not_to_contain_text(english)
+
+
+def test_disk_is_shown_with_its_limit(world, visit):
+    world.ledger.set_policy(Policy(default=Rule(environments_gib=10, work_gib=50)))
+    world.run_server("bob")
+    reset(world.ledger, "ada", "second", now())
+    world.volumes = [
+        VolumeFact("ada", 9 * GIB, ("", 1)),
+        VolumeFact("ada", 350 * 2**20, ("second", 2)),
+        VolumeFact("ada", 12 * GIB, None),
+        VolumeFact("bob", 2 * GIB, ("", 1)),
+        VolumeFact("bob", 51 * GIB, None),
+    ]
+    with running_service(world) as service:
+        page = visit(service)
+        expect(page.get_by_role("heading", name="Disk")).to_be_hidden()
+        asyncio.run_coroutine_threadsafe(service.service.space.round(), service.loop).result(20)
+        page.reload()
+        disk = page.get_by_role("region", name="Disk")
+        expect(disk).to_contain_text("12.0 GiB of 50.0 GiB")
+        expect(disk).to_contain_text("9.3 GiB of 10.0 GiB")
+        expect(disk.get_by_text("nearly full")).to_be_visible()
+        notice = page.get_by_text("The disk space of your environments is nearly used up")
+        expect(notice).to_be_visible()
+        picture(page, "disk")
+        chinese = visit(service, locale="zh-CN")
+        expect(chinese.get_by_text("即将用满")).to_be_visible()
+        picture(chinese, "disk-zh")
+        service.visitor = service.tokens["instructor-token"]
+        page = visit(service, "servers")
+        row = page.get_by_role("row", name="bob")
+        expect(row.get_by_text("full", exact=True)).to_be_visible()
+        picture(page, "servers-disk")
+        phone = visit(service, "servers", viewport={"width": 390, "height": 800})
+        expect(phone.get_by_text("nearly full")).to_be_visible()
+        picture(phone, "servers-disk-phone")
