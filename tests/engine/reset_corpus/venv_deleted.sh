@@ -1,0 +1,4 @@
+# ~/.venv is deleted
+# symptom: environment
+set -e
+rm -rf ~/.venv

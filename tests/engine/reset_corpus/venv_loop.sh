@@ -1,0 +1,5 @@
+# ~/.venv is a link to itself
+# symptom: environment
+set -e
+rm -rf ~/.venv
+ln -s .venv ~/.venv

@@ -1,0 +1,4 @@
+# ~/.venv without permissions
+# symptom: environment
+set -e
+chmod 000 ~/.venv
