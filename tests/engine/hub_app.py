@@ -180,9 +180,11 @@ class HubApp:
             return False
         return status == 200
 
-    async def ask_service(self, path: str) -> tuple[int, Any]:
-        """GET from gpucamp's service, through the proxy."""
-        return await self._ask("GET", f"/services/gpucamp/api/{path}")
+    async def ask_service(
+        self, path: str, method: str = "GET", body: object = None
+    ) -> tuple[int, Any]:
+        """One request to gpucamp's service, through the proxy."""
+        return await self._ask(method, f"/services/gpucamp/api/{path}", body)
 
     async def service_answers(self) -> bool:
         """Whether the service is there and has looked at devices and Engine."""
