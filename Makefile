@@ -61,6 +61,9 @@ perf-doctor: ## how long the GPU doctor takes beside torch's collect_env, in one
 perf-ddp: ## what Launch DDP costs beside bare torchrun, and a flood of log lines
 	@$(SETUP) perf-ddp
 
+perf-reset: ## how long a reset takes beside a plain start of the same server
+	@$(SETUP) perf-reset
+
 ddp-kills: ## a hundred random kills of ranks, agents, terminals, servers, containers (20 min)
 	@$(SETUP) ddp-kills
 
@@ -95,5 +98,5 @@ lock: ## resolve the Python requirements anew
 	@$(SETUP) lock
 
 .PHONY: help run stop stop-engine status accounts clean test test-fast soak test-setup perf \
-	perf-queue perf-doctor perf-ddp ddp-kills storm compare-faults lint format venv front-end \
-	translations wheel image lock
+	perf-queue perf-doctor perf-ddp perf-reset ddp-kills storm compare-faults lint format venv \
+	front-end translations wheel image lock

@@ -124,6 +124,10 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
         "measure Launch DDP beside torchrun",
         lambda c, p, a: testing.measure(c, p, "perf-ddp"),
     ),
+    "perf-reset": (
+        "measure a reset beside a plain start",
+        lambda c, p, a: testing.measure(c, p, "perf-reset"),
+    ),
     "ddp-kills": (
         "a hundred random kills of DDP runs",
         lambda c, p, a: testing.measure(c, p, "ddp-kills"),

@@ -48,6 +48,7 @@ MEASUREMENTS = {
     "perf": "tests/perf/spawn_time.py",
     "perf-doctor": "tests/perf/doctor_time.py",
     "perf-ddp": "tests/perf/ddp_time.py",
+    "perf-reset": "tests/perf/reset_time.py",
     "ddp-kills": "tests/perf/ddp_kills.py",
     "storm": "tests/perf/storm.py",
     "compare-faults": "tests/perf/stock_comparison.py",
@@ -101,7 +102,7 @@ STATEFUL = Level("stateful", (_pytest("stateful", 300, "-n", "2"),), 2400)
 SOAK = Level("soak", (("python", "tests/stateful/soak.py"),), 24 * 3600)
 SERVER = Level("server", (_pytest("server", 180, "-n", "2"),), 1200)
 # each file has hubs and containers of its own; they wait for processes more than they compute
-ENGINE = Level("engine", (_pytest("engine", 300, "-n", "2", "--dist", "loadfile"),), 2700)
+ENGINE = Level("engine", (_pytest("engine", 300, "-n", "2", "--dist", "loadfile"),), 3600)
 FAULTS = Level("faults", (_pytest("faults", 300, "-n", "3", "--dist", "loadfile"),), 1800)
 BROWSER = Level("browser", (_pytest("browser", 600),), 1500)
 # the long ones first: they run side by side
