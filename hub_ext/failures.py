@@ -10,6 +10,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from jupyterhub.spawner import SpawnException
 
@@ -27,8 +28,20 @@ from .errors import (
     QueueTimeout,
 )
 from .i18n import _
+from .models import OFFER_RESET_AFTER
 
 LOG_LINES_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Of a server that did not come to answer: how often in a row, and where it can be reset."""
+
+    times: int = 1
+    reset_url: str = ""
+
+
+ONCE = Trouble()
 
 
 @contextmanager
@@ -104,7 +117,9 @@ def spawn_failure(error: GpucampError) -> SpawnException:
     return failure(500, "error", _("Your server could not be started."), str(error))
 
 
-def server_stopped(state: ContainerState, log_tail: str, memory_bytes: int) -> SpawnException:
+def server_stopped(
+    state: ContainerState, log_tail: str, memory_bytes: int, trouble: Trouble = ONCE
+) -> SpawnException:
     """The container ended while it was starting."""
     if state.oom_killed:
         limit = f" ({memory_bytes / 1024**3:.1f} GiB)" if memory_bytes else ""
@@ -113,6 +128,7 @@ def server_stopped(state: ContainerState, log_tail: str, memory_bytes: int) -> S
             "out-of-memory",
             _("Your server ran out of memory while it was starting.") + limit,
             _last_lines(log_tail),
+            trouble,
         )
     return failure(
         500,
@@ -123,10 +139,11 @@ def server_stopped(state: ContainerState, log_tail: str, memory_bytes: int) -> S
         )
         + f" ({describe_end(state)})",
         _last_lines(log_tail),
+        trouble,
     )
 
 
-def not_ready(seconds: float, log_tail: str) -> SpawnException:
+def not_ready(seconds: float, log_tail: str, trouble: Trouble = ONCE) -> SpawnException:
     """The server did not answer in time."""
     return failure(
         504,
@@ -137,6 +154,7 @@ def not_ready(seconds: float, log_tail: str) -> SpawnException:
         )
         + f" ({seconds:g} s)",
         _last_lines(log_tail),
+        trouble,
     )
 
 
@@ -151,9 +169,25 @@ def describe_end(state: ContainerState) -> str:
     return f"exit code {state.exit_code}" + (f", {state.error}" if state.error else "")
 
 
-def failure(status: int, reason: str, message: str, detail: str = "") -> SpawnException:
-    """A SpawnException whose page shows `message` and, apart from it, `detail`."""
+def failure(
+    status: int, reason: str, message: str, detail: str = "", trouble: Trouble = ONCE
+) -> SpawnException:
+    """A SpawnException whose page shows `message` and, apart from it, `detail`.
+
+    After some failed starts in a row it offers a reset, with the way there.
+    """
     shown = html.escape(message)
+    if trouble.times >= OFFER_RESET_AFTER and trouble.reset_url:
+        offer = _(
+            "It did not start {times} times in a row. A reset gives it a fresh environment; your "
+            "files in ~/work stay, and you can undo it."
+        ).format(times=trouble.times)
+        message = f"{message} {offer}"
+        shown += (
+            f"<br>{html.escape(offer)}<br>"
+            '<a id="offer-reset" class="btn btn-primary my-2" '
+            f'href="{html.escape(trouble.reset_url)}">{html.escape(_("Reset environment…"))}</a>'
+        )
     if detail:
         shown += f"<pre>{html.escape(detail)}</pre>"
     error = SpawnException(

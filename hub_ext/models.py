@@ -302,6 +302,9 @@ class Environment:
     kept: tuple[KeptGeneration, ...] = ()
 
 
+OFFER_RESET_AFTER = 2  # starts in a row that failed
+
+
 class OperationKind(StrEnum):
     RESET = "reset"
     UNDO = "undo"

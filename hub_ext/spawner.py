@@ -21,7 +21,7 @@ from dockerspawner import DockerSpawner
 from jupyterhub.traitlets import ByteSpecification
 from traitlets import Bool, Dict, Enum, Float, Int, List, TraitError, Unicode, default, validate
 
-from . import container_args, failures, internet, volumes
+from . import container_args, failed_starts, failures, internet, volumes
 from .asking import Asking
 from .container_args import DeviceInjection
 from .container_context import context_of, memory_bytes
@@ -311,14 +311,23 @@ class GPUDockerSpawner(DockerSpawner):
             await life.mark_running()
         except ServerStopped as stopped:
             tail = await life.log_tail()
-            raise failures.server_stopped(stopped.state, tail, memory_bytes(self)) from stopped
+            trouble = await self._count_failed(life)
+            raise failures.server_stopped(
+                stopped.state, tail, memory_bytes(self), trouble
+            ) from stopped
         except TimeoutError as error:
             tail = await life.log_tail()
-            raise failures.not_ready(self.start_timeout, tail) from error
+            trouble = await self._count_failed(life)
+            raise failures.not_ready(self.start_timeout, tail, trouble) from error
         except GpucampError as error:
             raise failures.spawn_failure(error) from error
         self.progress_log.say(90, _("Your server answers"))
         return self._address, self.port
+
+    async def _count_failed(self, life: Lifecycle) -> failures.Trouble:
+        return await failed_starts.count(
+            life.side.ledger, self.user.name, self.name, self._generation, self.hub.base_url
+        )
 
     # -- while it runs
 

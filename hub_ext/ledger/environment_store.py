@@ -13,7 +13,7 @@ from ..models import (
     OperationKind,
     OperationStep,
 )
-from . import environments, group_resets, notices, operations
+from . import environments, failed_starts, group_resets, notices, operations
 from .database import Database
 
 _NOTICES = {
@@ -60,6 +60,16 @@ class EnvironmentStore:
         """The (user, server) of each environment that was ever reset."""
         with self._database.read() as connection:
             return environments.known(connection)
+
+    def add_failed_start(self, user: str, server: str, generation: int, now: datetime) -> int:
+        """A start in this generation ended before the server answered; how many in a row."""
+        with self._database.write() as connection:
+            return failed_starts.add(connection, user, server, generation, now)
+
+    def failed_starts(self, user: str, server: str) -> int:
+        """How many starts in a row failed in the environment of now; a good one forgets them."""
+        with self._database.read() as connection:
+            return failed_starts.in_a_row(connection, user, server)
 
     # -- operations
 

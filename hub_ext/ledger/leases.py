@@ -173,11 +173,14 @@ def on_device(connection: Connection, device_uuid: str) -> tuple[Lease, ...]:
 
 def mark_running(
     connection: Connection, lease_id: str, container_id: str, now: datetime, actor: str
-) -> None:
-    """The container answers. A hold that was given up ends here. Raises Conflict, NotFound."""
+) -> Lease:
+    """The container answers; the lease as it was before.
+
+    A hold that was given up ends here. Raises Conflict, NotFound.
+    """
     found = unended(connection, lease_id)
     if found.state is LeaseState.RUNNING and found.container_id == container_id:
-        return
+        return found
     change(
         connection,
         lease_id,
@@ -190,6 +193,7 @@ def mark_running(
         hold_until=None,
         gone_at=None,
     )
+    return found
 
 
 def name_container(

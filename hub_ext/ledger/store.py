@@ -18,7 +18,18 @@ from sqlalchemy import Connection
 
 from ..models import AuditEntry, Lease, QueueEntry, Request, Snapshot
 from ..policy import Policy
-from . import audit, claims, facts, grants, history, leases, snapshots, terms, waiting
+from . import (
+    audit,
+    claims,
+    facts,
+    failed_starts,
+    grants,
+    history,
+    leases,
+    snapshots,
+    terms,
+    waiting,
+)
 from .database import Database
 from .device_store import DeviceStore
 from .environment_store import EnvironmentStore
@@ -181,7 +192,8 @@ class Ledger(DeviceStore, EnvironmentStore, GroupStore, VerdictStore):
         Raises NotFound, and Conflict if the lease has ended.
         """
         with self._database.write() as connection:
-            leases.mark_running(connection, lease_id, container_id, now, self._actor)
+            found = leases.mark_running(connection, lease_id, container_id, now, self._actor)
+            failed_starts.forget(connection, found.user, found.server)
 
     def name_container(self, lease_id: str, container_id: str, now: datetime) -> None:
         """The lease's container is made; call it before the container starts.

@@ -224,6 +224,17 @@ left_generation = Table(
     Column("left_at", UtcDateTime, nullable=False),
 )
 
+# Starts in a row that ended before the server answered, in the same generation.
+failed_starts = Table(
+    "failed_starts",
+    metadata,
+    Column("user_name", Text, primary_key=True),
+    Column("server_name", Text, primary_key=True),
+    Column("generation", Integer, nullable=False),
+    Column("count", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
 operation = Table(
     "operation",
     metadata,

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from jupyterhub.services.auth import HubOAuthCallbackHandler
 
 from ..i18n import _
-from ..models import FINAL_STEPS, Operation
+from ..models import FINAL_STEPS, OFFER_RESET_AFTER, Operation
 from ..scopes import ENVIRONMENT_EXAMINE, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASE_EXTEND
 from . import pages_admin, pages_doctor, pages_groups
 from .api import find_operation
@@ -54,6 +54,7 @@ class EnvironmentPage(PageHandler):
             else None,
             may_extend=await self.allows(LEASE_EXTEND, Resource(user, server_name)),
             under_way=operation if operation and operation["step"] not in FINAL_STEPS else None,
+            offers_reset=view["failed_starts"] >= OFFER_RESET_AFTER and view["state"] != "running",
             limits=limits(view["quota"]),
             disk=disk(view["space"]),
             warned=self._ends_soon(view),

@@ -52,9 +52,10 @@ async def server_view(service: Service, user: str, server: str) -> Json:
             raise NotFound(_("There is no such server."))
     except (HubUnavailable, HubRefused):
         state = "unknown"
-    environment, operation, verdict = await asyncio.to_thread(
+    environment, failed_starts, operation, verdict = await asyncio.to_thread(
         lambda: (
             ledger.environment(user, server),
+            ledger.failed_starts(user, server),
             ledger.operation_of(user, server),
             ledger.verdict(user, server),
         )
@@ -74,6 +75,7 @@ async def server_view(service: Service, user: str, server: str) -> Json:
         "newest": environment.newest,
         "can_undo": bool(environment.kept),
         "undo": [kept_view(each) for each in environment.kept],
+        "failed_starts": failed_starts,
         "operation": operation_brief(operation) if operation is not None else None,
         "doctor": verdict_view(verdict, facts.lease, service.prefix),
         "space": space_view(service.space, user, facts.snapshot.policy, facts.groups),

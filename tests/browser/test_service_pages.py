@@ -268,6 +268,24 @@ def test_a_teacher_resets_a_class(world, visit):
         picture(page, "group-phone")
 
 
+def test_after_two_failed_starts_a_reset_is_offered(world, visit):
+    with running_service(world, hub=SlowHub(world)) as service:
+        world.stop_server("ada", "")
+        world.ledger.add_failed_start("ada", "", 1, now())
+        page = visit(service)
+        expect(page.get_by_role("link", name="Start the server")).to_be_visible()
+        expect(page.get_by_text("times in a row")).to_have_count(0)
+        world.ledger.add_failed_start("ada", "", 1, now())
+        offer = page.get_by_role("alert").filter(has_text="did not start 2 times in a row")
+        expect(offer).to_be_visible(timeout=20_000)
+        picture(page, "offer")
+        offer.get_by_role("button", name="Reset environment…").click()
+        page.get_by_role("dialog").get_by_role("button", name="Reset environment").click()
+        expect(page.get_by_text("The environment is fresh.")).to_be_visible(timeout=20_000)
+        page.get_by_role("link", name="Start the server").click()
+        assert world.ledger.failed_starts("ada", "") == 0
+
+
 def test_either_of_two_generations_can_be_gone_back_to(world, visit):
     with running_service(world, hub=SlowHub(world)) as service:
         for _ in range(2):

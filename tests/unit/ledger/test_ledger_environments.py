@@ -12,7 +12,14 @@ from resets import reset, undo
 
 from hub_ext.errors import Conflict, NotFound
 from hub_ext.ledger import environments
-from hub_ext.models import Environment, KeptGeneration, NoticeKind, OperationKind, OperationStep
+from hub_ext.models import (
+    Environment,
+    KeptGeneration,
+    NoticeKind,
+    OperationKind,
+    OperationStep,
+    Request,
+)
 
 MINUTE = timedelta(minutes=1)
 
@@ -278,3 +285,25 @@ def test_a_switch_that_fails_leaves_the_step(ledger, now):
     with pytest.raises(Conflict):
         ledger.switch_environment(begun.id, now)
     assert ledger.operation(begun.id).step is OperationStep.REQUESTED
+
+
+def test_failed_starts_in_a_row_are_counted_until_one_is_good(ledger, now):
+    assert ledger.failed_starts("ann", "") == 0
+    assert [ledger.add_failed_start("ann", "", 1, now) for _ in range(3)] == [1, 2, 3]
+    assert ledger.add_failed_start("ann", "second", 1, now) == 1
+    assert ledger.failed_starts("ann", "") == 3
+    lease = ledger.acquire(Request("ann", "", 0), lambda snapshot: [], now)
+    assert ledger.failed_starts("ann", "") == 3, "it does not answer yet"
+    ledger.mark_running(lease.id, "c1", now)
+    assert (ledger.failed_starts("ann", ""), ledger.failed_starts("ann", "second")) == (0, 1)
+
+
+def test_an_environment_of_another_generation_begins_the_count_anew(ledger, now):
+    for _ in range(2):
+        ledger.add_failed_start("ann", "", 1, now)
+    reset(ledger, "ann", "", now)
+    assert ledger.failed_starts("ann", "") == 0
+    assert ledger.add_failed_start("ann", "", 2, now) == 1
+    undo(ledger, "ann", "", now)
+    assert ledger.failed_starts("ann", "") == 0
+    assert ledger.add_failed_start("ann", "", 1, now) == 1

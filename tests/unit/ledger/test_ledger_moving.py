@@ -34,6 +34,7 @@ def full(ledger, make_devices, now):
     ledger.enqueue(Request("cyd", "größer", 1, term=HOUR), now, user_options={"gpus": 1})
     ledger.notify("ann", "", NoticeKind.LEASE_EXPIRED, {"a": "b"}, now)
     reset(ledger, "ann", "", now)
+    ledger.add_failed_start("ann", "", 2, now)
     ledger.begin_group_reset("red", ("ann", "bob"), requested_by="kim", reason="why", now=now)
     ledger.keep_verdict(Verdict("ann", "", now, findings=(("GC404", "degraded"),), passed=3))
     ledger.hub_id()
@@ -50,6 +51,7 @@ def content(ledger, now):
         ledger.environment("ann", ""),
         ledger.operation_of("ann", ""),
         ledger.group_reset_of("red"),
+        ledger.failed_starts("ann", ""),
         ledger.hub_id(),
         ledger.verdicts(),
     )

@@ -170,6 +170,14 @@ def test_an_undo_without_a_reset_is_a_conflict(ask):
     assert (answer.status_code, answer.json()["message"]) == (409, "There is no reset to undo.")
 
 
+def test_failed_starts_are_told_until_a_reset(ask, world):
+    for _ in range(2):
+        world.ledger.add_failed_start("ada", "", 1, now())
+    assert ask("GET", "api/users/ada/server").json()["failed_starts"] == 2
+    reset(world.ledger, "ada", "", now())
+    assert ask("GET", "api/users/ada/server").json()["failed_starts"] == 0
+
+
 def test_what_can_be_gone_back_to_is_told_with_when_it_ends(ask, world):
     for _ in range(3):
         reset(world.ledger, "ada", "", now())

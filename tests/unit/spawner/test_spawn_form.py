@@ -28,7 +28,7 @@ from hub_ext.errors import (
     LedgerUnavailable,
     QueueTimeout,
 )
-from hub_ext.failures import describe_end, not_ready, server_stopped, spawn_failure
+from hub_ext.failures import Trouble, describe_end, not_ready, server_stopped, spawn_failure
 from hub_ext.inventory import practice_devices
 from hub_ext.models import (
     Device,
@@ -354,6 +354,19 @@ def test_what_a_log_says_is_escaped_and_short() -> None:
     assert "<b>" not in failure.jupyterhub_html_message
     assert "line 99" in failure.jupyterhub_html_message
     assert "line 79" not in failure.jupyterhub_html_message
+
+
+def test_a_reset_is_offered_after_two_failures_in_a_row() -> None:
+    state = ContainerState(Presence.STOPPED, exit_code=1)
+    url = "/services/gpucamp/users/a%27%3Cb/server"
+    once = server_stopped(state, "log", 0, Trouble(1, url))
+    assert url not in once.jupyterhub_html_message
+    for failure in (
+        server_stopped(state, "log", 0, Trouble(2, url)),
+        not_ready(9, "", Trouble(3, url)),
+    ):
+        assert f'href="{url}"' in failure.jupyterhub_html_message
+        assert "times in a row" in failure.jupyterhub_message
 
 
 def test_out_of_memory_and_no_answer() -> None:
