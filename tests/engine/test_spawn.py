@@ -280,9 +280,19 @@ async def test_a_server_that_dies_tells_why(
     assert "exit code 7" in body["message"]
     assert "the-last-words" in body["message"]
     assert time.monotonic() - began < 20  # not the whole start_timeout
+    assert "in a row" not in body["message"]
 
     async def clean() -> bool:
         return hub.ledger().leases() == ()
 
     await until(clean, 10)
     nothing_left(hub, engine)
+
+    # the second failure in a row, by another hub process: a reset is offered
+    hub.stop()
+    await hub.start()
+    status, body = await hub.request_server("ada", {"gpus": 1})
+    if status < 300:
+        body = await hub.failure("ada")
+    assert "did not start 2 times in a row" in body["message"]
+    assert hub.ledger().failed_starts("ada", "") == 2
