@@ -1,4 +1,4 @@
-"""Work that nobody watches is activity: a DDP run, or a kernel that computes.
+"""Work that nobody watches is activity: a DDP run, packages that are installed, a busy kernel.
 
 JupyterHub's idle culler goes by the server's last activity, which Jupyter Server takes from
 requests and from what kernels say. A run has no request, least of all one that `gpucamp-ddp`
@@ -35,7 +35,7 @@ Runs = Callable[[], Awaitable[Sequence[object]]]
 def start(
     settings: dict[str, Any], runs: Runs, kernels: Kernels, log: logging.Logger | Any
 ) -> None:
-    """Begin to look. `runs` gives the runs that are alive."""
+    """Begin to look. `runs` gives the runs that are alive, and whatever else is work."""
     settings[TASK] = asyncio.create_task(_watch(settings, runs, kernels, log))
 
 

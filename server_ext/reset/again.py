@@ -80,8 +80,8 @@ class Again:
         wish, report = self.files.wish(), self._report or Report.read(self.files.read_report())
         if wish is not None and (report is None or report.identity != wish.identity):
             return Report.of(wish).tell(gettext, installs=False)
-        if report is None:
-            return NOTHING
+        if report is None or (wish is None and not report.done and not self.installs):
+            return NOTHING  # or one that came to nothing by an undo
         return report.tell(gettext, installs=self.installs)
 
     async def _work(self, wish: Wish) -> None:

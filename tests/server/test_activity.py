@@ -24,6 +24,8 @@ from tornado.netutil import bind_sockets
 
 from server_ext import activity
 from server_ext.ddp.handlers import manager_of
+from server_ext.reset.again_handlers import again_of
+from server_ext.reset.again_report import Report
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -78,6 +80,16 @@ async def becomes_idle(lab: Any) -> None:
     last = noted[activity.NAME]
     await asyncio.sleep(0.5)
     assert noted[activity.NAME] == last
+
+
+async def test_packages_that_are_installed_again_are_work(lab: Any) -> None:
+    work = again_of(lab.app)
+    noted = lab.app.web_app.settings["last_activity_times"]
+    noted.pop(activity.NAME, None)
+    work._report = Report("x", [])
+    await until(lambda: activity.NAME in noted)
+    work._report = None
+    await becomes_idle(lab)
 
 
 class HubForTheCuller:

@@ -35,6 +35,16 @@ async def test_what_a_reset_would_take(lab: Any, service: ScriptedService) -> No
     assert answer["undo"] == [] and isinstance(answer["environment_bytes"], int)
 
 
+async def test_what_can_be_undone_is_as_the_service_says(
+    lab: Any, service: ScriptedService
+) -> None:
+    kept = [{"generation": 2, "left_at": "2026-11-27T06:00:00Z", "expires": None}]
+    service.body = {"generation": 3, "can_undo": True, "undo": kept}
+    assert (await lab.json("gpucamp/reset"))["undo"] == kept
+    service.body = {"generation": 3, "can_undo": True, "undo": "odd"}
+    assert (await lab.json("gpucamp/reset"))["undo"] == []
+
+
 async def test_changed_packages_of_the_kernels_environment(lab: Any, own: Environment) -> None:
     record = "six.py,sha256=x,120\n__pycache__/six.pyc,,\nSix-1.0.0.dist-info/RECORD,,\n"
     own.add("Six", "1.0.0", record)

@@ -21,6 +21,7 @@ from server_ext.i18n import gettext_for
 from server_ext.reset import again, again_files, restoring
 from server_ext.reset.again import Again
 from server_ext.reset.again_files import AgainFiles
+from server_ext.reset.again_report import Report
 from server_ext.reset.environment_lock import Locked
 from server_ext.reset.packages import environment_folders, installed
 
@@ -131,6 +132,18 @@ def test_only_in_another_generation(place: Place, chosen: int, now: int, done: b
     assert place.installed() == ({"alpha": "1.0"} if done else {})
     assert not place.files.lock.exists()
     assert place.told()[""] == ("done" if done else "none")
+
+
+def test_an_undo_in_the_middle_ends_it(place: Place) -> None:
+    place.wish("alpha==1.0", generation=3)
+    wish = place.files.wish()
+    assert wish is not None
+    report = Report.of(wish)
+    report.attempts = 1
+    report.mark(wish.packages, "installing")
+    place.files.write_report(report.keep())
+    asyncio.run(place.server(3).run())
+    assert place.told() == {"": "none"} and place.installed() == {}
 
 
 @pytest.mark.parametrize(("chosen", "now"), [(None, 4), (3, None), (None, None)])
@@ -256,6 +269,7 @@ import asyncio, logging, sys
 from pathlib import Path
 from server_ext.reset import again, restoring
 from server_ext.reset.again_files import AgainFiles
+from server_ext.reset.again_report import Report
 restoring.base_folder = lambda: sys.argv[3]
 work, python = Path(sys.argv[1]), Path(sys.argv[2])
 files = AgainFiles(work / ".gpucamp", "")
