@@ -54,6 +54,9 @@ def internet_environment(
     own_urls: of the hub and the service, whose hosts are too.
     """
     env = {MIRROR_VARIABLES[name]: url for name, url in mirrors.items()}
+    pip = urlsplit(mirrors.get("pip", ""))
+    if pip.scheme == "http":  # pip passes over such a host unless it is told to trust it
+        env["PIP_TRUSTED_HOST"] = pip.netloc
     if proxy:
         hosts = [urlsplit(url).hostname or "" for url in own_urls]
         exceptions = ",".join(dict.fromkeys(host for host in (*_LOCAL, *hosts, *direct) if host))

@@ -105,7 +105,8 @@ class GPUDockerSpawner(DockerSpawner):
 
     internet_mirrors = Dict(
         help="""Regional mirrors that containers use by default: a URL for any of `huggingface`
-        (HF_ENDPOINT), `pip` (PIP_INDEX_URL) and `wandb` (WANDB_BASE_URL, a server of your own)."""
+        (HF_ENDPOINT), `pip` (PIP_INDEX_URL; trusted also where it is plain http) and `wandb`
+        (WANDB_BASE_URL, a server of your own)."""
     ).tag(config=True)
 
     offline = Bool(

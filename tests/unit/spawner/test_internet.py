@@ -39,6 +39,9 @@ def test_mirrors_and_offline() -> None:
     env = internet_environment(**{**NOTHING, "mirrors": mirrors, "offline": True})
     assert env["HF_ENDPOINT"] == "https://hf.example"
     assert env["PIP_INDEX_URL"] == "http://pip.example/simple"
+    assert env["PIP_TRUSTED_HOST"] == "pip.example"
+    secure = internet_environment(**{**NOTHING, "mirrors": {"pip": "https://pip.example/simple"}})
+    assert secure == {"PIP_INDEX_URL": "https://pip.example/simple"}
     assert (env["WANDB_MODE"], env["HF_HUB_OFFLINE"], env["GPUCAMP_OFFLINE"]) == (
         ("offline", "1", "1")
     )
