@@ -14,17 +14,22 @@ import { NdjsonError, NdjsonParser } from './ndjson';
 import type {
   DdpProposal,
   ExaminationEvent,
+  InstallAgain,
   KernelsHeld,
   LaunchDefaults,
   LaunchPlan,
   LaunchRequest,
   LeaseView,
   LogEvent,
+  MovedFiles,
   NotebookScript,
   OfferedRepairs,
+  RemovedPackages,
   RepairEvent,
   Report,
   ResetPreview,
+  ResetWish,
+  RestartedKernels,
   Run,
   RunMetrics,
   RunUsage,
@@ -65,7 +70,13 @@ export interface IApi {
   ddpLogFile(id: string): string;
   ddpStop(id: string): Promise<Run>;
   resetPreview(signal?: AbortSignal): Promise<ResetPreview>;
-  reset(undo: boolean): Promise<{ progress_url: string }>;
+  reset(wish: ResetWish): Promise<{ progress_url: string }>;
+  restartKernels(): Promise<RestartedKernels>;
+  removePackages(): Promise<RemovedPackages>;
+  /** @param paths - relative to the home */
+  moveToWork(paths: string[]): Promise<MovedFiles>;
+  installAgain(signal?: AbortSignal): Promise<InstallAgain>;
+  forgetInstallAgain(): Promise<void>;
 }
 
 export class Api implements IApi {
@@ -187,8 +198,28 @@ export class Api implements IApi {
     return this._json('reset', { signal });
   }
 
-  reset(undo: boolean): Promise<{ progress_url: string }> {
-    return this._json('reset', { method: 'POST', body: { undo } });
+  reset(wish: ResetWish): Promise<{ progress_url: string }> {
+    return this._json('reset', { method: 'POST', body: wish });
+  }
+
+  restartKernels(): Promise<RestartedKernels> {
+    return this._json('reset/kernels', { method: 'POST', body: {} });
+  }
+
+  removePackages(): Promise<RemovedPackages> {
+    return this._json('reset/packages', { method: 'POST', body: {} });
+  }
+
+  moveToWork(paths: string[]): Promise<MovedFiles> {
+    return this._json('reset/moves', { method: 'POST', body: { paths } });
+  }
+
+  installAgain(signal?: AbortSignal): Promise<InstallAgain> {
+    return this._json('reset/again', { signal });
+  }
+
+  async forgetInstallAgain(): Promise<void> {
+    await this._fetch('reset/again', { method: 'DELETE' });
   }
 
   private _url(path: string): string {

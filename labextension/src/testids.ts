@@ -49,12 +49,22 @@ export const TestId = {
   ddpRemarks: 'gpucamp-ddp-remarks',
   resetDialog: 'gpucamp-reset-dialog',
   resetConfirm: 'gpucamp-reset-confirm',
+  resetDetails: 'gpucamp-reset-details',
+  resetPackages: 'gpucamp-reset-packages',
+  resetFiles: 'gpucamp-reset-files',
+  resetEndRuns: 'gpucamp-reset-end-runs',
+  undoDialog: 'gpucamp-undo-dialog',
   status: 'gpucamp-status',
   statusDetails: 'gpucamp-status-details',
   leaseEnd: 'gpucamp-lease-end',
   leaseExtend: 'gpucamp-lease-extend',
   leaseKeep: 'gpucamp-lease-keep'
 } as const;
+
+/** The hook of one of the choices of a reset. */
+export function resetChoiceTestId(choice: string): string {
+  return `gpucamp-reset-choice-${choice}`;
+}
 
 /** The hook of the button that offers a finding's repair. */
 export function repairTestId(code: string): string {

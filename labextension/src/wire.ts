@@ -75,7 +75,7 @@ export type Who = 'you' | 'instructor';
 export type Verdict = 'healthy' | 'advice' | 'degraded' | 'blocked';
 
 /** here: the server does it; kernel: it restarts the kernel that was examined; else where one is led. */
-export type RepairKind = 'here' | 'kernel' | 'restart' | 'reset' | 'kernels';
+export type RepairKind = 'here' | 'kernel' | 'restart' | 'packages' | 'kernels';
 
 /** What would mend a finding; the texts are for people, in their language. */
 export interface Repair {
@@ -376,14 +376,75 @@ export interface RunMetrics {
 
 export interface ChangedPackage {
   name: string;
+  /** The image's version; null: it has none. */
   base: string | null;
+  /** null: it was removed. */
   environment: string | null;
+  bytes: number | null;
+  /** Whether it can be installed again. */
+  again: boolean;
+}
+
+/** Something of a person's own in the home outside the work folder. path: relative to the home. */
+export interface FileOutside {
+  path: string;
+  bytes: number | null;
+  folder: boolean;
+}
+
+/** An environment that a reset can be undone to. expires: a time, or words for people. */
+export interface LeftEnvironment {
+  generation: number;
+  left_at: number | string | null;
+  expires: number | string | null;
 }
 
 export interface ResetPreview {
   generation: number;
   can_undo: boolean;
+  /** Newest first. */
+  undo: LeftEnvironment[];
   changed_packages: ChangedPackage[];
   running_runs: number;
   kernels: number;
+  /** more: how many are not listed. */
+  outside: { files: FileOutside[]; bytes: number | null; more: number };
+  environment_bytes: number | null;
+}
+
+/** generation: the one to go back to; missing: the last. again: names of packages. */
+export interface ResetWish {
+  undo: boolean;
+  generation?: number;
+  again?: string[];
+}
+
+/** The ids of kernels. */
+export interface RestartedKernels {
+  restarted: string[];
+  failed: string[];
+}
+
+export interface RemovedPackages {
+  removed: number;
+  kernels: RestartedKernels;
+}
+
+export interface MovedFiles {
+  moved: { path: string; to: string }[];
+  failed: { path: string; why: string }[];
+}
+
+export interface PackageAgain {
+  name: string;
+  version: string;
+  state: 'waiting' | 'installing' | 'installed' | 'failed';
+  /** Why it failed; may be empty or missing. */
+  why?: string | null;
+}
+
+/** What becomes of the packages that were to be installed again. */
+export interface InstallAgain {
+  state: 'none' | 'waiting' | 'installing' | 'done';
+  packages: PackageAgain[];
 }

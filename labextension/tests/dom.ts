@@ -18,3 +18,6 @@ Object.assign(globalThis, {
   requestIdleCallback: (work: () => void) => setTimeout(work, 0),
   cancelIdleCallback: clearTimeout
 });
+
+// Of names that need no escape: user-event looks for the other radio buttons by theirs.
+Object.assign(globalThis, { CSS: { escape: (name: string) => name } });

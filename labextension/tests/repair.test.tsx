@@ -142,7 +142,7 @@ async function open(...findings: Finding[]): Promise<void> {
       model: new RepairModel(api, model, 1),
       actions: {
         restart: () => done.push('restart') > 0,
-        reset: () => void done.push('reset'),
+        reset: choice => void done.push(`reset ${choice}`),
         kernels: () => [
           { id: 'a', name: 'python3', label: 'train.ipynb', isBusy: true },
           { id: 'b', name: 'other', label: 'plot.ipynb', isBusy: false }
@@ -347,18 +347,23 @@ test('a repair can be stopped; what is left is examined', async () => {
 });
 
 test('other kinds lead to the place that does it', async () => {
-  await open(finding('GC103', 'restart'), finding('GC203', 'reset'), finding('GC144', 'kernels'));
+  await open(
+    finding('GC103', 'restart'),
+    finding('GC203', 'packages'),
+    finding('GC144', 'kernels')
+  );
+  expect(offer('GC203').textContent).toBe('Remove what I installed…');
   await click(offer('GC203'));
-  expect(done).toEqual(['reset']);
+  expect(done).toEqual(['reset packages']);
   await click(offer('GC103'));
   expect(dialog().textContent).toContain('Stop My Server');
   await answer('Open JupyterHub’s page');
-  expect(done).toEqual(['reset', 'restart']);
+  expect(done).toEqual(['reset packages', 'restart']);
   await click(offer('GC144'));
   expect(within(dialog()).getByLabelText('train.ipynb (busy)')).toBeTruthy();
   await click(within(dialog()).getByLabelText('plot.ipynb (idle)'));
   await answer('Shut down');
-  expect(done).toEqual(['reset', 'restart', 'b']);
+  expect(done).toEqual(['reset packages', 'restart', 'b']);
   expect(examined).toBe(2);
   await click(offer('GC144'));
   await answer('Shut down'); // none chosen

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 
 import { ApiError, describeError, kindOf } from '../src/errors';
-import { losses, packageText, progressAddress } from '../src/reset/summary';
 import {
   bytesText,
   meanUtilization,
@@ -9,7 +8,7 @@ import {
   statusText,
   statusTooltip
 } from '../src/statusText';
-import type { Device, ResetPreview, ServerStatus } from '../src/wire';
+import type { Device, ServerStatus } from '../src/wire';
 import { english } from './helpers';
 
 const device = (more: Partial<Device> = {}): Device => ({
@@ -115,48 +114,5 @@ describe('errors', () => {
     );
     expect(describeError(new Error('boom'), english)).toMatch(/boom.*Reload/);
     expect(describeError('boom', english)).toMatch(/boom/);
-  });
-});
-
-describe('a reset', () => {
-  const preview: ResetPreview = {
-    generation: 2,
-    can_undo: true,
-    changed_packages: [
-      { name: 'torch', base: '2.9.1', environment: '2.10.0' },
-      { name: 'six', base: null, environment: '1.16' },
-      { name: 'pandas', base: '2.3', environment: null }
-    ],
-    running_runs: 1,
-    kernels: 2
-  };
-
-  test('tells what goes', () => {
-    expect(losses(preview, english)).toEqual([
-      '1 DDP run that is going on is ended',
-      '2 running kernels and their variables',
-      '3 packages that you installed or changed',
-      'Settings, caches and files in your home outside the work folder'
-    ]);
-    const untouched = { ...preview, changed_packages: [], running_runs: 0, kernels: 0 };
-    expect(losses(untouched, english)[0]).toBe('No packages: yours are those of the image');
-    expect(losses(null, english)[0]).toBe('Packages that you installed or changed');
-  });
-
-  test('tells how each package differs', () => {
-    expect(preview.changed_packages.map(one => packageText(one, english))).toEqual([
-      'torch 2.10.0 instead of 2.9.1',
-      'six 1.16, added',
-      'pandas, removed'
-    ]);
-  });
-
-  test('leads only to an address that a browser should open', () => {
-    const here = 'https://hub.example/user/ada/lab';
-    expect(progressAddress('/services/gpucamp/operations/1', here)).toBe(
-      'https://hub.example/services/gpucamp/operations/1'
-    );
-    expect(progressAddress('javascript:alert(1)', here)).toBeNull();
-    expect(progressAddress('http://[', here)).toBeNull();
   });
 });

@@ -28,7 +28,10 @@ _ELSEWHERE = {
         "This needs a new server: on JupyterHub's page (File > Hub Control Panel in JupyterLab) "
         "stop your server and start it again."
     ),
-    "reset": N_("This needs a reset: GPU > Reset environment in JupyterLab, or JupyterHub's page."),
+    "packages": N_(
+        "This needs a reset: in JupyterLab GPU > Reset environment, Remove what I installed; or a "
+        "new environment from JupyterHub's page."
+    ),
     "kernel": N_("Restart the kernel: in its notebook, Kernel > Restart Kernel… in the menu."),
     "kernels": N_("Shut down kernels: Running, on the left in JupyterLab."),
 }

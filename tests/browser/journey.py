@@ -58,8 +58,8 @@ class Participant:
     # -- the hub
 
     def sign_in(self) -> None:
-        """Sign in with name and password."""
-        self.page.goto(f"{self._url}/hub/login")
+        """Sign in with name and password; also where a server runs, this ends on the hub's page."""
+        self.page.goto(f"{self._url}/hub/login?next=%2Fhub%2Fhome")
         self.page.get_by_label("Username").fill(self.name)
         self.page.get_by_label("Password").fill(self._password)
         self.picture("sign-in")
@@ -241,10 +241,11 @@ class Participant:
         """Reset from JupyterLab, and be led back into it."""
         self.command("Reset environment")
         dialog = self.page.get_by_test_id("gpucamp-reset-dialog")
+        dialog.get_by_test_id("gpucamp-reset-choice-new").check()
         expect(dialog).to_contain_text("1 package")
         self.picture("reset-dialog")
         self.page.get_by_test_id("gpucamp-reset-confirm").click()
-        self._wait_for_operation("reset")
+        self.wait_for_operation("reset")
 
     def undo_reset(self) -> None:
         """Undo it."""
@@ -253,9 +254,10 @@ class Participant:
         expect(dialog).to_contain_text("before the reset")
         self.picture("undo-dialog")
         dialog.locator(".jp-mod-warn").click()
-        self._wait_for_operation("undo")
+        self.wait_for_operation("undo")
 
-    def _wait_for_operation(self, kind: str) -> None:
+    def wait_for_operation(self, kind: str) -> None:
+        """The progress page leads back into Lab."""
         self.page.wait_for_url(re.compile(r"/services/gpucamp/operations/"), timeout=60 * SECOND)
         self.picture(f"{kind}-progress")
         self.wait_for_lab()

@@ -100,6 +100,15 @@ class Patient:
         self._generation += 1
         return self.start(environment, **options)
 
+    def remove_packages(self) -> Patient:
+        """As "Remove what I installed" does it."""
+        script = (
+            "from pathlib import Path; from server_ext.reset.remove_packages import Remover; "
+            "Remover(Path.home(), Path('/opt/gpucamp/environment')).remove()"
+        )
+        self.ok(f"/opt/gpucamp/base/bin/python -I -c {shlex.quote(script)}")
+        return self
+
     def run(
         self, command: str, env: dict[str, str] | None = None, user: str = ""
     ) -> tuple[int, str, str]:

@@ -59,8 +59,8 @@ def test_start_up_code_that_keeps_torch_out(patient: Patient, what: str, code: s
     examined = patient.examine()
     assert examined.codes == {"GC101", code}, examined
     assert examined.status == 2
-    assert examined.findings[code]["repair"]["kind"] == "reset"
-    assert patient.reset().examine().codes == {"GC101"}
+    assert examined.findings[code]["repair"]["kind"] == "packages"
+    assert patient.remove_packages().examine().codes == {"GC101"}
 
 
 def test_a_library_of_another_version_is_loaded_first(patient: Patient) -> None:
@@ -205,8 +205,8 @@ def test_the_images_kernel_with_another_python(patient: Patient) -> None:
     examined = patient.examine()
     assert {"GC208", "GC312"} <= examined.codes, examined
     assert "GC206" not in examined.codes
-    assert examined.findings["GC208"]["repair"]["kind"] == "reset"
-    assert patient.reset().examine().codes == {"GC101"}
+    assert examined.findings["GC208"]["repair"]["kind"] == "packages"
+    assert patient.remove_packages().examine().codes == {"GC101"}
 
 
 def test_kernels_of_the_users_own(patient: Patient) -> None:

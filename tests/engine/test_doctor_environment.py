@@ -103,8 +103,8 @@ def test_an_environment_that_does_not_start(patient: Patient, breakage: str, cod
     if breakage in RESET:
         patient.ok("echo kept > ~/work/mine")
         for each in expected - {"GC101"}:
-            assert examined.findings[each]["repair"]["kind"] == "reset"
-        assert patient.reset().examine().codes == {"GC101"}
+            assert examined.findings[each]["repair"]["kind"] == "packages"
+        assert patient.remove_packages().examine().codes == {"GC101"}
         assert patient.ok("cat ~/work/mine") == "kept\n"
 
 

@@ -18,7 +18,7 @@ export function repairActions(app: JupyterFrontEnd): IRepairActions {
       }
       return isThere;
     },
-    reset: () => void commands.execute(CommandIDs.resetEnvironment),
+    reset: choice => void commands.execute(CommandIDs.resetEnvironment, { choice }),
     kernels: () => {
       const paths = new Map<string, string>();
       for (const session of serviceManager.sessions.running()) {

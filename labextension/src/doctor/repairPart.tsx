@@ -3,6 +3,7 @@ import * as React from 'react';
 
 import { Button } from '../components';
 import { describeError } from '../errors';
+import type { ResetChoice } from '../reset/choices';
 import { repairTestId, TestId } from '../testids';
 import type { Finding, RepairKind } from '../wire';
 import { askConsent, chooseKernels, type RunningKernel } from './repairDialog';
@@ -12,8 +13,8 @@ import type { Mending, RepairModel } from './repairModel';
 export interface IRepairActions {
   /** Leads to where the server is stopped and started; false where there is no such place. */
   restart(): boolean;
-  /** Asks for a reset. */
-  reset(): void;
+  /** Asks for a reset, with the choice that mends it. */
+  reset(choice: ResetChoice): void;
   kernels(): RunningKernel[];
   /** Shuts kernels down; rejects when one could not be. */
   shutDown(ids: string[]): Promise<void>;
@@ -48,8 +49,8 @@ export function RepairButton(props: {
   const begin = async (): Promise<void> => {
     setProblem('');
     const { actions, model } = repairs;
-    if (repair.kind === 'reset') {
-      actions.reset();
+    if (repair.kind === 'packages') {
+      actions.reset('packages');
     } else if (repair.kind === 'kernels') {
       const ids = await chooseKernels(finding, repair, actions.kernels(), trans);
       if (ids.length > 0) {
@@ -117,8 +118,8 @@ function labelOf(kind: RepairKind, trans: TranslationBundle): string {
       return trans.__('Restart the kernel…');
     case 'restart':
       return trans.__('Restart the server…');
-    case 'reset':
-      return trans.__('Reset environment…');
+    case 'packages':
+      return trans.__('Remove what I installed…');
     case 'kernels':
       return trans.__('Shut down kernels…');
     default:

@@ -3,26 +3,27 @@ import {
   type JupyterFrontEnd,
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
-import {
-  Dialog,
-  ICommandPalette,
-  Notification,
-  showDialog,
-  showErrorMessage
-} from '@jupyterlab/apputils';
+import { Dialog, ICommandPalette, showDialog, showErrorMessage } from '@jupyterlab/apputils';
+import { PageConfig } from '@jupyterlab/coreutils';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Api } from '../api';
 import { addCommand, CommandIDs } from '../commands';
-import { ApiError, describeError } from '../errors';
+import { describeError } from '../errors';
 import { resetIcon } from '../icons';
-import { confirmReset } from './dialog';
-import { progressAddress } from './summary';
+import type { ResetPreview } from '../wire';
+import { AgainNotifier } from './againNotifier';
+import { CarryOut } from './carryOut';
+import { choiceOf, CHOICES } from './choices';
+import { askReset } from './dialog';
+import { againNotices, labOf, linesBody, tabStorage } from './lab';
+import { takePlace } from './returning';
+import { askUndo } from './undoDialog';
 
-/** "Reset environment" and its undo. */
+/** "Reset environment", its undo, and what follows them once Lab is back. */
 export const resetPlugin: JupyterFrontEndPlugin<void> = {
   id: 'gpucamp:reset',
-  description: 'Gives a fresh environment, or the one before the last reset',
+  description: 'Restarts kernels, removes packages, gives a fresh environment or an old one',
   autoStart: true,
   optional: [ITranslator, ICommandPalette, ILabStatus],
   activate: (
@@ -34,72 +35,8 @@ export const resetPlugin: JupyterFrontEndPlugin<void> = {
     const language = translator ?? nullTranslator;
     const trans = language.load('gpucamp');
     const api = new Api(app.serviceManager.serverSettings, language.languageCode);
+    const carryOut = new CarryOut(api, labOf(app, labStatus, trans), trans);
     let busy = false;
-
-    /** Saves all documents. True where nothing unsaved is left, or the person gives it up. */
-    const saved = async (): Promise<boolean> => {
-      if (app.commands.hasCommand('docmanager:save-all')) {
-        await app.commands.execute('docmanager:save-all').catch((error: unknown) => {
-          console.warn('Not all documents were saved', error);
-        });
-      }
-      if (!labStatus?.isDirty) {
-        return true;
-      }
-      const answer = await showDialog({
-        title: trans.__('Some documents are not saved'),
-        body: trans.__('Their unsaved changes are lost with the reset.'),
-        buttons: [
-          Dialog.cancelButton({ label: trans.__('Cancel') }),
-          Dialog.warnButton({ label: trans.__('Reset all the same') })
-        ],
-        defaultButton: 0
-      });
-      return answer.button.accept;
-    };
-
-    const leaveFor = (url: string): void => {
-      const address = progressAddress(url, window.location.href);
-      if (address === null) {
-        throw new Error(`Not an address: ${url}`);
-      }
-      // The server is going to stop and everything is saved: "leave this page?" would only strand the reader here.
-      window.addEventListener('beforeunload', event => event.stopImmediatePropagation(), {
-        capture: true
-      });
-      window.location.assign(address);
-    };
-
-    /** A failed request in words: a refusal changed nothing, a lost reply says nothing about that. */
-    const failure = (error: unknown): string => {
-      const text = describeError(error, trans);
-      if (!(error instanceof ApiError) || error.status < 400) {
-        return `${text} ${trans.__('It may have begun all the same: wait a minute, then reload this page.')}`;
-      }
-      return error.status < 500 ? `${text} ${trans.__('Nothing was changed.')}` : text;
-    };
-
-    /** Saves, asks the server, and leads to the page that shows the progress. */
-    const change = async (undo: boolean): Promise<void> => {
-      if (!(await saved())) {
-        return;
-      }
-      const notice = Notification.emit(
-        undo ? trans.__('Bringing the old environment back…') : trans.__('Resetting…'),
-        'in-progress',
-        { autoClose: false }
-      );
-      try {
-        leaveFor((await api.reset(undo)).progress_url);
-      } catch (error) {
-        Notification.dismiss(notice);
-        await showErrorMessage(
-          undo ? trans.__('Undo last reset') : trans.__('Reset environment'),
-          failure(error),
-          [Dialog.okButton({ label: trans.__('Close') })]
-        );
-      }
-    };
 
     /** One at a time: a second request while the first asks or works does nothing. */
     const once = async (work: () => Promise<void>): Promise<void> => {
@@ -119,10 +56,14 @@ export const resetPlugin: JupyterFrontEndPlugin<void> = {
       cardLabel: trans.__('Reset environment'),
       caption: trans.__('Get a fresh environment; your work folder stays as it is'),
       icon: resetIcon,
-      execute: () =>
+      args: {
+        choice: { type: 'string', enum: [...CHOICES], description: 'What is chosen at first' }
+      },
+      execute: args =>
         once(async () => {
-          if (await confirmReset(api, trans)) {
-            await change(false);
+          const agreed = await askReset(api, trans, choiceOf(args['choice']) ?? 'kernels');
+          if (agreed) {
+            await carryOut.reset(agreed);
           }
         })
     });
@@ -132,38 +73,51 @@ export const resetPlugin: JupyterFrontEndPlugin<void> = {
       caption: trans.__('Bring back the environment that you had before the last reset'),
       execute: () =>
         once(async () => {
-          let possible: boolean;
+          const close = [Dialog.okButton({ label: trans.__('Close') })];
+          let preview: ResetPreview;
           try {
-            possible = (await api.resetPreview()).can_undo;
+            preview = await api.resetPreview();
           } catch (error) {
-            await showErrorMessage(trans.__('Undo last reset'), describeError(error, trans), [
-              Dialog.okButton({ label: trans.__('Close') })
-            ]);
+            await showErrorMessage(trans.__('Undo last reset'), describeError(error, trans), close);
             return;
           }
-          if (!possible) {
+          if (!preview.can_undo) {
             await showDialog({
               title: trans.__('Undo last reset'),
               body: trans.__('There is no reset to undo.'),
-              buttons: [Dialog.okButton({ label: trans.__('Close') })]
+              buttons: close
             });
             return;
           }
-          const answer = await showDialog({
-            title: trans.__('Undo the last reset?'),
-            body: trans.__(
-              'Your server restarts with the environment that you had before the reset. Kernels and runs are ended. All files in your work folder stay.'
-            ),
-            buttons: [
-              Dialog.cancelButton({ label: trans.__('Cancel') }),
-              Dialog.warnButton({ label: trans.__('Save all and undo') })
-            ],
-            defaultButton: 0
-          });
-          if (answer.button.accept) {
-            await change(true);
+          const agreed = await askUndo(preview, trans, language.languageCode);
+          if (agreed) {
+            await carryOut.undo(agreed);
           }
         })
+    });
+
+    void app.restored.then(() => {
+      const place = takePlace(
+        tabStorage(),
+        PageConfig.getOption('baseUrl'),
+        window.location.pathname
+      );
+      if (place !== null) {
+        window.location.replace(place);
+        return;
+      }
+      const notifier = new AgainNotifier({
+        api,
+        notices: againNotices(trans),
+        explain: lines =>
+          void showDialog({
+            title: trans.__('Packages installed again'),
+            body: linesBody(lines),
+            buttons: [Dialog.okButton({ label: trans.__('Close') })]
+          }),
+        trans
+      });
+      void notifier.follow();
     });
   }
 };

@@ -1,9 +1,12 @@
 /**
- * What a reset takes away, in words. Pure.
+ * What a reset takes away, and what it can be undone to, in words. Pure.
  */
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { ChangedPackage, ResetPreview } from '../wire';
+import { toMillis } from '../ddp/runText';
+import { wallClock } from '../lease/texts';
+import { bytesText } from '../statusText';
+import type { ChangedPackage, LeftEnvironment, ResetPreview } from '../wire';
 
 /** E.g. "numpy 2.3.1 instead of 2.2.6", "six 1.16.0, added", "pandas, removed". */
 export function packageText(changed: ChangedPackage, trans: TranslationBundle): string {
@@ -16,41 +19,67 @@ export function packageText(changed: ChangedPackage, trans: TranslationBundle): 
     : trans.__('%1, removed', name);
 }
 
-/** The lines under "What goes". */
-export function losses(preview: ResetPreview | null, trans: TranslationBundle): string[] {
-  const lines: string[] = [];
-  if (preview?.running_runs) {
-    lines.push(
-      trans._n(
-        '%1 DDP run that is going on is ended',
-        '%1 DDP runs that are going on are ended',
-        preview.running_runs
-      )
-    );
+/** How many packages differ from the image's, and how much they take where that is known. */
+export function packagesText(
+  packages: readonly ChangedPackage[],
+  trans: TranslationBundle
+): string {
+  if (packages.length === 0) {
+    return trans.__('No packages: yours are those of the image');
   }
-  if (preview?.kernels) {
-    lines.push(
-      trans._n(
-        '%1 running kernel and its variables',
-        '%1 running kernels and their variables',
+  const text = trans._n(
+    '%1 package that you installed, changed or removed',
+    '%1 packages that you installed, changed or removed',
+    packages.length
+  );
+  const bytes = packages.reduce((sum, one) => sum + (one.bytes ?? 0), 0);
+  return bytes ? trans.__('%1 (%2)', text, bytesText(bytes)) : text;
+}
+
+/** Those whose name has `filter` in it; what was removed comes last. */
+export function filtered(packages: readonly ChangedPackage[], filter: string): ChangedPackage[] {
+  const wanted = filter.trim().toLowerCase();
+  const found = packages.filter(one => one.name.toLowerCase().includes(wanted));
+  return [
+    ...found.filter(one => one.environment !== null),
+    ...found.filter(one => one.environment === null)
+  ];
+}
+
+/** The kernels that end or are restarted. */
+export function kernelsText(preview: ResetPreview, trans: TranslationBundle): string {
+  return preview.kernels
+    ? trans._n(
+        '%1 kernel is running: its variables are lost.',
+        '%1 kernels are running: their variables are lost.',
         preview.kernels
       )
-    );
-  }
-  const count = preview?.changed_packages.length ?? 0;
-  lines.push(
-    count
-      ? trans._n(
-          '%1 package that you installed or changed',
-          '%1 packages that you installed or changed',
-          count
-        )
-      : preview
-        ? trans.__('No packages: yours are those of the image')
-        : trans.__('Packages that you installed or changed'),
-    trans.__('Settings, caches and files in your home outside the work folder')
-  );
-  return lines;
+    : trans.__('No kernel is running.');
+}
+
+/** An environment that was left: when, and until when it is kept; the latter "" where that is not known. */
+export function leftText(
+  left: LeftEnvironment,
+  now: number,
+  language: string,
+  trans: TranslationBundle
+): { name: string; kept: string } {
+  const at = toMillis(left.left_at);
+  const expires = toMillis(left.expires);
+  return {
+    name:
+      at === null
+        ? trans.__('Environment %1', left.generation)
+        : trans.__(
+            'Environment %1, in use until %2',
+            left.generation,
+            wallClock(at, now, language)
+          ),
+    kept:
+      expires !== null
+        ? trans.__('Kept until %1.', wallClock(expires, now, language))
+        : String(left.expires ?? '') // what is no time is words for people
+  };
 }
 
 /** The address to go to, if it is one that a browser should open: http(s) only. */

@@ -3,7 +3,7 @@
 - GET    gpucamp/doctor/repairs -> what the last examination's findings offer:
   {"kernel", "running", "repairs": [{"code", "kind", "command", "says", "loses", "undo", "then"}]};
   kind "here" is done by POST, and "kernel" (the one that was examined is restarted), if it has a
-  command; "restart", "reset" and "kernels" are where JupyterLab leads to;
+  command; "restart", "packages" and "kernels" are where JupyterLab leads to;
   running: the code that is being mended, or ""
 - POST   gpucamp/doctor/repairs {"code", "command"} -> NDJSON: {"event": "output", "text"}, ...,
   {"event": "repaired", "code", "then"}, then the events of an examination of the same kernel: of

@@ -1,7 +1,8 @@
 """Plans that lead elsewhere: to a new server, a reset, or the list of kernels. Pure.
 
-Guarantees: such a plan has no steps; no reset is offered for a kernel of the user's own, which it
-would not mend.
+Guarantees: such a plan has no steps; of the resets it names the mildest that mends it: what is
+wrong in `~/.venv` goes with what was installed, and settings, caches and DDP runs stay; none is
+offered for a kernel of the user's own, which it would not mend.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .steps import Kind, Repair
 _KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(
         ("GC202", "GC203", "GC204", "GC208", "GC312", "GC313", "GC314", "GC315", "GC316", "GC317"),
-        "reset",
+        "packages",
     ),
     **dict.fromkeys(
         (
@@ -48,8 +49,8 @@ CODES = frozenset(_KINDS)
 def lead(code: str, facts: Facts) -> Repair | None:
     """Where to go for what the doctor cannot mend itself."""
     kind = _KINDS.get(code)
-    if kind == "reset" and reading.is_users_own_kernel(facts):
-        return None  # it would lose an environment that is well, and mend nothing
+    if kind == "packages" and reading.is_users_own_kernel(facts):
+        return None  # it would lose packages of an environment that is well, and mend nothing
     if kind == "restart":
         return Repair(
             kind,
@@ -57,13 +58,16 @@ def lead(code: str, facts: Facts) -> Repair | None:
             loses=(N_("Kernels and runs end. Save your notebooks first."),),
             undo=(N_("Your environment and your files stay as they are."),),
         )
-    if kind == "reset":
+    if kind == "packages":
         return Repair(
             kind,
-            says=(N_("You get a fresh environment, as the image has it."),),
-            loses=(N_("Packages, settings and caches of your environment, until you undo it."),),
+            says=(N_("What you installed is removed: the packages are the image's again."),),
+            loses=(N_("Packages that you installed, and variables in the memory of kernels."),),
             undo=(
-                N_("“Undo last reset” brings the old environment back. Your work folder stays."),
+                N_(
+                    "You can install them again: `gpucamp-env freeze` writes a list first. Your "
+                    "files, settings and DDP runs stay."
+                ),
             ),
         )
     if kind == "kernels":

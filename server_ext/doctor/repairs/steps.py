@@ -16,8 +16,8 @@ SHARED_MEMORY = "/dev/shm"  # noqa: S108 - the name of a file system
 BACKUP = ".before"  # at the end of the name of what a file was before it was changed
 
 # "here": the doctor does it; "kernel": Jupyter Server restarts the kernel that was examined; else
-# where one is led: a new server, a reset, the list of kernels
-Kind = Literal["here", "kernel", "restart", "reset", "kernels"]
+# where one is led: a new server, "Remove what I installed" of a reset, the list of kernels
+Kind = Literal["here", "kernel", "restart", "packages", "kernels"]
 
 
 @dataclass(frozen=True)

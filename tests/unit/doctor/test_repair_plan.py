@@ -190,7 +190,7 @@ def test_a_variable_that_may_be_to_blame_goes_before_anything_larger(code: str) 
     assert found is not None
     assert found.command == "unset LD_LIBRARY_PATH && unset LD_PRELOAD"
     found = plan(finding, facts_of(ill()), "mine", PYTHON, PIP)
-    assert (found and found.kind) == (None if code == "GC322" else "reset")
+    assert (found and found.kind) == (None if code == "GC322" else "packages")
 
 
 def test_what_a_check_asks_to_unset_is_unset() -> None:
@@ -270,9 +270,9 @@ def own_kernel(python: str, name: str = "mine") -> dict[str, Any]:
     return ill(("kernelspec.name", name), ("kernelspec.executable", python))
 
 
-@pytest.mark.parametrize("code", sorted(code for code in CATALOGUE if kind(code) == "reset"))
+@pytest.mark.parametrize("code", sorted(code for code in CATALOGUE if kind(code) == "packages"))
 def test_a_reset_is_offered_where_it_gives_something_back(code: str) -> None:
-    """It loses an environment, and with it every kernel of the user's own."""
+    """It loses every package of the environment."""
     finding = Finding(CATALOGUE[code])
     for body, offered in (
         (own_kernel("/home/jovyan/work/mine/bin/python"), False),
@@ -282,12 +282,12 @@ def test_a_reset_is_offered_where_it_gives_something_back(code: str) -> None:
         (own_kernel("/usr/bin/python3", "python3"), True),
     ):
         found = plan(finding, facts_of(body), "mine", PYTHON, PIP)
-        assert (found and found.kind) == ("reset" if offered else None), body["kernelspec"]
+        assert (found and found.kind) == ("packages" if offered else None), body["kernelspec"]
 
 
 def test_codes_that_need_more_than_this_server() -> None:
     assert kind("GC103") == "restart"
-    assert kind("GC203") == "reset"
+    assert kind("GC203") == "packages"
     assert kind("GC144") == "kernels"
     assert kind("GC311") is None
 
@@ -317,7 +317,7 @@ def test_the_page_of_proofs_says_what_is_offered(row: Row) -> None:
         "unset": own or code in plan_variables.CODES,
         "pip uninstall": code in uninstalls(),
         "pip cache purge": code in plan_leftovers.CACHE_CODES,
-        "reset the environment": kind(code) == "reset",
+        "remove what was installed": kind(code) == "packages",
         "restart the server": kind(code) == "restart",
         "shut kernels down": kind(code) == "kernels",
         "restart the kernel": kind(code) == "kernel",
