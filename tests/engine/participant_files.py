@@ -12,13 +12,18 @@ from lab_server import LabServer
 
 def put(server: LabServer, path: Path, name: str) -> None:
     """Copy a file of this machine into the work folder."""
+    assert server.container.put_archive("/home/jovyan/work", archive_of(path, name))
+
+
+def archive_of(path: Path, name: str) -> bytes:
+    """As the Engine takes a participant's file."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
         member = tar.gettarinfo(str(path), name)
         member.uid, member.gid, member.mode = 1000, 100, 0o644
         with path.open("rb") as stream:
             tar.addfile(member, stream)
-    assert server.container.put_archive("/home/jovyan/work", archive.getvalue())
+    return archive.getvalue()
 
 
 def install(server: LabServer, packages: str, *, keep: str = "") -> None:
