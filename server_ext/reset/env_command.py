@@ -25,7 +25,7 @@ from ..errors import BadRequest, GpucampServerError
 from ..i18n import N_, Gettext, from_environment, gettext_for
 from .environment_lock import MAXIMUM_BYTES, Lock, Locked, missing, parse, render
 from .installed_from import locked
-from .packages import base_folder, changed_packages, environment_folders
+from .packages import base_folder, changed_packages, environment_folders, removed_packages
 from .restoring import pip_install, requirements
 
 FAILED, REFUSED = 1, 2
@@ -78,7 +78,11 @@ def _diff(gettext: Gettext) -> int:
     for package in changed:
         before = package.base or gettext(N_("not in the base"))
         print(f"{package.name} {package.environment} ({before})")
-    if not changed:
+    removed = removed_packages(base_folder(), environment_folders(kernel_python()))
+    gone = gettext(N_("removed"))
+    for name, version in sorted(removed.items()):
+        print(f"{name} {gone} ({version})")
+    if not changed and not removed:
         print(gettext(N_("The environment is the base's, with nothing on top.")))
     return 0
 

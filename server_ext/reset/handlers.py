@@ -32,6 +32,7 @@ LIMITS = preview.Limits()
 LOOK_SECONDS = 10.0  # a disk that does not answer is not waited for
 LONGEST_REASON = 500
 _LOOK = "gpucamp_reset_look"
+_ASKING = "gpucamp_reset_asking"
 _KEYS = frozenset({"undo", "generation", "again", "reason"})
 
 
@@ -65,17 +66,19 @@ class ResetHandler(OwnersHandler):
         client = self.client()
         undo, generation, again, reason = _wish(self.json_object())
         files = again_handlers.again_of(self.serverapp).files
-        before = await asyncio.to_thread(self._write_down, files, again)
-        carried = await asyncio.to_thread(layout.carry, files.folder, os.environ)
-        try:
-            progress = await reset(client, undo=undo, generation=generation, reason=reason)
-        except GpucampServerError as error:
-            changed = bool(again) or before is not None
-            if (changed or carried) and await _nothing_began(client, error):
-                await asyncio.to_thread(layout.drop, files.folder, os.environ)
-                if changed:
-                    await asyncio.to_thread(files.put_back, before)
-            raise
+        # one after another: what one has written down is not taken back by another's refusal
+        async with self.settings.setdefault(_ASKING, asyncio.Lock()):
+            before = await asyncio.to_thread(self._write_down, files, again)
+            carried = await asyncio.to_thread(layout.carry, files.folder, os.environ)
+            try:
+                progress = await reset(client, undo=undo, generation=generation, reason=reason)
+            except GpucampServerError as error:
+                changed = bool(again) or before is not None
+                if (changed or carried) and await _nothing_began(client, error):
+                    await asyncio.to_thread(layout.drop, files.folder, os.environ)
+                    if changed:
+                        await asyncio.to_thread(files.put_back, before)
+                raise
         self.reply({"progress_url": progress}, status=202)
 
     async def _look(self) -> dict[str, Any]:

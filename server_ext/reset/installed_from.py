@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 from .. import regular_file
 from ..i18n import N_
@@ -50,9 +51,11 @@ def _of_origin(name: str, origin: dict[str, Any], work: str) -> tuple[Locked | N
         return Locked(name, url=f"{vcs.get('vcs', 'git')}+{url}@{vcs['commit_id']}"), ""
     if not url.startswith("file://"):
         return Locked(name, url=url), ""
-    path = os.path.realpath(url.removeprefix("file://"))
+    path = os.path.realpath(unquote(url.removeprefix("file://")))
     if not (path + os.sep).startswith(os.path.realpath(work) + os.sep):
         return None, N_("it was installed from outside of the work folder")
+    if not os.path.lexists(path):
+        return None, N_("what it was installed from is gone")
     folder = origin.get("dir_info")
     editable = isinstance(folder, dict) and folder.get("editable") is True
     return Locked(name, url=url, editable=editable), ""

@@ -17,7 +17,7 @@ from pathlib import Path
 from .. import regular_file
 from .sizes import Budget
 
-_ENTRIES, _SECONDS = 200_000, 2.0  # of one site-packages folder
+_ENTRIES, _SECONDS, _MOST = 200_000, 2.0, 5000  # of one site-packages folder; names that count
 _PYTHON = re.compile(r"python3")
 _INSTALLED = re.compile(
     r"(?P<name>[A-Za-z0-9][\w.]*?)-(?P<version>[0-9][^-]*)(?:-.*)?\.(?:dist|egg)-info"
@@ -130,11 +130,12 @@ def metadata(folder: str) -> dict[str, tuple[str, str]]:
 
 def _names(folder: str) -> list[str]:
     """What is in it and is a package's metadata or a .pth file, as far as the time suffices."""
-    budget, names = Budget(_ENTRIES, _SECONDS), []
+    budget = Budget(_ENTRIES, _SECONDS)
+    names: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if not budget.spend():
+                if not budget.spend() or len(names) >= _MOST:
                     break
                 if entry.name.endswith(("-info", ".pth")):
                     names.append(entry.name)

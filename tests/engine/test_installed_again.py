@@ -98,7 +98,9 @@ async def test_through_a_reset(ada: Ada, tmp_path: Path) -> None:
         ada.put(path, path.name)
         status, said = ada.run(PYTHON, "-m", "pip", "install", "-q", path.name)
         assert status == 0, said
-    ada.run("rm", "toaster-1.0-py3-none-any.whl")  # nothing brings this one back
+    broken = tmp_path / "toaster-1.0-py3-none-any.whl"
+    broken.write_text("a wheel that nothing comes out of")
+    ada.put(broken, broken.name)
     found = {
         one["name"]: one["again"] for one in (await ada.ask("GET", "reset"))["changed_packages"]
     }

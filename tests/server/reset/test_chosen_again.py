@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,34 @@ async def test_after_an_answer_that_was_lost_the_lock_stays_if_a_reset_is_under_
     monkeypatch.setattr(service, "answer", answer)
     response = await lab.fetch("gpucamp/reset", method="POST", body={"again": ["six"]})
     assert response.code == 503 and (lock.text() is not None) is kept
+
+
+async def test_two_at_once_leave_what_the_one_that_was_accepted_wrote(
+    lab: Any,
+    own: Environment,
+    service: ScriptedService,
+    lock: Lock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    own.add("six", "1.0.0")
+    own.add("idna", "1.0.0")
+    answers = iter([(202, ACCEPTED), (409, {"message": "A reset is under way."})])
+    written: list[str | None] = []
+
+    def answer(request: HTTPServerRequest) -> tuple[int, Any]:
+        written.append(lock.text())
+        return next(answers)
+
+    monkeypatch.setattr(service, "answer", answer)
+    service.delay = 0.3
+    codes = await asyncio.gather(
+        *(
+            lab.fetch("gpucamp/reset", method="POST", body={"again": [name]})
+            for name in ("six", "idna")
+        )
+    )
+    assert sorted(answer.code for answer in codes) == [202, 409]
+    assert lock.text() == written[0]
 
 
 async def test_a_service_that_says_nothing_at_all_may_have_begun(

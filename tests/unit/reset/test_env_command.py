@@ -103,6 +103,24 @@ def test_what_nothing_brings_back_is_said_and_no_password_is_written(
     lock = (tmp_path / "lock").read_text()
     assert "s3cret" not in lock and "# left out: delta: it was installed from outside" in lock
     assert "its address has a password" in capfd.readouterr().err
+    mine = wheel(tmp_path / "work", "gamma", "3.0")
+    install(python, str(mine))
+    mine.unlink()
+    assert env_command.main(["freeze", str(tmp_path / "lock")]) == 1
+    assert "gamma: what it was installed from is gone" in capfd.readouterr().err
+
+
+def test_what_the_environment_lost_of_the_base_is_said(
+    make: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    python = make("one")
+    (tmp_path / "base" / "torch-2.9.1.dist-info").mkdir()
+    assert env_command.main(["diff"]) == 0
+    assert capfd.readouterr().out == "torch removed (2.9.1)\n"
+    (folder,) = environment_folders(str(python))
+    Path(folder, "base.pth").write_text(f"{tmp_path / 'base'}\n")
+    assert env_command.main(["diff"]) == 0
+    assert "with nothing on top" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("text", ["--index-url http://x\n", "alpha==1\nalpha==2\n", "\xff" * 9])
