@@ -39,6 +39,7 @@ from ..ledger import Ledger
 from ..models import FINAL_STEPS, LeaseState, Operation, OperationKind, OperationStep
 from ..reconcile import ContainerFact
 from .hub_api import HubServer
+from .pacing import Deadline, Pace
 
 T = TypeVar("T")
 
@@ -80,7 +81,7 @@ class Containers(Protocol):
 class Limits:
     """Seconds."""
 
-    poll: float = 0.5
+    poll: float = 0.5  # at most, between looks: they are closer soon after a request
     stop: float = 120.0
     start: float = 600.0
     leftover: float = 15.0  # a container that outlives its stop by this much is removed
@@ -230,21 +231,23 @@ class ResetWorkflow:
 
     async def _stop_until_gone(self, operation: Operation) -> None:
         """Returns when hub and Engine agree that the server is gone. Raises _Failed."""
-        deadline = _Deadline(self._limits.stop)
-        leftover = _Deadline(self._limits.leftover)
-        ask_again = _Deadline(0)
+        deadline = Deadline(self._limits.stop)
+        leftover = Deadline(self._limits.leftover)
+        ask_again = Deadline(0)
+        pace = Pace(self._limits.poll)
         while True:
             silent: Failure | None = None
             try:
                 found = await self._hub.server(operation.user, operation.server)
                 if found is not None and not found.stopped:
-                    leftover = _Deadline(self._limits.leftover)
+                    leftover = Deadline(self._limits.leftover)
                     if not operation.start_after:
                         raise _Failed(Failure.STARTED_MEANWHILE)
                     if found.pending != "stop" and ask_again.passed:
                         await self._hold_lease(operation)
                         await self._hub.stop(operation.user, operation.server)
-                        ask_again = _Deadline(self._limits.stop_again)
+                        ask_again = Deadline(self._limits.stop_again)
+                        pace = Pace(self._limits.poll)
                 else:
                     containers = await self._containers_of(operation)
                     if not containers:
@@ -264,7 +267,7 @@ class ResetWorkflow:
                 _log.info("the hub did not stop %s/%s: %s", operation.user, operation.server, error)
             if deadline.passed:
                 raise _Failed(silent or Failure.STOP_TIMEOUT)
-            await asyncio.sleep(self._limits.retry if silent else self._limits.poll)
+            await asyncio.sleep(self._limits.retry if silent else pace.next())
 
     async def _containers_of(self, operation: Operation) -> list[ContainerFact]:
         return [
@@ -277,9 +280,10 @@ class ResetWorkflow:
 
     async def _start_until_ready(self, operation: Operation) -> None:
         """Returns when the server is ready in the new environment. Raises _Failed."""
-        deadline = _Deadline(self._limits.start)
+        deadline = Deadline(self._limits.start)
         tries = 0
         reason = ""
+        pace = Pace(self._limits.poll)
         while True:
             silent = False
             try:
@@ -294,16 +298,18 @@ class ResetWorkflow:
                         raise _Failed(Failure.START_FAILED, reason)
                     await self._hub.start(operation.user, operation.server, operation.user_options)
                     tries += 1
+                    pace = Pace(self._limits.poll)
             except HubUnavailable:
                 silent = True
             except HubRefused as error:
                 reason = str(error)
                 tries += 1
+                await asyncio.sleep(self._limits.poll)  # it may have been too early
             except NotFound as error:
                 raise _Failed(Failure.USER_GONE, str(error)) from error
             if deadline.passed:
                 raise _Failed(Failure.START_HUB_SILENT if silent else Failure.START_TIMEOUT)
-            await asyncio.sleep(self._limits.retry if silent else self._limits.poll)
+            await asyncio.sleep(self._limits.retry if silent else pace.next())
 
     async def _is_current(self, operation: Operation) -> bool:
         """Whether the running container has the environment of now; True if nobody can say."""
@@ -397,13 +403,3 @@ class ResetWorkflow:
                 await asyncio.to_thread(self._ledger.forget_generation, user, server, generation)
         except GpucampError as error:
             _log.warning("old environments of %s/%s stay: %s", user, server, error)
-
-
-class _Deadline:
-    def __init__(self, seconds: float) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._at = self._loop.time() + seconds
-
-    @property
-    def passed(self) -> bool:
-        return self._loop.time() >= self._at

@@ -1,0 +1,13 @@
+"""Looks are close together at first and never further apart than they may be."""
+
+from __future__ import annotations
+
+from hub_ext.service.pacing import Pace
+
+
+def test_a_pause_grows_to_the_longest() -> None:
+    pace = Pace(0.5)
+    pauses = [pace.next() for _ in range(20)]
+    assert pauses[0] == 0.05
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 0.5
