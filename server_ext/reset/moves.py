@@ -23,9 +23,12 @@ from ..i18n import N_
 from . import folders, rename, tree_copy
 from .outside import is_own, mount_points
 from .sizes import Budget, measure
+from .writers import is_written
 
 TARGET = "from-home"
 _SPARE_BYTES = 2**24  # left free, so that notebooks can still be saved
+
+_IS_WRITTEN = N_("A program writes to it: end the program, then try again. Nothing was moved.")
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Mover:
         if not is_own(name, self.home, mount_points()) or not os.path.lexists(source):
             raise NotFound(N_("There is no such file or folder of yours in your home."))
         try:
+            self._must_be_at_rest(source)
             target = self._target()
             with suppress(OSError):  # on one file system it is a matter of a moment
                 return self._place(source, target)
@@ -80,13 +84,9 @@ class Mover:
             copy = hidden / "copy"
             marks = tree_copy.copy(str(source), str(copy), self.stopped)
             folders.to_disk(hidden)
+            self._must_be_at_rest(source)
             if not tree_copy.unchanged(marks):
-                raise Conflict(
-                    N_(
-                        "A program writes to it: end the program, then try again. Nothing was "
-                        "moved."
-                    )
-                )
+                raise Conflict(_IS_WRITTEN)
             to = self._place(copy, target, source.name)
             folders.to_disk(target)
         if not tree_copy.take_away(marks):
@@ -98,6 +98,11 @@ class Mover:
                 to=to,
             )
         return to
+
+    def _must_be_at_rest(self, source: Path) -> None:
+        """Raises Conflict where a program would go on with a file that is gone."""
+        if is_written(os.fspath(source)):
+            raise Conflict(_IS_WRITTEN)
 
     def _must_fit(self, source: Path) -> None:
         """Raises Conflict where it is known that there is too little room."""

@@ -197,6 +197,20 @@ def test_what_changes_after_the_copy_is_at_its_place_stays_too(
     assert (mover.work / "from-home" / "data" / "log").read_text() == "one"
 
 
+@pytest.mark.parametrize("name", ["data", "data/log"])
+def test_what_a_program_has_open_for_writing_stays(mover: Mover, name: str) -> None:
+    path = mover.home / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("one")
+    with path.open("a"):
+        with pytest.raises(Conflict, match="writes to it"):
+            mover.move("data")
+        assert path.read_text() == "one" and not (mover.work / "from-home").exists()
+    (mover.home / "data2").write_text("of a name that begins alike")
+    with path.open(), (mover.home / "data2").open("a"):
+        assert mover.move("data") == "from-home/data"
+
+
 def test_a_full_disk_leaves_everything_where_it_is(
     mover: Mover, monkeypatch: pytest.MonkeyPatch
 ) -> None:
