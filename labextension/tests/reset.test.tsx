@@ -295,6 +295,15 @@ describe('the dialog', () => {
     await click(confirm());
     expect(answered).toEqual({ choice: 'new', again: [], moves: [], runs: 0 });
   });
+
+  test('whom the server does not belong to can do nothing', async () => {
+    listing.reject(new ApiError('signed-out', 'Only ada may reset it.', 403));
+    await open('kernels');
+    expect(within(dialog()).getByRole('alert', { hidden: true }).textContent).toContain('Only ada');
+    expect(confirm().disabled).toBe(true);
+    await click(choice('new'));
+    expect(confirm().disabled).toBe(true);
+  });
 });
 
 describe('undo', () => {

@@ -159,9 +159,13 @@ def test_a_reset_from_lab_and_back(ada: Resetter) -> None:
     assert ada.inside("ls ~/.mine ~/results.txt 2>/dev/null || true") == ""
     assert '"stopped"' in ada.inside(RUN_STATES)
 
-    # undo brings all of it back, and the page is as it is now
+    # undo brings all of it back, and leads to the workspace that one is in
+    page.goto(re.sub(r"/lab.*", "/lab/workspaces/side/tree/wait.py", page.url))
+    ada.wait_for_lab()
+    ada.has_open("wait.py")
     ada.undo_reset()
-    ada.has_open("train.py", "Untitled.ipynb", "GPU doctor")
+    expect(page).to_have_url(re.compile(r"/lab/workspaces/side"), timeout=60 * SECOND)
+    ada.has_open("wait.py")
     assert ada.imports("greeting") and ada.imports("farewell")
     assert ada.inside("cat ~/.mine") == "alias mine=true\n"
 
@@ -171,3 +175,13 @@ def test_a_reset_from_lab_and_back(ada: Resetter) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Reset environment").click()
     ada.wait_for_operation("reset-outside")
     expect(page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel")).to_have_text(["Launcher"])
+
+    # from here on there are two to go back to
+    ada.command("Undo last reset")
+    undo = page.get_by_test_id("gpucamp-undo-dialog")
+    expect(undo.get_by_role("radio")).to_have_count(2)
+    undo.get_by_role("radio", name="Environment 2").check()
+    ada.picture("undo-of-two")
+    undo.get_by_role("button", name="Save all and undo").click()
+    ada.wait_for_operation("undo-of-two")
+    assert ada.imports("greeting") and not ada.imports("farewell")

@@ -193,6 +193,9 @@ function Details({ model, trans }: IPartProps): React.ReactElement {
   if (phase === 'loading') {
     return <p role="status">{trans.__('Looking at your environment…')}</p>;
   }
+  if (model.isForbidden) {
+    return <ErrorBox error={error} trans={trans} />;
+  }
   const unlisted = phase === 'failed' && choice !== 'kernels' && (
     <>
       <ErrorBox error={error} trans={trans} retry={() => void model.load()} />

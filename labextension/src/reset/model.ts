@@ -1,5 +1,5 @@
 import type { IApi } from '../api';
-import { isAbort } from '../errors';
+import { ApiError, isAbort } from '../errors';
 import { Store } from '../store';
 import type { ChangedPackage, ResetPreview } from '../wire';
 import type { ResetChoice } from './choices';
@@ -71,9 +71,18 @@ export class ResetModel extends Store<ResetState> {
     this._asking?.abort();
   }
 
+  /** Whether the server says that it is not for this person to do. */
+  get isForbidden(): boolean {
+    const { error } = this.state;
+    return error instanceof ApiError && error.status === 403;
+  }
+
   /** Whether the choice can be carried out as it is. */
   get canConfirm(): boolean {
     const { choice, phase, preview, endsRuns } = this.state;
+    if (this.isForbidden) {
+      return false;
+    }
     if (choice === 'kernels') {
       return true;
     }
