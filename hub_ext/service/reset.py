@@ -88,6 +88,8 @@ class Limits:
     retry: float = 2.0  # between tries when hub, Engine or ledger do not answer
     stop_again: float = 10.0  # a stop that shows no effect is asked for again
     starts: int = 2  # how often a start that failed is tried
+    # until old environments are deleted: a server that starts meanwhile would take twice as long
+    tidy: float = 20.0
 
 
 class _Failed(Exception):
@@ -204,6 +206,7 @@ class ResetWorkflow:
             await self._fail(operation, _Failed(Failure.UNEXPECTED, str(error)))
         else:
             _log.info("%s %s is done", operation.kind, operation_id)
+            await asyncio.sleep(self._limits.tidy)
             await self._delete_expired_volumes(operation)
 
     # -- the steps; each may be taken again after a kill

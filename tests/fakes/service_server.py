@@ -337,7 +337,7 @@ def running_service(
         world,
         hub or FakeHub(world),
         engine or FakeEngine(world),
-        limits or Limits(poll=0.02),
+        limits or Limits(poll=0.02, tidy=0),
         watch,
         runner,
     )

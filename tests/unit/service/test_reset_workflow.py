@@ -34,7 +34,7 @@ from hub_ext.service.wording import split_error
 
 RESET, UNDO = OperationKind.RESET, OperationKind.UNDO
 QUICK = Limits(
-    poll=0.005, stop=5.0, start=5.0, leftover=0.05, retry=0.005, stop_again=0.05, starts=2
+    poll=0.005, stop=5.0, start=5.0, leftover=0.05, retry=0.005, stop_again=0.05, starts=2, tidy=0
 )
 
 
