@@ -113,6 +113,20 @@ class Bench:
                 return
             await asyncio.sleep(POLL)
 
+    async def until_tidy(self) -> None:
+        """Wait until the environments that nobody can go back to are deleted: the disk is busy with
+        it, in whatever turn that falls.
+        """
+        engine = docker.from_env(timeout=600)
+        name = f"{self._hub.prefix}-env-"
+
+        async def deleted() -> bool:
+            found = await asyncio.to_thread(engine.volumes.list, filters={"name": name})
+            return len(found) <= 3  # the present one, and two to go back to
+
+        await until(deleted, 180)
+        engine.close()
+
     async def fill(self, gigabytes: int) -> None:
         """Real files in the environment of the server that runs."""
         if gigabytes == 0:
@@ -155,6 +169,7 @@ class Bench:
         await self.fill(gigabytes)
         await measured(RESET, reset_running)
         await self.until_done(running[0])
+        await self.until_tidy()
         return seconds
 
 
@@ -207,7 +222,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--image", default=os.environ.get("GPUCAMP_IMAGE"))
     parser.add_argument("--proxy", default=os.environ.get("GPUCAMP_PROXY_COMMAND"))
-    parser.add_argument("--turns", type=int, default=6, help="of each size")
+    parser.add_argument("--turns", type=int, default=5, help="of each size")
     parser.add_argument("--gigabytes", type=int, default=4, help="of the larger environment")
     options = parser.parse_args()
     if not options.image or not options.proxy:
