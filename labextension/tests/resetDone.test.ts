@@ -215,7 +215,7 @@ describe('packages that are installed again', () => {
   const notices: IAgainNotices = {
     show: (text, kind, details) => {
       shown.push(`${kind}: ${text}`);
-      details?.();
+      details();
     },
     onRemoved: listener => {
       removed = listener;
@@ -270,6 +270,9 @@ describe('packages that are installed again', () => {
   test('all are there', async () => {
     await follow({ state: 'done', packages: [one('six', 'installed')] });
     expect(shown).toEqual(['success: 1 package is installed again.']);
+    expect(forgotten).toBe(1); // there is nothing to be read again
+    removed();
+    expect(forgotten).toBe(1);
   });
 
   test('several failed', async () => {

@@ -82,6 +82,8 @@ class Again:
             return Report.of(wish).tell(gettext, installs=False)
         if report is None or (wish is None and not report.done and not self.installs):
             return NOTHING  # or one that came to nothing by an undo
+        if report.done and report.generation not in (None, self.generation):
+            return NOTHING  # of an environment that was left since
         return report.tell(gettext, installs=self.installs)
 
     async def _work(self, wish: Wish) -> None:
@@ -91,6 +93,7 @@ class Again:
         if not report.done:
             self._report = report
             report.attempts += 1
+            report.generation = self.generation
             if wish.fault is not None:
                 report.items = [Item(self.files.lock.name, "", "failed", str(wish.fault))]
             elif report.attempts > ATTEMPTS:

@@ -32,12 +32,15 @@ class Item:
 
 @dataclass
 class Report:
-    """identity: of the wish; attempts: how many servers have begun it."""
+    """identity: of the wish; attempts: how many servers have begun it; generation: of the
+    environment that it is about, None where that is not known.
+    """
 
     identity: str
     items: list[Item]
     done: bool = False
     attempts: int = 0
+    generation: int | None = None
 
     @classmethod
     def of(cls, wish: Wish) -> Report:
@@ -56,7 +59,9 @@ class Report:
         found = [item for item in items if item is not None]
         if len(found) < len(items):
             return None
-        return cls(identity, found, kept.get("done") is True, attempts)
+        number = kept.get("generation")
+        generation = number if type(number) is int else None
+        return cls(identity, found, kept.get("done") is True, attempts, generation)
 
     def keep(self) -> dict[str, Any]:
         """As JSON."""
@@ -64,6 +69,7 @@ class Report:
             "identity": self.identity,
             "attempts": self.attempts,
             "done": self.done,
+            "generation": self.generation,
             "packages": [vars(item) for item in self.items],
         }
 

@@ -151,6 +151,7 @@ def test_a_reset_from_lab_and_back(ada: Resetter) -> None:
     expect(reasons).to_contain_text("farewell: not installed. Could not install")
     ada.picture("reset-again-reasons")
     page.keyboard.press("Escape")
+    expect(toast.get_by_role("button", name="Got it")).to_be_visible()
     toast.get_by_title("Hide notification").click()
     assert ada.imports("torch") and ada.imports("greeting") and not ada.imports("farewell")
     assert (
@@ -175,6 +176,7 @@ def test_a_reset_from_lab_and_back(ada: Resetter) -> None:
     page.get_by_role("dialog").get_by_role("button", name="Reset environment").click()
     ada.wait_for_operation("reset-outside")
     expect(page.locator("#jp-main-dock-panel .lm-TabBar-tabLabel")).to_have_text(["Launcher"])
+    expect(page.locator(".Toastify__toast", has_text="installed again")).to_have_count(0)
 
     # from here on there are two to go back to
     ada.command("Undo last reset")

@@ -2,7 +2,8 @@
  * Tells how the packages are installed that were to be there again after a reset.
  *
  * Guarantees: there is one notification, which says package by package what is done and, at the end, what failed and
- * why; once it is taken away the report is forgotten by the server; a server that does not answer is asked again.
+ * why; the server forgets the report once that was told, or, where something failed, taken away; a server that does
+ * not answer is asked again.
  */
 import type { TranslationBundle } from '@jupyterlab/translation';
 
@@ -16,11 +17,7 @@ const ATTEMPTS = 8;
 
 export interface IAgainNotices {
   /** Shows it, or what it says from now on. */
-  show(
-    text: string,
-    kind: 'in-progress' | 'success' | 'warning',
-    details: (() => void) | null
-  ): void;
+  show(text: string, kind: 'in-progress' | 'success' | 'warning', details: () => void): void;
   /** `listener` is called when it is taken away. */
   onRemoved(listener: () => void): void;
 }
@@ -51,6 +48,9 @@ export class AgainNotifier {
         }
         this._show(report);
         if (report.state === 'done') {
+          if (!anyFailed(report)) {
+            await this._forget();
+          }
           return;
         }
       } catch (error) {

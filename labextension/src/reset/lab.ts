@@ -100,20 +100,17 @@ export function againNotices(trans: TranslationBundle): IAgainNotices {
   let id: string | null = null;
   return {
     show: (message, type, details) => {
-      const options = {
-        autoClose: false as const,
-        actions: details
-          ? [
-              {
-                label: trans.__('Package by package'),
-                callback: (event: MouseEvent) => {
-                  event.preventDefault(); // it stays to be read
-                  details();
-                }
-              }
-            ]
-          : []
+      const explain = {
+        label: trans.__('Package by package'),
+        callback: (event: MouseEvent) => {
+          event.preventDefault(); // it stays to be read
+          details();
+        }
       };
+      // The cross of a notification only hides it: it stays in JupyterLab's list.
+      const read = { label: trans.__('Got it'), callback: () => undefined };
+      const actions = type === 'in-progress' ? [explain] : [explain, read];
+      const options = { autoClose: false as const, actions };
       if (id === null || !Notification.manager.has(id)) {
         id = Notification.emit(message, type, options);
       } else {

@@ -58,9 +58,9 @@ class Place:
         (folder,) = environment_folders(str(self.python))
         return installed(folder)
 
-    def told(self) -> dict[str, str]:
+    def told(self, generation: int | None = 4) -> dict[str, str]:
         """Name -> state, of the report; "" -> the whole's."""
-        report = self.server().tell(ENGLISH)
+        report = self.server(generation).tell(ENGLISH)
         states = {one["name"]: one["state"] for one in report["packages"]}
         return states | {"": report["state"]}
 
@@ -152,7 +152,8 @@ def test_only_in_another_generation(
     asyncio.run(place.server(now).run())
     assert begun == (["alpha==1.0\n"] if done else [])
     assert not place.files.lock.exists()
-    assert place.told()[""] == ("done" if done else "none")
+    assert place.told(now)[""] == ("done" if done else "none")
+    assert place.told(now + 5)[""] == "none"  # nothing of it is in the next environment
 
 
 def test_an_undo_in_the_middle_ends_it(place: Place) -> None:
