@@ -44,9 +44,9 @@ class Participant:
     def break_it(self, case: str) -> None:
         self.run(["/bin/bash", "-c", (CASES / f"{case}.sh").read_text()])
 
-    def kernel(self) -> str:
+    def kernel(self, seconds: float = 60) -> str:
         address = f"{self.hub.url}/user/{self.name}"
-        return in_kernel(address, self.hub.token, *TORCH, seconds=60)
+        return in_kernel(address, self.hub.token, *TORCH, seconds=seconds)
 
     async def reset(self) -> str:
         """How it ended."""
@@ -77,7 +77,7 @@ def generation(person: Participant) -> int:
 async def test_of_a_server_that_runs(person: Participant) -> None:
     person.break_it("torch_stub")
     person.break_it("pth_raises")
-    assert (await asyncio.to_thread(person.kernel)).startswith("! ")
+    assert (await asyncio.to_thread(person.kernel, 10)).startswith("! ")
     before = person.work()
     lease = person.hub.ledger().lease_of("ada", "")
     assert (await person.reset(), generation(person)) == ("done", 2)
