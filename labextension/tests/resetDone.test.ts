@@ -37,6 +37,7 @@ const lab = {
     return Promise.resolve();
   },
   told: (text: string, isGood: boolean) => void log.push(`${isGood ? 'good' : 'bad'}: ${text}`),
+  settled: () => Promise.resolve(void log.push('settled')),
   leaveFor: (url: string) => void log.push(`> ${url}`)
 };
 
@@ -78,6 +79,7 @@ describe('a new environment', () => {
       '= Moving files to your work folder…',
       'move a.txt',
       '= Resetting…',
+      'settled',
       'reset {"undo":false,"again":["six"]}',
       '> /operations/1'
     ]);
@@ -150,8 +152,9 @@ describe('a new environment', () => {
 test('an undo names the environment, where there is one to name', async () => {
   runs = [run('a', 'running')];
   await carryOut().undo({ generation: 2, runs: 1 });
-  expect(log.slice(-3)).toEqual([
+  expect(log.slice(-4)).toEqual([
     '= Bringing the old environment back…',
+    'settled',
     'reset {"undo":true,"generation":2}',
     '> /operations/1'
   ]);

@@ -1,4 +1,4 @@
-import type { ILabStatus, JupyterFrontEnd } from '@jupyterlab/application';
+import type { ILabShell, ILabStatus, JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, Notification, showDialog, showErrorMessage } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -8,6 +8,7 @@ import * as React from 'react';
 import type { IAgainNotices } from './againNotifier';
 import type { ILab } from './carryOut';
 import { keepPlace } from './returning';
+import { Settling } from './settling';
 import { progressAddress } from './summary';
 
 const GOOD_NEWS_MS = 8_000;
@@ -36,8 +37,11 @@ export function linesBody(lines: string[]): ReactWidget {
 export function labOf(
   app: JupyterFrontEnd,
   labStatus: ILabStatus | null,
+  shell: ILabShell | null,
   trans: TranslationBundle
 ): ILab {
+  const settling = new Settling();
+  shell?.layoutModified.connect(() => settling.changed());
   const ask = async (title: string, lines: string[], accept: string): Promise<boolean> => {
     const answer = await showDialog({
       title,
@@ -67,6 +71,7 @@ export function labOf(
         )
       );
     },
+    settled: () => new Promise(resolve => window.setTimeout(resolve, settling.left)),
     progress: text => {
       const id = Notification.emit(text, 'in-progress', { autoClose: false });
       return {

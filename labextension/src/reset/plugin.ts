@@ -1,4 +1,5 @@
 import {
+  ILabShell,
   ILabStatus,
   type JupyterFrontEnd,
   type JupyterFrontEndPlugin
@@ -25,17 +26,18 @@ export const resetPlugin: JupyterFrontEndPlugin<void> = {
   id: 'gpucamp:reset',
   description: 'Restarts kernels, removes packages, gives a fresh environment or an old one',
   autoStart: true,
-  optional: [ITranslator, ICommandPalette, ILabStatus],
+  optional: [ITranslator, ICommandPalette, ILabStatus, ILabShell],
   activate: (
     app: JupyterFrontEnd,
     translator: ITranslator | null,
     palette: ICommandPalette | null,
-    labStatus: ILabStatus | null
+    labStatus: ILabStatus | null,
+    shell: ILabShell | null
   ): void => {
     const language = translator ?? nullTranslator;
     const trans = language.load('gpucamp');
     const api = new Api(app.serviceManager.serverSettings, language.languageCode);
-    const carryOut = new CarryOut(api, labOf(app, labStatus, trans), trans);
+    const carryOut = new CarryOut(api, labOf(app, labStatus, shell, trans), trans);
     let busy = false;
 
     /** One at a time: a second request while the first asks or works does nothing. */
