@@ -25,6 +25,8 @@ from .models import Lease
 GIB = 1024**3
 HOME = "/home/jovyan"
 WORK = f"{HOME}/work"
+KEPT = "/kept"  # where a reader has an environment
+BASE_PYTHON = "/opt/gpucamp/base/bin/python"
 PRACTICE_LIBRARY = "/opt/gpucamp/practice/lib"
 
 HUB_LABEL = "gpucamp.hub"
@@ -36,6 +38,7 @@ GENERATION_LABEL = "gpucamp.generation"
 SHARED_LABEL = "gpucamp.shared"
 MIG_LABEL = "gpucamp.mig"
 VOLUME_LABEL = "gpucamp.volume"
+READER_LABEL = "gpucamp.reader"
 
 Json = dict[str, object]
 
@@ -96,6 +99,43 @@ def create_request(lease: Lease, context: Context) -> Json:
     if context.command:
         request["Cmd"] = list(context.command)
     return request
+
+
+def reader_request(volume: str, image: str, hub_id: str, seconds: int) -> Json:
+    """A container that has an environment's volume, read-only, and ends by itself.
+
+    It has no network, no device, and no label by which it would be taken for a server.
+    """
+    return {
+        "Image": image,
+        "User": "1000:100",
+        "Cmd": [BASE_PYTHON, "-I", "-S", "-c", f"import time; time.sleep({seconds})"],
+        "Labels": {READER_LABEL: hub_id},
+        "NetworkDisabled": True,
+        "WorkingDir": "/",
+        "HostConfig": {
+            "NetworkMode": "none",
+            "Privileged": False,
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "SecurityOpt": ["no-new-privileges:true"],
+            "Memory": 256 * 1024**2,
+            "MemorySwap": 256 * 1024**2,
+            "NanoCpus": 1_000_000_000,
+            "PidsLimit": 32,
+            "Mounts": [
+                {
+                    "Type": "volume",
+                    "Source": volume,
+                    "Target": KEPT,
+                    "ReadOnly": True,
+                    "VolumeOptions": {"NoCopy": True},
+                }
+            ],
+            "AutoRemove": True,  # also when nobody is there any more to do it
+            "LogConfig": {"Type": "none"},
+        },
+    }
 
 
 def _host_config(lease: Lease, context: Context) -> Json:

@@ -236,6 +236,14 @@ class EngineClient:
             await asyncio.sleep(delay)
             delay = min(delay * 2, 1)
 
+    async def volume_exists(self, name: str) -> bool:
+        """Whether the Engine has it; a container that mounts one that it has not would make it."""
+        try:
+            await self._ask(lambda api: api.inspect_volume(name))
+        except _NotThere:
+            return False
+        return True
+
     async def remove_volume(self, name: str) -> None:
         """Remove a volume; it may be gone already. EngineRefused if a container uses it."""
         try:

@@ -2,7 +2,8 @@
 
 What this module guarantees:
 
-- What comes back is bounded: at most `most_bytes` of stdout, and the end of stderr.
+- What comes back is bounded: at most `most_bytes` of stdout, and the end of stderr; `stream` has
+  no more than `most_ahead` in memory.
 - When the await is cancelled, or this process ends, the connection to the Engine is closed and the
   command's stdin with it. The Engine kills no command: one that must not be left behind watches its
   stdin, or has a time limit of its own.
@@ -16,8 +17,8 @@ import asyncio
 import os
 import ssl
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
 ANSWER_SECONDS = 10.0
 EXIT_SECONDS = 5.0  # for the exit code, after the output has ended
 STDERR_BYTES = 4096
+MOST_AHEAD = 2**22
 
 _HEADER = struct.Struct(">BxxxL")  # the Engine's frames: stream, length
 _STDOUT, _STDERR = 1, 2
@@ -70,31 +72,30 @@ class EngineExec:
 
         Raises EngineUnavailable, EngineRefused, ContainerNotRunning, OutputTooLong.
         """
-        request = {
-            "AttachStdin": True,
-            "AttachStdout": True,
-            "AttachStderr": True,
-            "Tty": False,
-            "Cmd": list(command),
-            "Env": [f"{name}={value}" for name, value in (environment or {}).items()],
-        }
-        try:
+        output = _Output(most_bytes)
+        with _told_as_unavailable():
             async with self._session() as (session, base):
-                made = await _json(session, "POST", f"{base}/containers/{container}/exec", request)
-                address = f"{base}/exec/{made['Id']}"
-                output = _Output(most_bytes)
-                async with session.post(
-                    f"{address}/start", json={"Detach": False, "Tty": False}
-                ) as response:
-                    await _require_good(response)
-                    async for chunk in response.content.iter_any():
-                        output.feed(chunk)
+                address = await _make(session, base, container, command, environment or {})
+                async for chunk in _chunks(session, address):
+                    output.feed(chunk)
                 code = await self._exit_code(session, address)
                 return Done(code, bytes(output.stdout), bytes(output.stderr))
-        except (aiohttp.ClientError, OSError, KeyError, ValueError) as error:
-            raise EngineUnavailable(
-                f"The Docker Engine did not answer ({type(error).__name__}: {error})."
-            ) from error
+
+    async def stream(
+        self, container: str, command: Sequence[str], *, most_ahead: int = MOST_AHEAD
+    ) -> AsyncIterator[bytes]:
+        """What it writes to stdout, as fast as it is taken, at most `most_ahead` bytes ahead of
+        that. Raises as `run`, but OutputTooLong.
+        """
+        output = _Output(most_ahead)
+        with _told_as_unavailable():
+            async with self._session() as (session, base):
+                address = await _make(session, base, container, command, {})
+                async for chunk in _chunks(session, address):
+                    output.feed(chunk)
+                    if output.stdout:
+                        yield bytes(output.stdout)
+                        output.stdout.clear()
 
     async def _exit_code(self, session: aiohttp.ClientSession, address: str) -> int:
         """The output may have ended because the Engine was lost: then the command still runs."""
@@ -139,6 +140,44 @@ def _tls() -> ssl.SSLContext | None:
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
     context.load_cert_chain(str(folder / "cert.pem"), str(folder / "key.pem"))
     return context
+
+
+@contextmanager
+def _told_as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except (aiohttp.ClientError, OSError, KeyError, ValueError) as error:
+        raise EngineUnavailable(
+            f"The Docker Engine did not answer ({type(error).__name__}: {error})."
+        ) from error
+
+
+async def _make(
+    session: aiohttp.ClientSession,
+    base: str,
+    container: str,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+) -> str:
+    """The address of a command that was not started yet."""
+    request = {
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "Tty": False,
+        "Cmd": list(command),
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+    }
+    made = await _json(session, "POST", f"{base}/containers/{container}/exec", request)
+    return f"{base}/exec/{made['Id']}"
+
+
+async def _chunks(session: aiohttp.ClientSession, address: str) -> AsyncIterator[bytes]:
+    """Starts a command; the Engine's frames, as they come."""
+    async with session.post(f"{address}/start", json={"Detach": False, "Tty": False}) as response:
+        await _require_good(response)
+        async for chunk in response.content.iter_any():
+            yield chunk
 
 
 async def _json(

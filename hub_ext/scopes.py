@@ -27,6 +27,7 @@ SERVICE_NAME = "gpucamp"
 ENVIRONMENT_READ = "custom:gpucamp:environment:read"
 ENVIRONMENT_RESET = "custom:gpucamp:environment:reset"
 ENVIRONMENT_EXAMINE = "custom:gpucamp:environment:examine"
+ENVIRONMENT_FILES = "custom:gpucamp:environment:files"
 DEVICES_READ = "custom:gpucamp:devices:read"
 LEASES_READ = "custom:gpucamp:leases:read"
 LEASE_EXTEND = "custom:gpucamp:lease:extend"
@@ -38,6 +39,7 @@ CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     ENVIRONMENT_EXAMINE: {
         "description": "Examine a server with GPU doctor, read the report, and tell its verdict."
     },
+    ENVIRONMENT_FILES: {"description": "Read files of environments that a server's user has left."},
     DEVICES_READ: {"description": "See all GPUs and who holds them."},
     LEASES_READ: {"description": "See all GPU leases, who waits for one, and who used how much."},
     LEASE_EXTEND: {
@@ -55,6 +57,7 @@ USER_SCOPES: tuple[str, ...] = (
     f"{ENVIRONMENT_READ}!user",
     f"{ENVIRONMENT_RESET}!user",
     f"{ENVIRONMENT_EXAMINE}!user",
+    f"{ENVIRONMENT_FILES}!user",
     f"{LEASE_EXTEND}!user",
 )
 
@@ -77,6 +80,7 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     ENVIRONMENT_READ,
     ENVIRONMENT_RESET,
     ENVIRONMENT_EXAMINE,
+    ENVIRONMENT_FILES,
     DEVICES_READ,
     LEASES_READ,
     LEASE_EXTEND,
@@ -107,6 +111,7 @@ INSTRUCTOR_SCOPES: tuple[str, ...] = (
 # What JupyterHub's own role `admin` lacks. Devices and leases, with who holds them, are for admins.
 ADMIN_SCOPES: tuple[str, ...] = (
     *INSTRUCTOR_SCOPES,
+    ENVIRONMENT_FILES,
     DEVICES_READ,
     DEVICES_MANAGE,
     LEASES_READ,

@@ -14,7 +14,7 @@ from ..i18n import _
 from ..models import Operation, OperationKind
 from ..placement import usable_count
 from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET
-from . import api_admin, api_doctor, api_groups, api_lease
+from . import api_admin, api_doctor, api_groups, api_kept_files, api_lease
 from .api_base import LONGEST_REASON, ApiHandler, Check, text, whole
 from .api_host import HostViewHandler
 from .auth import Resource, requires
@@ -173,6 +173,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (NAMED_SERVER + r"/host-view", HostViewHandler),
     *api_lease.routes(SERVER, NAMED_SERVER),
     *api_doctor.routes(SERVER, NAMED_SERVER),
+    *api_kept_files.routes(SERVER, NAMED_SERVER),
     (r"api/operations/(?P<operation_id>[^/]+)", OperationHandler),
     (r"api(?:/.*)?", UnknownHandler),
 ]

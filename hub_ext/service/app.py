@@ -44,6 +44,7 @@ from .cookie_secret import cookie_secret
 from .examinations import Examinations
 from .group_resets import GroupResets
 from .hub_api import HubClient
+from .kept_files import KeptFiles
 from .loops import every
 from .monitor import Monitor
 from .parts import Service, make_web_application
@@ -311,6 +312,7 @@ class GpucampService(Application):
                 task.cancel()
             await asyncio.gather(*rounds, return_exceptions=True)
             await service.examinations.close()
+            await service.kept_files.close()
             await service.terms.close()
             await service.revival.close()
             await service.monitor.close()
@@ -411,6 +413,7 @@ class GpucampService(Application):
             terms=TermsLoop(ledger, hub, engine, monitor.seen),
             revival=Revival(ledger, hub),
             space=SpaceWatch(ledger, hub, engine),
+            kept_files=KeptFiles(ledger, engine, EngineExec(), self.image),
             examinations=Examinations(ledger, engine, EngineExec(), prefix=hub_auth.base_url),
             prefix=hub_auth.base_url,
             # with subdomains the hub has a host of its own

@@ -6,6 +6,8 @@ that can be removed are generations of environments, never work.
 
 from __future__ import annotations
 
+import asyncio
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,8 +18,11 @@ from ..container_args import (
     SERVER_LABEL,
     USER_LABEL,
     VOLUME_LABEL,
+    reader_request,
 )
 from ..engine import ContainerFacts, EngineClient, VolumeSize
+from ..errors import NotFound
+from ..i18n import _
 from ..reconcile import ContainerFact
 from ..space import VolumeFact
 from ..volumes import PREFIX, environment_volume
@@ -47,6 +52,26 @@ class HubContainers:
         found = await self.client.volume_sizes({HUB_LABEL: self.hub_id()})
         facts = (_volume_fact(each) for each in found)
         return tuple(fact for fact in facts if fact is not None)
+
+    async def start_reader(
+        self, user: str, server: str, generation: int, image: str, seconds: int
+    ) -> str:
+        """A container that may read one generation, for so many seconds; its id. Raises NotFound
+        where the volume is gone, ImageMissing, EngineUnavailable, EngineRefused.
+        """
+        volume = environment_volume(user, server, generation, prefix=self.prefix)
+        if not await self.client.volume_exists(volume):
+            gone = _("The files of generation {number} are gone.")
+            raise NotFound(gone.format(number=generation))
+        name = f"{self.prefix}-reader-{secrets.token_hex(8)}"
+        request = reader_request(volume, image, self.hub_id(), seconds)
+        made = await self.client.create(name, request)
+        try:
+            await self.client.start(made)
+        except BaseException:
+            await asyncio.shield(self.client.remove(made))
+            raise
+        return made
 
     async def remove_environment(self, user: str, server: str, generation: int) -> None:
         """Delete the volume of one generation; it may be gone. Raises as above."""

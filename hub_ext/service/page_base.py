@@ -20,7 +20,7 @@ from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASES_R
 from .auth import Caller
 from .handlers import LANGUAGE_COOKIE, ServiceHandler
 from .views import server_path
-from .wording import size_text, verdict_word
+from .wording import bytes_text, size_text, verdict_word
 
 HERE = Path(__file__).parent
 
@@ -42,6 +42,8 @@ def make_templates() -> jinja2.Environment:
     environment.filters["gibibytes"] = lambda size: f"{size / 2**30:.0f} GiB"
     environment.filters["hours"] = hours
     environment.filters["size"] = size_text
+    environment.filters["bytes"] = bytes_text
+    environment.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC).isoformat()
     environment.filters["utc"] = utc
     environment.filters["short_name"] = lambda uuid, names: names.get(uuid, uuid)
     environment.filters["urlpart"] = lambda name: quote(name, safe="")

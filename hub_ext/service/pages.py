@@ -13,8 +13,14 @@ from jupyterhub.services.auth import HubOAuthCallbackHandler
 
 from ..i18n import _
 from ..models import FINAL_STEPS, OFFER_RESET_AFTER, Operation
-from ..scopes import ENVIRONMENT_EXAMINE, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASE_EXTEND
-from . import pages_admin, pages_doctor, pages_groups
+from ..scopes import (
+    ENVIRONMENT_EXAMINE,
+    ENVIRONMENT_FILES,
+    ENVIRONMENT_READ,
+    ENVIRONMENT_RESET,
+    LEASE_EXTEND,
+)
+from . import pages_admin, pages_doctor, pages_groups, pages_kept_files
 from .api import find_operation
 from .api_doctor import examination_view
 from .auth import Resource, requires
@@ -48,6 +54,7 @@ class EnvironmentPage(PageHandler):
             spawn_url=spawn,
             api_url=f"{self.service.prefix}api/{server_path(user, server_name)}",
             may_reset=await self.allows(ENVIRONMENT_RESET, Resource(user, server_name)),
+            may_read_files=await self.allows(ENVIRONMENT_FILES, Resource(user, server_name)),
             may_examine=may_examine,
             examination=examination_view(self.service.examinations.of(user, server_name))
             if may_examine
@@ -161,6 +168,7 @@ ROUTES: list[tuple[str, type[PageHandler]]] = [
     (r"operations/(?P<operation_id>[^/]+)", OperationPage),
     *pages_admin.ROUTES,
     *pages_doctor.ROUTES,
+    *pages_kept_files.ROUTES,
     *pages_groups.ROUTES,
     (r".*", UnknownPage),
 ]

@@ -23,6 +23,7 @@ from . import api, page_base, pages
 from .examinations import Examinations
 from .group_resets import GroupResets
 from .hub_api import HubClient
+from .kept_files import KeptFiles
 from .monitor import Monitor
 from .reset import ResetWorkflow
 from .revival import Revival
@@ -45,6 +46,7 @@ class Service:
     revival: Revival
     examinations: Examinations
     space: SpaceWatch
+    kept_files: KeptFiles
     prefix: str  # of this service, "/services/gpucamp/"
     hub_prefix: str  # "/hub/"
     image: str  # what new servers get

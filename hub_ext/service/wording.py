@@ -187,6 +187,13 @@ def size_text(size: int) -> str:
     return f"{mebibytes:.0f} MiB" if mebibytes < 1000 else f"{mebibytes / 1024:.1f} GiB"
 
 
+def bytes_text(size: int) -> str:
+    """The size of a file, as "812 B", "3.4 KiB" or above."""
+    if size < 1024:
+        return f"{size} B"
+    return f"{size / 1024:.1f} KiB" if size < 1000 * 1024 else size_text(size)
+
+
 def _size(text: str) -> str:
     return size_text(int(text)) if text.isdecimal() else "-"
 

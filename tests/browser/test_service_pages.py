@@ -587,3 +587,41 @@ def test_disk_is_shown_with_its_limit(world, visit):
         phone = visit(service, "servers", viewport={"width": 390, "height": 800})
         expect(phone.get_by_text("nearly full")).to_be_visible()
         picture(phone, "servers-disk-phone")
+
+
+def test_files_of_an_environment_that_was_left(world, visit, tmp_path):
+    home = tmp_path / "left"
+    (home / ".config" / "tool").mkdir(parents=True)
+    (home / ".config" / "tool" / "settings.json").write_text('{"a": 1}')
+    (home / "notes.txt").write_bytes(b"x" * 5000)
+    (home / "link").symlink_to("notes.txt")
+    reset(world.ledger, "ada", "", now())
+    world.kept["ada", "", 1] = home
+    with running_service(world) as service:
+        page = visit(service)
+        page.get_by_role("link", name="Files of generation 1").click()
+        expect(page.get_by_role("row", name="link")).to_contain_text("a link")
+        expect(page.get_by_role("row", name="notes.txt")).to_contain_text("4.9 KiB")
+        picture(page, "kept-files")
+        with page.expect_download() as download:
+            page.get_by_role("link", name="notes.txt").click()
+        assert Path(download.value.path()).read_bytes() == b"x" * 5000
+        assert download.value.suggested_filename == "notes.txt"
+        page.get_by_role("link", name=".config/").focus()
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="tool/").click()
+        expect(page.get_by_role("link", name="settings.json")).to_be_visible()
+        page.get_by_role("navigation", name="Folder").get_by_role("link", name="~").click()
+        expect(page.get_by_role("link", name="notes.txt")).to_be_visible()
+        chinese = visit(service, "users/ada/server/generations/1?path=.config", locale="zh-CN")
+        expect(chinese.get_by_role("columnheader", name="大小")).to_be_visible()
+        phone = visit(
+            service, "users/ada/server/generations/1", viewport={"width": 390, "height": 700}
+        )
+        expect(phone.get_by_role("link", name="notes.txt")).to_be_visible()
+        picture(phone, "kept-files-phone")
+        # it went away meanwhile
+        world.kept.clear()
+        page.reload()
+        expect(page.get_by_text("The files of generation 1 are gone.")).to_be_visible()
+        picture(page, "kept-files-gone")

@@ -16,6 +16,7 @@ from typing import Any
 
 import requests
 from jupyterhub.services.auth import HubOAuth
+from local_reader import LocalReader
 from service_world import FakeEngine, FakeHub, FakeRunner, World
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -27,6 +28,7 @@ from hub_ext.inventory import DeviceWatch
 from hub_ext.service.examinations import Examinations
 from hub_ext.service.group_resets import GroupResets
 from hub_ext.service.hub_api import HubClient, HubGroup
+from hub_ext.service.kept_files import KeptFiles
 from hub_ext.service.monitor import Monitor
 from hub_ext.service.parts import Service, make_web_application
 from hub_ext.service.reset import Limits, ResetWorkflow
@@ -282,6 +284,7 @@ class RunningService:
             terms=TermsLoop(self.world.ledger, client, self.engine, monitor.seen),
             revival=Revival(self.world.ledger, client),
             space=SpaceWatch(self.world.ledger, client, self.engine),
+            kept_files=KeptFiles(self.world.ledger, self.engine, LocalReader(), "image"),
             examinations=Examinations(self.world.ledger, self.engine, self.runner, prefix=PREFIX),
             prefix=PREFIX,
             hub_prefix="/hub/",
@@ -316,6 +319,7 @@ class RunningService:
         server.stop()
         await self.service.monitor.close()
         await self.service.examinations.close()
+        await self.service.kept_files.close()
         await self.service.group_resets.close()
         await self.service.resets.close()
         await client.close()

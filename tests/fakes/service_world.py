@@ -76,6 +76,8 @@ class World:
         default_factory=lambda: {"ada": (), "bob": (), "kim": ()}
     )
     volumes: list[VolumeFact] = field(default_factory=list)
+    kept: dict[tuple[str, str, int], Path] = field(default_factory=dict)  # homes to be read
+    readers: list[str] = field(default_factory=list)  # that are open
     removed_environments: list[tuple[str, str, int]] = field(default_factory=list)
     started_with: list[Mapping[str, object]] = field(default_factory=list)
     made: int = 0
@@ -279,7 +281,18 @@ class FakeEngine:
         return tuple(self.world.containers)
 
     async def remove(self, container_id: str) -> None:
+        if container_id in self.world.readers:
+            self.world.readers.remove(container_id)
         self.world.containers = [c for c in self.world.containers if c.id != container_id]
+
+    async def start_reader(
+        self, user: str, server: str, generation: int, image: str, seconds: int
+    ) -> str:
+        folder = self.world.kept.get((user, server, generation))
+        if folder is None:
+            raise NotFound(f"The files of generation {generation} are gone.")
+        self.world.readers.append(str(folder))
+        return str(folder)
 
     async def volumes(self) -> tuple[VolumeFact, ...]:
         return tuple(self.world.volumes)
