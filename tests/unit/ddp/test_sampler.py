@@ -18,7 +18,7 @@ import pytest
 from server_ext import json_file
 from server_ext.ddp import sampler
 from server_ext.ddp.gpu_watch import GpuWatch
-from server_ext.ddp.launch_plan import Plan
+from server_ext.ddp.launch_plan import EXIT_CODE, Plan
 from server_ext.ddp.manager import RunManager
 from server_ext.ddp.runs import LOG, USAGE, Owner, Run, RunStore
 from server_ext.ddp.sampler import LOG_BYTES, Sampler, endings, load, tick_seconds
@@ -146,6 +146,7 @@ async def test_a_run_of_a_container_that_ended_keeps_its_usage(
     for rank in kept["ranks"]:
         rank.update(state="running", ended_at=None, exit_code=None)
     json_file.write(store.path(run.id, USAGE), kept)
+    store.path(run.id, EXIT_CODE).unlink()  # as if it had been killed with its container
     elsewhere = Owner("a container that has gone", "", 1, 1)
     store.save(replace(run, state="running", ended_at=None, exit_code=None, owner=elsewhere))
     lost = await manager.get(run.id)

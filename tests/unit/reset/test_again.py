@@ -153,7 +153,8 @@ def test_only_in_another_generation(
     assert begun == (["alpha==1.0\n"] if done else [])
     assert not place.files.lock.exists()
     assert place.told(now)[""] == ("done" if done else "none")
-    assert place.told(now + 5)[""] == "none"  # nothing of it is in the next environment
+    if now is not None:  # nothing of it is in the next environment
+        assert place.told(now + 5)[""] == "none"
 
 
 def test_an_undo_in_the_middle_ends_it(place: Place) -> None:
