@@ -5,6 +5,7 @@ browser is back where it was. One test, since each step stands on the one before
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from conftest import PICTURES, Installation
 from journey import HOME, SECOND, Participant
 from playwright.sync_api import Browser, Locator, expect
+
+from hub_ext.container_args import USER_LABEL
 
 OWN = f"{HOME}/work/own"
 # the environment's own packages, each from a wheel in the work folder
@@ -40,13 +43,20 @@ pytestmark = pytest.mark.timeout(1200)
 class Resetter(Participant):
     """A participant who resets."""
 
-    def without_server(self) -> None:
-        """Another test may have left one."""
+    def from_nothing(self) -> None:
+        """Another test may have left a server, files, and what was open in JupyterLab."""
         self.page.goto(f"{self._url}/hub/home")
         stop = self.page.get_by_role("button", name="Stop My Server")
         if stop.is_visible():
             stop.click()
             expect(stop).to_be_hidden(timeout=90 * SECOND)
+        of_mine = ["--filter", f"label={USER_LABEL}={self.name}"]
+        listed = subprocess.run(
+            ["docker", "volume", "ls", "-q", *of_mine], check=True, capture_output=True, text=True
+        )
+        for volume in listed.stdout.split():
+            if volume.startswith(self.container.removesuffix(self.name)):
+                subprocess.run(["docker", "volume", "rm", volume], check=True, capture_output=True)
 
     @property
     def dialog(self) -> Locator:
@@ -98,7 +108,7 @@ def ada(installation: Installation, browser: Browser, wheels: Path) -> Iterator[
 def test_a_reset_from_lab_and_back(ada: Resetter) -> None:
     page = ada.page
     ada.sign_in()
-    ada.without_server()
+    ada.from_nothing()
     ada.start_server(gpus=1)
     ada.inside(f"python - <<'END'\n{MAKE_WHEELS}\nEND\n{INSTALL}")
     ada.inside("echo mine > ~/results.txt; echo 'alias mine=true' > ~/.mine")
