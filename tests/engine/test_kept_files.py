@@ -52,7 +52,7 @@ def prefix(engine: docker.DockerClient) -> Iterator[str]:
     """Of volumes and containers that are gone afterwards."""
     made = f"gctest{secrets.token_hex(4)}"
     yield made
-    for container in engine.containers.list(all=True, filters={"name": made}):
+    for container in engine.containers.list(all=True, filters={"name": made}, ignore_removed=True):
         with suppress(docker.errors.APIError):
             container.remove(force=True)
     with suppress(docker.errors.NotFound):
@@ -60,7 +60,9 @@ def prefix(engine: docker.DockerClient) -> Iterator[str]:
 
 
 def readers(engine: docker.DockerClient, prefix: str) -> list[docker.models.containers.Container]:
-    return list(engine.containers.list(all=True, filters={"label": f"{READER_LABEL}={prefix}"}))
+    mine = {"label": f"{READER_LABEL}={prefix}"}
+    # one may be removed while it is looked at
+    return list(engine.containers.list(all=True, filters=mine, ignore_removed=True))
 
 
 def fill(engine: docker.DockerClient, image: str, prefix: str) -> str:
