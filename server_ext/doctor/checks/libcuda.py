@@ -152,7 +152,7 @@ def _is_users_own(facts: Facts, path: str) -> bool:
     )
 
 
-@check("libcuda", ("libcuda", "torch", "reference"), (TOO_OLD,))
+@check("libcuda", ("libcuda", "torch", "reference", "packages"), (TOO_OLD,))
 def driver_is_new_enough(facts: Facts) -> Iterator[Finding]:
     """The driver supports the major version of CUDA that torch was built for."""
     if facts.text("libcuda", "library", "error"):

@@ -136,7 +136,8 @@ def _torch(torch):
         "hip": _try(lambda: getattr(torch.version, "hip", None)),
         "file": _try(lambda: torch.__file__),
         "cudnn": _try(lambda: torch.backends.cudnn.version()),
-        "arch_flags": _try(lambda: torch._C._cuda_getArchFlags()),
+        # a build without CUDA has no such function
+        "arch_flags": _try(lambda: torch._C._cuda_getArchFlags() if torch.version.cuda else None),
         "numpy": _try(lambda: (torch.zeros(1).numpy(), "ok")[1]),
         "numpy_installed": _try(lambda: importlib.util.find_spec("numpy") is not None),
         "threads": _try(lambda: torch.get_num_threads()),

@@ -17,7 +17,9 @@ from ..findings import Finding
 from .plain_names import PACKAGE_OR_FILE
 from .steps import Repair, Run, SetAside, Step
 
-_FAMILY = re.compile(r"torch|torchvision|torchaudio|triton|(nvidia-[a-z0-9-]+)")
+_FAMILY = re.compile(
+    r"torch|torchvision|torchaudio|triton|nvidia-[a-z0-9-]+|cuda-(bindings|pathfinder|toolkit)"
+)
 _PACKAGES: Mapping[str, str] = {  # code -> the finding's parameter that names packages
     **dict.fromkeys(("GC205", "GC302", "GC306", "GC311", "GC342"), "package"),
     **dict.fromkeys(("GC304", "GC305", "GC331", "GC332"), "packages"),
@@ -27,7 +29,8 @@ _NAMED: Mapping[str, tuple[str, ...]] = {
     "GC322": ("nvidia-cudnn-cu12",),
     "GC323": ("numpy",),
 }
-_WHOLE_FAMILY = ("GC301", "GC307", "GC321")
+_WHOLE_FAMILY = ("GC132", "GC301", "GC307", "GC321")
+_HOSTS_DRIVER = "GC132"  # packages are to blame only where the image's torch would do
 _CULPRITS: Mapping[str, str] = {"GC205": "ipykernel", "GC311": "torch"}  # code -> probe
 UNINSTALL_CODES = frozenset((*_PACKAGES, *_NAMED, *_WHOLE_FAMILY))
 _USER_SITE = "GC211"
@@ -55,6 +58,8 @@ def _packages(finding: Finding, facts: Facts) -> tuple[str, ...]:
     """What to uninstall from the environment; nothing if one of them is no package of it."""
     code = finding.code.code
     own = {item.name: item for item in reading.distributions(facts) if not item.in_base}
+    if code == _HOSTS_DRIVER and not (finding.who == "you" and "torch" in own):
+        return ()
     if code in _WHOLE_FAMILY:
         # torch brings its libraries and triton: left alone, they would be the next finding
         return tuple(sorted(name for name in own if _FAMILY.fullmatch(name)))

@@ -128,6 +128,25 @@ def test_another_torch_goes_with_its_family_in_one_go() -> None:
     assert command("GC301", body) == UNINSTALL + "nvidia-cublas torch triton"
 
 
+@pytest.mark.parametrize(
+    ("driver", "family"),
+    [
+        (12080, "cuda-bindings nvidia-cublas torch"),
+        (11080, ""),  # too old for the image's torch, too
+    ],
+)
+def test_a_torch_that_needs_a_newer_driver_goes_where_the_images_would_do(
+    driver: int, family: str
+) -> None:
+    body = with_gpu()
+    body["libcuda"]["version"] = driver
+    body["torch"]["torch"]["cuda"] = "13.0"
+    assert planned("GC132", body) is None, "it is not in the environment"
+    for name in ("torch", "nvidia-cublas", "cuda-bindings"):
+        package(body, name, "13.0")
+    assert (command("GC132", body) == UNINSTALL + family) if family else not planned("GC132", body)
+
+
 def test_what_is_only_in_the_base_is_never_uninstalled() -> None:
     body = ill(("torch.torch.cuda", None))
     assert "GC321" in findings_of(body)
