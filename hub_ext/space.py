@@ -27,7 +27,7 @@ class VolumeFact:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptGeneration:
+class KeptEnvironment:
     """A generation that its user could go back to."""
 
     server: str
@@ -88,14 +88,14 @@ def level(used: int, limit: int | None) -> Level:
 
 
 def to_give_up(
-    space: UserSpace, limit: int | None, kept: Iterable[KeptGeneration]
-) -> tuple[KeptGeneration, ...]:
+    space: UserSpace, limit: int | None, kept: Iterable[KeptEnvironment]
+) -> tuple[KeptEnvironment, ...]:
     """The kept generations without which a user's environments are below their limit, oldest first;
     all of them where that is not enough. One that takes nothing is left.
     """
     if limit is None:
         return ()
-    given: list[KeptGeneration] = []
+    given: list[KeptEnvironment] = []
     used = space.environments_bytes
     for each in sorted(kept, key=lambda one: (one.left_at, one.server, one.generation)):
         if used < limit:

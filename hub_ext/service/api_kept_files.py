@@ -16,6 +16,9 @@ from .auth import requires
 from .handlers import ServiceHandler
 from .kept_files import LONGEST_PATH
 
+# below the pattern of a server
+KEPT = r"/generations/(?P<generation_id>[1-9][0-9]{0,8})"
+
 
 def path_argument(handler: ServiceHandler) -> str:
     """The `path` of the query, relative to the home; "" is the home. Raises BadRequest."""
@@ -59,9 +62,8 @@ class KeptFileHandler(ApiHandler):
 
 def routes(*servers: str) -> list[tuple[str, type[ApiHandler]]]:
     """Below each of these patterns of a server."""
-    kept = r"/generations/(?P<generation_id>[1-9][0-9]{0,8})"
     return [
-        (server + kept + ending, handler)
+        (server + KEPT + ending, handler)
         for server in servers
         for ending, handler in ((r"/files", KeptFilesHandler), (r"/file", KeptFileHandler))
     ]

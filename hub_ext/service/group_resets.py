@@ -22,6 +22,7 @@ from ..errors import Conflict, HubRefused, HubUnavailable, LedgerUnavailable, No
 from ..i18n import N_
 from ..ledger import Ledger
 from ..models import FINAL_STEPS, GroupReset, GroupResetState, OperationKind
+from .keyed_tasks import KeyedTasks
 from .reset import ResetWorkflow
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ class GroupResets:
         self._retry = retry
         self._now = now
         self._turn = asyncio.Lock()  # two groups must not fill the same room
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks = KeyedTasks("group reset", _log)
 
     @property
     def at_once(self) -> int:
@@ -71,7 +72,7 @@ class GroupResets:
             reason=reason,
             now=self._now(),
         )
-        self._set_out(found)
+        self._tasks.see_to(found.id, self._drive)
         return found
 
     async def cancel(self, group: str) -> GroupReset:
@@ -82,32 +83,15 @@ class GroupResets:
         """Go on with what an earlier service left unfinished; after ResetWorkflow.resume."""
         for found in await self._persist(self._ledger.running_group_resets):
             _log.info("resuming the reset of the group %s by %s", found.group, found.requested_by)
-            self._set_out(found)
+            self._tasks.see_to(found.id, self._drive)
 
     async def close(self) -> None:
         """Stop working; what is unfinished stays in the ledger for `resume`."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.cancel()
 
     async def settled(self) -> None:
         """Wait until nothing is under way in this process."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    def _set_out(self, found: GroupReset) -> None:
-        if found.id not in self._tasks:
-            task = asyncio.create_task(self._drive(found.id), name=f"group reset {found.id}")
-            self._tasks[found.id] = task
-            task.add_done_callback(lambda done: self._finished(found.id, done))
-
-    def _finished(self, group_reset_id: str, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(group_reset_id, None)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error(
-                "the reset %s of a group was left", group_reset_id, exc_info=task.exception()
-            )
+        await self._tasks.settled()
 
     async def _drive(self, group_reset_id: str) -> None:
         while True:

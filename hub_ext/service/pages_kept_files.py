@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from ..scopes import ENVIRONMENT_FILES
-from .api_kept_files import path_argument
+from .api_kept_files import KEPT, path_argument
 from .auth import requires
 from .page_base import PageHandler
 from .views import server_path
@@ -45,10 +45,9 @@ def steps(path: str) -> list[tuple[str, str]]:
     ]
 
 
-_KEPT = r"/generations/(?P<generation_id>[1-9][0-9]{0,8})"
 _USER = r"users/(?P<user_name>[^/]+)"
 
 ROUTES: list[tuple[str, type[PageHandler]]] = [
-    (_USER + r"/server" + _KEPT, KeptFilesPage),
-    (_USER + r"/servers/(?P<server_name>[^/]+)" + _KEPT, KeptFilesPage),
+    (_USER + r"/server" + KEPT, KeptFilesPage),
+    (_USER + r"/servers/(?P<server_name>[^/]+)" + KEPT, KeptFilesPage),
 ]

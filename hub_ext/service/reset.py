@@ -39,6 +39,7 @@ from ..ledger import Ledger
 from ..models import FINAL_STEPS, LeaseState, Operation, OperationKind, OperationStep
 from ..reconcile import ContainerFact
 from .hub_api import HubServer
+from .keyed_tasks import KeyedTasks
 from .pacing import Deadline, Pace
 
 T = TypeVar("T")
@@ -115,7 +116,7 @@ class ResetWorkflow:
         self._engine = engine
         self._limits = limits or Limits()
         self._now = now
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks = KeyedTasks("reset", _log)
 
     async def begin(
         self,
@@ -151,41 +152,26 @@ class ResetWorkflow:
             group_reset=group_reset,
         )
         _log.info("%s %s of %s/%s by %s", kind, operation.id, user, server, requested_by)
-        self._set_out(operation.id)
+        self._tasks.see_to(operation.id, self._drive)
         return operation
 
     async def resume(self) -> None:
         """Go on with what an earlier service left unfinished."""
         for operation in await self._persist(self._ledger.unfinished_operations):
             _log.info("resuming %s %s at %s", operation.kind, operation.id, operation.step)
-            self._set_out(operation.id)
+            self._tasks.see_to(operation.id, self._drive)
 
     def go_on(self, operation: Operation) -> None:
         """See to it that this unfinished operation is worked on."""
-        self._set_out(operation.id)
+        self._tasks.see_to(operation.id, self._drive)
 
     async def close(self) -> None:
         """Stop working; what is unfinished stays in the ledger for `resume`."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._tasks.cancel()
 
     async def settled(self) -> None:
         """Wait until no operation is under way in this process."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
-    def _set_out(self, operation_id: str) -> None:
-        if operation_id not in self._tasks:
-            task = asyncio.create_task(self._drive(operation_id), name=f"reset {operation_id}")
-            self._tasks[operation_id] = task
-            task.add_done_callback(lambda done: self._finished(operation_id, done))
-
-    def _finished(self, operation_id: str, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(operation_id, None)
-        if not task.cancelled() and task.exception() is not None:
-            _log.error("operation %s was left", operation_id, exc_info=task.exception())
+        await self._tasks.settled()
 
     async def _drive(self, operation_id: str) -> None:
         operation = await self._persist(lambda: self._ledger.operation(operation_id))

@@ -22,7 +22,7 @@ from ..ledger import Ledger
 from ..models import NoticeKind, Snapshot
 from ..policy import Rule
 from ..space import (
-    KeptGeneration,
+    KeptEnvironment,
     Level,
     UserSpace,
     VolumeFact,
@@ -121,20 +121,20 @@ class SpaceWatch:
             )
         ]
 
-    async def _kept(self, user: str, servers: Sequence[str]) -> list[KeptGeneration]:
+    async def _kept(self, user: str, servers: Sequence[str]) -> list[KeptEnvironment]:
         """What may be given up: nothing while a reset or an undo of the user is under way."""
         unfinished = await asyncio.to_thread(self._ledger.unfinished_operations)
         if any(operation.user == user for operation in unfinished):
             return []
-        kept: list[KeptGeneration] = []
+        kept: list[KeptEnvironment] = []
         for server in servers:
             found = await asyncio.to_thread(self._ledger.environment, user, server)
             kept.extend(
-                KeptGeneration(server, each.generation, each.left_at) for each in found.kept
+                KeptEnvironment(server, each.generation, each.left_at) for each in found.kept
             )
         return kept
 
-    async def _give_up(self, user: str, kept: KeptGeneration) -> None:
+    async def _give_up(self, user: str, kept: KeptEnvironment) -> None:
         server, generation = kept.server, kept.generation
         try:
             await asyncio.to_thread(self._ledger.give_up_generation, user, server, generation)

@@ -98,7 +98,7 @@ def test_a_reset_by_keyboard_leads_back_into_the_lab(world, visit):
         page.get_by_role("button", name="Reset environment…").focus()
         page.keyboard.press("Enter")
         dialog = page.get_by_role("dialog", name="Reset your environment?")
-        expect(dialog).to_contain_text("packages you installed")
+        expect(dialog).to_contain_text("packages that were installed")
         expect(dialog).to_contain_text("all files in ~/work")
         # the safe answer has the focus: a second Enter must not reset
         expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()

@@ -437,8 +437,7 @@ async def test_a_service_killed_at_any_call_finishes_when_it_returns(tmp_path, k
         )
         try:
             await first.resume()
-            tasks = list(first._tasks.values())
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await first.settled()
         except ServiceKilled:
             pass
         struck = killer.struck

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hub_ext.space import (
     GIB,
-    KeptGeneration,
+    KeptEnvironment,
     Level,
     UserSpace,
     VolumeFact,
@@ -28,12 +28,12 @@ sizes = st.integers(0, 100)
 
 
 @st.composite
-def spaces(draw: st.DrawFn) -> tuple[UserSpace, list[KeptGeneration], set[tuple[str, int]]]:
+def spaces(draw: st.DrawFn) -> tuple[UserSpace, list[KeptEnvironment], set[tuple[str, int]]]:
     """A user's volumes, what is kept for an undo, and what is in use."""
     environments = draw(st.dictionaries(generations, sizes, max_size=10))
     used = draw(st.sets(st.sampled_from(sorted(environments)))) if environments else set()
     kept = [
-        KeptGeneration(server, number, START + timedelta(minutes=draw(st.integers(0, 5))))
+        KeptEnvironment(server, number, START + timedelta(minutes=draw(st.integers(0, 5))))
         for server, number in draw(st.permutations(sorted(set(environments) - used)))
     ]
     return UserSpace(environments, draw(sizes)), kept, used
