@@ -237,6 +237,7 @@ class ResetWorkflow:
                         await self._hub.stop(operation.user, operation.server)
                         ask_again = Deadline(self._limits.stop_again)
                         pace = Pace(self._limits.poll)
+                        continue  # the hub answers when it has stopped, or after ten seconds
                 else:
                     containers = await self._containers_of(operation)
                     if not containers:
@@ -288,6 +289,7 @@ class ResetWorkflow:
                     await self._hub.start(operation.user, operation.server, operation.user_options)
                     tries += 1
                     pace = Pace(self._limits.poll)
+                    continue  # the hub answers when it is ready, or after ten seconds
             except HubUnavailable:
                 silent = True
             except HubRefused as error:
