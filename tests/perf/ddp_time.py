@@ -5,8 +5,8 @@ One participant's server in the image, on practice devices. Three comparisons:
 - Overhead: the training example on two processes, by Launch DDP (REST: from the request to the
   end of its log) and by the same torchrun command in a terminal of the same container, in turn and
   then the other way round (A B, B A). The ratio counts the whole process, waiting included.
-- First line: of the script's output, from the same runs: the browser's by the log's stream, the
-  terminal's by its pipe.
+- First line: of the script's output, from the same runs: by the log's stream beside the terminal's
+  pipe; and on the screen of a real browser (ddp_first_line.py).
 - A flood: four ranks write as many megabytes in a minute as asked, while a browser reads the log.
   Nothing may be lost on disk, the server's memory is bounded, and /api answers. As the ranks and
   torchrun alone keep two cores busy, the same flood by bare torchrun, with a server that has
@@ -34,6 +34,7 @@ import docker
 # the engine tests' JupyterLab server and its hub
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
+import ddp_first_line
 from lab_server import USER, LabServer
 
 OVERHEAD, FIRST_LINE = 1.03, 1.1  # the aims, as ratios
@@ -150,6 +151,16 @@ def in_terminal(lab: LabServer, argv: list[str]) -> Turn:
     if status != 0 or first is None:
         raise RuntimeError(f"torchrun ended with {status}: {(ran.output[1] or b'').decode()}")
     return Turn(first, seconds)
+
+
+def terminal(lab: LabServer) -> Callable[[str, str], float]:
+    """Script and argument -> seconds until the first line of a rank in a terminal."""
+
+    def first(script: str, word: str) -> float:
+        body = {"script": script, "arguments": [word], "processes": 2}
+        return repeated(lambda: in_terminal(lab, bare(lab, body))).first
+
+    return first
 
 
 def bare(lab: LabServer, body: dict[str, Any]) -> list[str]:
@@ -300,16 +311,19 @@ def main() -> int:
     parser.add_argument(
         "--image", default=os.environ.get("GPUCAMP_IMAGE"), help="id of the gpucamp image"
     )
-    parser.add_argument("--rounds", type=int, default=5, help="counted rounds, two runs each")
+    parser.add_argument("--rounds", type=int, default=5, help="counted, two runs each")
+    parser.add_argument("--launches", type=int, default=6, help="counted launches in the browser")
     parser.add_argument("--epochs", type=int, default=60, help="of the training example")
     parser.add_argument("--megabytes", type=int, default=100, help="of log, a minute and rank")
     parser.add_argument("--seconds", type=int, default=60, help="that the flood lasts")
     options = parser.parse_args()
-    if not options.image or options.rounds < 1:
+    if not options.image or options.rounds < 0:
         parser.error("run it as `make perf-ddp`, or give --image and --rounds")
     engine = docker.from_env(timeout=120)
     with LabServer.serving(engine, options.image) as lab:
-        print(table(*compare(lab, options.rounds, options.epochs)), flush=True)
+        if options.rounds:
+            print(table(*compare(lab, options.rounds, options.epochs)), flush=True)
+        print("\n" + ddp_first_line.measure(lab, terminal(lab), options.launches), flush=True)
     # a rank for each GPU, however few cores this host has; the flood does not use them
     gpus = ",".join(f"GPU-5ca1ab1e-0000-4000-8000-{n:012d}" for n in range(RANKS))
     four = {"GPUCAMP_PRACTICE": "0", "GPUCAMP_SIMULATED": "0", "GPUCAMP_DEVICES": gpus}
