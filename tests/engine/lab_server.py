@@ -6,13 +6,14 @@ import http.client
 import json
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
 import docker
 import pytest
 from docker.models.containers import Container
+from docker.types import Mount
 from hub_of_one import HubOfOne, free_port
 
 USER = "ada"
@@ -29,6 +30,7 @@ class LabServer:
         environment: dict[str, str] | None = None,
         *,
         shm_size: str = "1g",
+        mounts: Sequence[Mount] = (),
     ) -> None:
         self.port = free_port()
         self.hub_token = hub.token
@@ -44,6 +46,7 @@ class LabServer:
             security_opt=["no-new-privileges"],
             shm_size=shm_size,
             network_mode="host",
+            mounts=list(mounts),
             volumes={
                 self._name: {"bind": "/home/jovyan"},
                 f"{self._name}-work": {"bind": "/home/jovyan/work"},
@@ -69,10 +72,11 @@ class LabServer:
         environment: dict[str, str] | None = None,
         *,
         shm_size: str = "1g",
+        mounts: Sequence[Mount] = (),
     ) -> Iterator[Self]:
         """One that answers, with a hub of its own; nothing is left of either."""
         with HubOfOne(USER) as hub:
-            server = cls(engine, image, hub, environment, shm_size=shm_size)
+            server = cls(engine, image, hub, environment, shm_size=shm_size, mounts=mounts)
             try:
                 server.start()
                 yield server

@@ -35,6 +35,7 @@ import docker
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
 import ddp_first_line
+import event_loop
 from lab_server import USER, LabServer
 
 OVERHEAD, FIRST_LINE = 1.03, 1.1  # the aims, as ratios
@@ -99,7 +100,7 @@ class Turn:
 class Flood:
     """lines: each rank's, as they are on disk; broken: lines that were not as written; streamed:
     characters that the browser got; memory: how much the server grew, bytes; answers: seconds of
-    /api meanwhile.
+    /api meanwhile; held: the longest callback of the server's event loop.
     """
 
     lines: dict[str, int]
@@ -107,6 +108,7 @@ class Flood:
     streamed: int
     memory: int
     answers: tuple[float, ...]
+    held: event_loop.Held
 
 
 def launched(lab: LabServer, body: dict[str, Any], saw: Callable[[str], None]) -> Turn:
@@ -266,6 +268,7 @@ def flood(lab: LabServer, megabytes: int, seconds: int, *, by_us: bool) -> Flood
     wanted = megabytes * 10**6 * seconds // 60
     body = {"script": "flood.py", "arguments": [str(wanted), str(seconds)], "processes": RANKS}
     before = memory_of_server(lab)
+    event_loop.forget(lab)
     answers: list[float] = []
     streamed = [0]
 
@@ -277,6 +280,7 @@ def flood(lab: LabServer, megabytes: int, seconds: int, *, by_us: bool) -> Flood
             launched(lab, body, saw)
         else:
             lab.ok(" ".join([*bare(lab, body), "> bare.log 2>&1"]))
+    held = event_loop.longest(lab)
     log = "bare.log"
     if by_us:
         newest = lab.ask("GET", "gpucamp/ddp/runs")[1]["runs"][0]["id"]
@@ -286,14 +290,15 @@ def flood(lab: LabServer, megabytes: int, seconds: int, *, by_us: bool) -> Flood
     )
     grown = memory_of_server(lab) - before
     lab.ok(f"rm -rf {log}")
-    return Flood(counted, broken, streamed[0], grown, tuple(sorted(answers)))
+    return Flood(counted, broken, streamed[0], grown, tuple(sorted(answers)), held)
 
 
 def flood_table(floods: dict[str, Flood], wanted: int) -> str:
     """The figures in Markdown."""
     lines = [
-        "| | lines of each rank | broken | streamed | server grew | /api median | p99 | slowest |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | lines of each rank | broken | streamed | server grew | /api median | p99 | slowest "
+        "| longest callback |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, one in floods.items():
         counts = " ".join(str(one.lines.get(str(rank), 0)) for rank in range(RANKS))
@@ -301,7 +306,7 @@ def flood_table(floods: dict[str, Flood], wanted: int) -> str:
         lines.append(
             f"| {name} | {counts} of {wanted} | {one.broken} | {one.streamed / 1e6:.0f} MB "
             f"| {one.memory / 2**20:.0f} MiB | {1000 * statistics.median(one.answers):.0f} ms "
-            f"| {1000 * p99:.0f} ms | {1000 * one.answers[-1]:.0f} ms |"
+            f"| {1000 * p99:.0f} ms | {1000 * one.answers[-1]:.0f} ms | {one.held} |"
         )
     return "\n".join(lines)
 
@@ -327,7 +332,10 @@ def main() -> int:
     # a rank for each GPU, however few cores this host has; the flood does not use them
     gpus = ",".join(f"GPU-5ca1ab1e-0000-4000-8000-{n:012d}" for n in range(RANKS))
     four = {"GPUCAMP_PRACTICE": "0", "GPUCAMP_SIMULATED": "0", "GPUCAMP_DEVICES": gpus}
-    with LabServer.serving(engine, options.image, four) as lab:
+    with (
+        event_loop.timing() as mounts,
+        LabServer.serving(engine, options.image, four, mounts=mounts) as lab,
+    ):
         floods = {
             "torchrun alone": flood(lab, options.megabytes, options.seconds, by_us=False),
             "Launch DDP": flood(lab, options.megabytes, options.seconds, by_us=True),

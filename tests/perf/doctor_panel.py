@@ -22,6 +22,7 @@ import docker
 # the engine tests' JupyterLab server and its hub
 sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
 
+import event_loop
 from lab_server import USER, LabServer
 
 EVERY = 0.01  # seconds between two questions to /api
@@ -30,7 +31,7 @@ EVERY = 0.01  # seconds between two questions to /api
 @dataclass(frozen=True)
 class Watched:
     """Seconds after the request: started, first probe's answer, first finding, the report; answers:
-    those of /api meanwhile.
+    those of /api meanwhile; held: the longest callback of the server's event loop.
     """
 
     started: float
@@ -38,10 +39,12 @@ class Watched:
     found: float
     finished: float
     answers: tuple[float, ...]
+    held: event_loop.Held
 
 
 def watch(lab: LabServer) -> Watched:
     """One examination, as the panel asks for it."""
+    event_loop.forget(lab)
     ended = threading.Event()
     answers: list[float] = []
     asking = threading.Thread(target=_ask_meanwhile, args=(lab, ended, answers))
@@ -62,7 +65,14 @@ def watch(lab: LabServer) -> Watched:
         ended.set()
         asking.join()
         connection.close()
-    return Watched(at["started"], at["probe"], at["finding"], at["finished"], tuple(answers))
+    return Watched(
+        at["started"],
+        at["probe"],
+        at["finding"],
+        at["finished"],
+        tuple(answers),
+        event_loop.longest(lab),
+    )
 
 
 def _ask_meanwhile(lab: LabServer, ended: threading.Event, answers: list[float]) -> None:
@@ -88,11 +98,21 @@ def table(watched: list[Watched]) -> str:
         f"| GET /api meanwhile ({len(answers)}) | {statistics.median(answers):.0f} ms "
         f"| {answers[-1]:.0f} ms |"
     )
+    held = [each.held for each in watched]
+    lines.append(
+        f"| event loop held by one callback | {sorted(held, key=by_clock)[len(held) // 2]} "
+        f"| {max(held, key=by_clock)} |"
+    )
     return "\n".join(lines)
+
+
+def by_clock(held: event_loop.Held) -> float:
+    """To sort by."""
+    return held.clock
 
 
 def measure(image: str, rounds: int) -> list[Watched]:
     """So many examinations after one that warms up."""
     engine = docker.from_env(timeout=120)
-    with LabServer.serving(engine, image) as lab:
+    with event_loop.timing() as mounts, LabServer.serving(engine, image, mounts=mounts) as lab:
         return [watch(lab) for _ in range(rounds + 1)][1:]
