@@ -31,7 +31,8 @@ EVERY = 0.01  # seconds between two questions to /api
 @dataclass(frozen=True)
 class Watched:
     """Seconds after the request: started, first probe's answer, first finding, the report; answers:
-    those of /api meanwhile; held: the longest callback of the server's event loop.
+    those of /api meanwhile; held: the longest callback of the server's event loop; idle: the same
+    for as long without an examination, which is what this host does to any server.
     """
 
     started: float
@@ -40,6 +41,7 @@ class Watched:
     finished: float
     answers: tuple[float, ...]
     held: event_loop.Held
+    idle: event_loop.Held
 
 
 def watch(lab: LabServer) -> Watched:
@@ -72,7 +74,19 @@ def watch(lab: LabServer) -> Watched:
         at["finished"],
         tuple(answers),
         event_loop.longest(lab),
+        _longest_without(lab, at["finished"]),
     )
+
+
+def _longest_without(lab: LabServer, seconds: float) -> event_loop.Held:
+    event_loop.forget(lab)
+    ended = threading.Event()
+    asking = threading.Thread(target=_ask_meanwhile, args=(lab, ended, []))
+    asking.start()
+    ended.wait(seconds)
+    ended.set()
+    asking.join()
+    return event_loop.longest(lab)
 
 
 def _ask_meanwhile(lab: LabServer, ended: threading.Event, answers: list[float]) -> None:
@@ -98,11 +112,12 @@ def table(watched: list[Watched]) -> str:
         f"| GET /api meanwhile ({len(answers)}) | {statistics.median(answers):.0f} ms "
         f"| {answers[-1]:.0f} ms |"
     )
-    held = [each.held for each in watched]
-    lines.append(
-        f"| event loop held by one callback | {sorted(held, key=by_clock)[len(held) // 2]} "
-        f"| {max(held, key=by_clock)} |"
-    )
+    for what, held in (
+        ("event loop held by one callback", [each.held for each in watched]),
+        ("the same without an examination", [each.idle for each in watched]),
+    ):
+        middle = sorted(held, key=by_clock)[len(held) // 2]
+        lines.append(f"| {what} | {middle} | {max(held, key=by_clock)} |")
     return "\n".join(lines)
 
 
