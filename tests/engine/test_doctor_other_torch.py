@@ -1,5 +1,5 @@
-"""Another torch, whole and from its own wheels, in the environment's volume: the newer one that
-`pip install -U torch` brings, which needs a newer driver, and one that was built without CUDA.
+"""Another torch, whole and from its own wheels, in the environment's volume: a newer one, which
+needs a newer driver, and one that was built without CUDA.
 
 The wheels are fetched by the set-up (requirements/newer-torch.txt and cpu-torch.txt).
 """
