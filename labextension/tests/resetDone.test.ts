@@ -37,7 +37,7 @@ const lab = {
     return Promise.resolve();
   },
   told: (text: string, isGood: boolean) => void log.push(`${isGood ? 'good' : 'bad'}: ${text}`),
-  settled: () => Promise.resolve(void log.push('settled')),
+  saveLayout: () => Promise.resolve(void log.push('layout')),
   leaveFor: (url: string) => void log.push(`> ${url}`)
 };
 
@@ -79,7 +79,7 @@ describe('a new environment', () => {
       '= Moving files to your work folder…',
       'move a.txt',
       '= Resetting…',
-      'settled',
+      'layout',
       'reset {"undo":false,"again":["six"]}',
       '> /operations/1'
     ]);
@@ -154,7 +154,7 @@ test('an undo names the environment, where there is one to name', async () => {
   await carryOut().undo({ generation: 2, runs: 1 });
   expect(log.slice(-4)).toEqual([
     '= Bringing the old environment back…',
-    'settled',
+    'layout',
     'reset {"undo":true,"generation":2}',
     '> /operations/1'
   ]);

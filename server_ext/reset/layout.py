@@ -33,6 +33,9 @@ _MOST_FILES = 100
 _MOST_ENTRIES = 10_000  # of the folder
 _MOST_BYTES = 2**22  # of all of them together
 _LONGEST_SECONDS = 3600
+# JupyterLab's server writes a workspace in place: what is half written is whole a moment later
+_LOOKS = 5
+_EVERY_SECONDS = 0.05
 
 
 def path_in(state: Path, server: str) -> Path:
@@ -122,11 +125,27 @@ def _read(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     room = _MOST_BYTES
     for _, name in sorted(dated, reverse=True)[:_MOST_FILES]:
-        data = regular_file.read(folder / name, room)
+        data = _whole(folder / name, room)
         if data is not None:
             room -= len(data)
             found[name] = data.decode("utf-8", "replace")
     return found
+
+
+def _whole(path: Path, room: int) -> bytes | None:
+    """A workspace of at most `room` bytes; None: there is none."""
+    for look in range(_LOOKS):
+        if look:
+            time.sleep(_EVERY_SECONDS)
+        data = regular_file.read(path, room)
+        if data is None:
+            return None
+        try:
+            json.loads(data)
+            return data
+        except (ValueError, RecursionError):
+            continue
+    return None
 
 
 def _write(path: Path, text: str) -> None:

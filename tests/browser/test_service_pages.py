@@ -191,7 +191,7 @@ def test_it_fits_a_phone_and_speaks_chinese(world, visit, scheme):
         expect(page.get_by_role("heading", name="我的环境")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
         page.get_by_role("button", name="重置环境…").click()
-        expect(page.get_by_role("dialog")).to_contain_text("您安装的软件包")
+        expect(page.get_by_role("dialog")).to_contain_text("安装过的软件包")
         picture(page, f"phone-{scheme}")
         page.keyboard.press("Escape")
         page.get_by_role("link", name="English").click()

@@ -28,8 +28,8 @@ export interface IProgress {
 export interface ILab {
   /** Saves all documents. True where nothing unsaved is left, or the person gives it up. */
   save(): Promise<boolean>;
-  /** Until the server has the layout as it is. */
-  settled(): Promise<void>;
+  /** Gives the server the layout as it is. Never rejects. */
+  saveLayout(): Promise<void>;
   progress(text: string): IProgress;
   /** A question with reasons, one a line. */
   ask(title: string, lines: string[], accept: string): Promise<boolean>;
@@ -123,7 +123,7 @@ export class CarryOut {
     notice.say(
       wish.undo ? this.trans.__('Bringing the old environment back…') : this.trans.__('Resetting…')
     );
-    await this.lab.settled();
+    await this.lab.saveLayout();
     this.lab.leaveFor((await this.api.reset(wish)).progress_url);
     return true;
   }

@@ -1,4 +1,4 @@
-import type { ILabShell, ILabStatus, JupyterFrontEnd } from '@jupyterlab/application';
+import type { ILabStatus, JupyterFrontEnd } from '@jupyterlab/application';
 import { Dialog, Notification, showDialog, showErrorMessage } from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
 import type { TranslationBundle } from '@jupyterlab/translation';
@@ -8,7 +8,6 @@ import * as React from 'react';
 import type { IAgainNotices } from './againNotifier';
 import type { ILab } from './carryOut';
 import { keepPlace } from './returning';
-import { Settling } from './settling';
 import { progressAddress } from './summary';
 
 const GOOD_NEWS_MS = 8_000;
@@ -37,11 +36,9 @@ export function linesBody(lines: string[]): ReactWidget {
 export function labOf(
   app: JupyterFrontEnd,
   labStatus: ILabStatus | null,
-  shell: ILabShell | null,
+  saveLayout: () => Promise<void>,
   trans: TranslationBundle
 ): ILab {
-  const settling = new Settling();
-  shell?.layoutModified.connect(() => settling.changed());
   const ask = async (title: string, lines: string[], accept: string): Promise<boolean> => {
     const answer = await showDialog({
       title,
@@ -71,7 +68,7 @@ export function labOf(
         )
       );
     },
-    settled: () => new Promise(resolve => window.setTimeout(resolve, settling.left)),
+    saveLayout,
     progress: text => {
       const id = Notification.emit(text, 'in-progress', { autoClose: false });
       return {

@@ -1,11 +1,17 @@
 import {
-  ILabShell,
   ILabStatus,
   type JupyterFrontEnd,
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
-import { Dialog, ICommandPalette, showDialog, showErrorMessage } from '@jupyterlab/apputils';
+import {
+  Dialog,
+  ICommandPalette,
+  IWindowResolver,
+  showDialog,
+  showErrorMessage
+} from '@jupyterlab/apputils';
 import { PageConfig } from '@jupyterlab/coreutils';
+import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { Api } from '../api';
@@ -20,24 +26,32 @@ import { askReset } from './dialog';
 import { againNotices, labOf, linesBody, tabStorage } from './lab';
 import { takePlace } from './returning';
 import { askUndo } from './undoDialog';
+import { saveWorkspace } from './workspace';
 
 /** "Reset environment", its undo, and what follows them once Lab is back. */
 export const resetPlugin: JupyterFrontEndPlugin<void> = {
   id: 'gpucamp:reset',
   description: 'Restarts kernels, removes packages, gives a fresh environment or an old one',
   autoStart: true,
-  optional: [ITranslator, ICommandPalette, ILabStatus, ILabShell],
+  optional: [ITranslator, ICommandPalette, ILabStatus, IWindowResolver, IStateDB],
   activate: (
     app: JupyterFrontEnd,
     translator: ITranslator | null,
     palette: ICommandPalette | null,
     labStatus: ILabStatus | null,
-    shell: ILabShell | null
+    resolver: IWindowResolver | null,
+    state: IStateDB | null
   ): void => {
     const language = translator ?? nullTranslator;
     const trans = language.load('gpucamp');
     const api = new Api(app.serviceManager.serverSettings, language.languageCode);
-    const carryOut = new CarryOut(api, labOf(app, labStatus, shell, trans), trans);
+    const { workspaces } = app.serviceManager;
+    const saveLayout = async (): Promise<void> => {
+      if (resolver && state) {
+        await saveWorkspace(workspaces, resolver, state);
+      }
+    };
+    const carryOut = new CarryOut(api, labOf(app, labStatus, saveLayout, trans), trans);
     let busy = false;
 
     /** One at a time: a second request while the first asks or works does nothing. */

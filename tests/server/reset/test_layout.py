@@ -78,6 +78,18 @@ def test_a_reset_from_outside_gets_nothing_after_a_start_without_one(
     assert Server(tmp_path, 2).start() == {}
 
 
+def test_one_that_is_being_written_is_carried_whole_or_not_at_all(
+    tmp_path: Path, old: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = ['{"a": ', '{"a": 2', '{"a": 2}']
+    old.has(default="", broken='{"a": ')
+    monkeypatch.setattr(
+        time, "sleep", lambda _: old.has(default=written.pop(0)) if written else None
+    )
+    old.carry()
+    assert Server(tmp_path, 2).start() == {"default": '{"a": 2}', "other": "{}"}
+
+
 def test_an_hour_later_it_is_not_used(
     tmp_path: Path, old: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
