@@ -28,6 +28,7 @@ from . import (
     python_env,
     running,
     test_engine,
+    test_wheels,
     wheel,
 )
 from .environment import tool_environ
@@ -217,21 +218,11 @@ def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
         postgres.ensure(mine, progress)
         _ensure_tools_of_faults(mine, progress)
         _ensure_browser(mine, progress)
-        breaking = _fetch_wheels(mine, progress, "breaking", "that the browser test installs")
-        frameworks = _fetch_wheels(mine, progress, "frameworks", "of Lightning and its like")
-        newer = _fetch_wheels(mine, progress, "newer-torch", "of a newer torch (2.6 GB)")
-        try:
-            no_cuda = _fetch_wheels(mine, progress, "cpu-torch", "of a torch without CUDA")
-        except SetupError:  # it is not on PyPI
-            progress.say("* No torch without CUDA where pip looks: its test will say NOT RUN.")
-            no_cuda = _wheels_folder(mine, "cpu-torch")
+        wheels = test_wheels.ensure(mine, progress)
     return {
         "DOCKER_HOST": the_engine.address,
         "GPUCAMP_IMAGE": image,
-        "GPUCAMP_BREAKING_WHEELS": str(breaking),
-        "GPUCAMP_FRAMEWORKS_WHEELS": str(frameworks),
-        "GPUCAMP_NEWER_TORCH_WHEELS": str(newer),
-        "GPUCAMP_CPU_TORCH_WHEELS": str(no_cuda),
+        **wheels,
     }
 
 
@@ -251,35 +242,6 @@ def _ensure_tools_of_faults(settings: Settings, progress: Progress) -> None:
 def _ensure_browser(settings: Settings, progress: Progress) -> None:
     if not Path(CHROMIUM).exists():
         apt.install(settings, progress, ["chromium"])
-
-
-def _wheels_folder(settings: Settings, name: str) -> Path:
-    return settings.state / f"{name}-wheels"
-
-
-def _fetch_wheels(settings: Settings, progress: Progress, name: str, what: str) -> Path:
-    """The folder with the wheels of a lock, fetched once: the tests themselves reach no index."""
-    folder = _wheels_folder(settings, name)
-    lock = python_env.lock_file(settings, name)
-    mark = folder / "lock"
-    if not mark.exists() or mark.read_bytes() != lock.read_bytes():
-        shutil.rmtree(folder, ignore_errors=True)
-        with progress.step(f"Packages {what}"):
-            progress.run(
-                [
-                    *(settings.python, "-m", "pip", "download", "--no-deps", "--require-hashes"),
-                    *("--dest", folder, "-r", lock),
-                ],
-                log=settings.logs / "python.log",
-                environ=tool_environ(settings, os.environ),
-                problem=f"The packages {what} cannot be downloaded.",
-                remedy="see the log.",
-            )
-        folder.chmod(0o755)
-        for wheel_file in folder.iterdir():
-            wheel_file.chmod(0o644)  # participants, who are not root, install them
-        mark.write_bytes(lock.read_bytes())
-    return folder
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ SCRIPT = "first_line.py"
 # as every training does: torch first; then a word that no run before it had
 PRINTS = "import sys, torch\nprint(f'first line of {sys.argv[1]}', flush=True)\n"
 # milliseconds from the press of the button until the text is in a log of the page
+AIM = 1.1  # of the terminal's time
 WATCH = """text => {
   let pressed = NaN;
   const button = '[data-testid="gpucamp-ddp-launch"]', log = '[data-testid="gpucamp-ddp-log"]';
@@ -71,5 +72,5 @@ def measure(lab: LabServer, terminal: Callable[[str, str], float], rounds: int) 
     return (
         "| median | real browser | terminal | ratio | aim |\n|---|---|---|---|---|\n"
         f"| first line of a rank | {statistics.median(ours):.2f} s "
-        f"| {statistics.median(theirs):.2f} s | {ratio:.3f} | 1.1 |"
+        f"| {statistics.median(theirs):.2f} s | {ratio:.3f} | {AIM} |"
     )

@@ -24,7 +24,7 @@ def pins(name: str) -> dict[str, set[str]]:
     return found
 
 
-@pytest.mark.parametrize("name", (*NAMES, "breaking"))
+@pytest.mark.parametrize("name", (*NAMES, "breaking", "frameworks", "newer-torch", "cpu-torch"))
 def test_every_package_has_hashes(name: str) -> None:
     blocks = re.split(r"^(?=[a-z0-9])", text(name), flags=re.M)[1:]
     assert len(blocks) >= len(pins(name)) > 0
