@@ -247,18 +247,20 @@ class Participant:
         self.page.get_by_test_id("gpucamp-reset-confirm").click()
         self.wait_for_operation("reset")
 
-    def undo_reset(self) -> None:
-        """Undo it."""
+    def undo_reset(self, back_in: str = "lab") -> None:
+        """Undo it, and be led back to that path of JupyterLab."""
         self.command("Undo last reset")
         dialog = self.page.locator(".jp-Dialog:visible")
         expect(dialog).to_contain_text("before the reset")
         self.picture("undo-dialog")
         dialog.locator(".jp-mod-warn").click()
-        self.wait_for_operation("undo")
+        self.wait_for_operation("undo", back_in)
 
-    def wait_for_operation(self, kind: str) -> None:
+    def wait_for_operation(self, kind: str, back_in: str = "lab") -> None:
         """The progress page leads back into Lab."""
         self.page.wait_for_url(re.compile(r"/services/gpucamp/operations/"), timeout=60 * SECOND)
         self.picture(f"{kind}-progress")
+        lab = re.compile(rf"/user/{self.name}/{back_in}")
+        self.page.wait_for_url(lab, timeout=180 * SECOND)
         self.wait_for_lab()
         self.picture(f"{kind}-done")

@@ -184,8 +184,7 @@ def test_a_reset_from_lab_and_back(ada: Resetter) -> None:
     ada.wait_for_lab()
     ada.has_open("wait.py")
     ada.has_saved_layout("side", "wait.py")
-    ada.undo_reset()
-    expect(page).to_have_url(re.compile(r"/lab/workspaces/side"), timeout=60 * SECOND)
+    ada.undo_reset(back_in="lab/workspaces/side")
     ada.has_open("wait.py")
     assert ada.imports("greeting") and ada.imports("farewell")
     assert ada.inside("cat ~/.mine") == "alias mine=true\n"
