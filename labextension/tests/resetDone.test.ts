@@ -76,7 +76,7 @@ describe('a new environment', () => {
     expect(log).toEqual([
       'save',
       '+ Resetting…',
-      '= Moving files to your work folder…',
+      '= Moving to your work folder, 1 of 1: a.txt',
       'move a.txt',
       '= Resetting…',
       'layout',
@@ -103,6 +103,30 @@ describe('a new environment', () => {
     agrees = true;
     await carryOut({ moveToWork }).reset(NEW);
     expect(log.at(-1)).toBe('> /operations/1');
+  });
+
+  test('it is told which file is on its way, and what failed of any of them', async () => {
+    const moveToWork = ([path]: string[]): ReturnType<CarryOutApi['moveToWork']> =>
+      Promise.resolve({ moved: [], failed: path === 'b' ? [{ path, why: 'Why.' }] : [] });
+    await carryOut({ moveToWork }).reset({ ...NEW, moves: ['a', 'b', 'c'] });
+    expect(log.slice(2, 6)).toEqual([
+      ...['1 of 3: a', '2 of 3: b', '3 of 3: c'].map(
+        text => `= Moving to your work folder, ${text}`
+      ),
+      expect.stringContaining('? Some files were not moved | b: Why.')
+    ]);
+  });
+
+  test('a thousand files are no thousand requests', async () => {
+    const moves = Array.from({ length: 1000 }, (_, n) => `${n}`);
+    const asked: string[][] = [];
+    const moveToWork = (paths: string[]): ReturnType<CarryOutApi['moveToWork']> => {
+      asked.push(paths);
+      return Promise.resolve({ moved: [], failed: [] });
+    };
+    await carryOut({ moveToWork }).reset({ ...NEW, moves });
+    expect(asked.length).toBe(50);
+    expect(asked.flat()).toEqual(moves);
   });
 
   test('a move whose reply is lost resets nothing', async () => {

@@ -10,13 +10,15 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IApi } from '../api';
 import { isAlive } from '../ddp/runText';
 import { ApiError, describeError } from '../errors';
-import type { ResetWish, RestartedKernels } from '../wire';
+import type { MovedFiles, ResetWish, RestartedKernels } from '../wire';
 import type { Agreed } from './model';
 import type { AgreedUndo } from './undoDialog';
 
 /** How often it is asked whether runs have ended, and every how many milliseconds. */
 const LOOKS = 30;
 const EVERY_MS = 500;
+/** In how many requests files are moved at most: a copy of gigabytes takes minutes, and it is told which one it is. */
+const MOST_MOVES = 50;
 
 /** What says that something goes on. */
 export interface IProgress {
@@ -130,12 +132,16 @@ export class CarryOut {
 
   /** Whether the files are in the work folder now, or are given up. */
   private async _moved(paths: string[], notice: IProgress): Promise<boolean> {
-    if (paths.length === 0) {
-      return true;
-    }
     const { trans } = this;
-    notice.say(trans.__('Moving files to your work folder…'));
-    const { failed } = await this.api.moveToWork(paths);
+    const failed: MovedFiles['failed'] = [];
+    const together = Math.ceil(paths.length / MOST_MOVES);
+    for (let at = 0; at < paths.length; at += together) {
+      const some = paths.slice(at, at + together);
+      notice.say(
+        trans.__('Moving to your work folder, %1 of %2: %3', at + 1, paths.length, some[0] ?? '')
+      );
+      failed.push(...(await this.api.moveToWork(some)).failed);
+    }
     return (
       failed.length === 0 ||
       this.lab.ask(
