@@ -4,7 +4,7 @@ import './dom';
 import { cleanup, render, screen } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import * as React from 'react';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 
 import { LogBar } from '../src/ddp/logBar';
 import { LogBuffer } from '../src/ddp/logBuffer';
@@ -70,6 +70,35 @@ test('lines are shown by rank and text, also those that come later', async () =>
   expect(visible()).toHaveLength(5);
   expect(screen.getByRole('status').textContent).toBe('');
   log.dispose();
+});
+
+test('the first line is drawn at once, and after that the page has rest', () => {
+  vi.useFakeTimers();
+  try {
+    const buffer = new LogBuffer();
+    const log = new LogView(buffer, 'Log', 'nothing', String);
+    const text = (): string => log.node.textContent;
+    const print = (line: string): void => {
+      buffer.push(0, line);
+      log.changed();
+    };
+    print('first\n');
+    vi.advanceTimersByTime(0);
+    expect(text()).toContain('first');
+    print('second\n');
+    vi.advanceTimersByTime(70);
+    print('third\n');
+    expect(text()).not.toContain('second');
+    vi.advanceTimersByTime(20);
+    expect(text()).toMatch(/second.*third/);
+    vi.advanceTimersByTime(1000);
+    print('fourth\n');
+    vi.advanceTimersByTime(0);
+    expect(text()).toContain('fourth');
+    log.dispose();
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 test('a rank that is not in the log cannot be chosen; the file can be had', () => {

@@ -26,7 +26,7 @@ from typing import Any
 from .. import regular_file
 
 CHUNK_BYTES = 64 * 1024
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.05
 PARTIAL_SECONDS = 0.3  # how long half a line waits for its other half
 
 _HEADER = re.compile(rb"\[default(\d{1,5})\]:")

@@ -81,16 +81,17 @@ export class LogView extends Widget {
     return shown;
   }
 
-  /** Draws soon; many calls make one drawing. */
+  /** Draws at once, or when it has rested from the last drawing; many calls make one drawing. */
   changed(): void {
     this._timer ??= window.setTimeout(
       () => {
         this._timer = null;
         const begun = performance.now();
         this._draw();
-        this._cost = performance.now() - begun;
+        const ended = performance.now();
+        this._rested = ended + Math.max(DRAW_EVERY_MS, DRAW_REST * (ended - begun));
       },
-      Math.max(DRAW_EVERY_MS, DRAW_REST * this._cost)
+      Math.max(0, this._rested - performance.now())
     );
   }
 
@@ -145,7 +146,7 @@ export class LogView extends Widget {
   private _note = document.createElement('div');
   private _atEnd = true;
   private _timer: number | null = null;
-  private _cost = 0;
+  private _rested = 0; // when it may draw again
 }
 
 function fill(row: HTMLElement, line: LogLine): void {
