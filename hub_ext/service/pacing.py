@@ -10,11 +10,11 @@ class Pace:
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
-        self._next = longest / 10
+        self._next = longest / 20
 
     def next(self) -> float:
         """The next pause."""
-        pause, self._next = self._next, min(self._longest, 1.5 * self._next)
+        pause, self._next = self._next, min(self._longest, 1.25 * self._next)
         return pause
 
 

@@ -42,6 +42,7 @@ from hub_app import HubApp, until
 AIM = 1.15
 USER = "bench"
 POLL = 0.02  # seconds
+REST = 30.0
 SERVICE = "/services/gpucamp/api"
 EXTRA = """
 c.JupyterHub.load_roles.append({"name": "resetter", "services": ["tester"], "scopes":
@@ -140,6 +141,7 @@ class Bench:
         done = await asyncio.to_thread(container.exec_run, ["bash", "-c", line])
         if done.exit_code:
             raise RuntimeError(done.output.decode(errors="replace"))
+        await asyncio.sleep(REST)  # what is measured is the size, not how busy the disk still is
 
     async def turn(self, gigabytes: int) -> dict[str, float]:
         """Each measurement once. The server runs before and after it."""
@@ -162,11 +164,12 @@ class Bench:
             await self.until_another(before)
 
         await self.fill(gigabytes)
-        await self.stop()
-        await measured(START, self.start)
         await measured(STOP_START, self.stop, self.start)
         await self.stop()
+        await measured(START, self.start)
+        await self.stop()
         await measured(RESET_START, reset_stopped, self.start)
+        await self.until_tidy()
         await self.fill(gigabytes)
         await measured(RESET, reset_running)
         await self.until_tidy()
