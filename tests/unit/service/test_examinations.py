@@ -383,9 +383,12 @@ async def test_a_few_at_once_and_the_others_wait(world):
     assert (await ended(examinations)).state is State.DONE
 
 
-async def test_two_requests_at_once_begin_one(fake):
+async def test_two_requests_at_once_begin_one(fake, monkeypatch):
     examinations, runner = fake
+    both_asked = asyncio.Event()
+    monkeypatch.setattr(runner, "wait", both_asked.wait)
     both = await asyncio.gather(*(examinations.begin("ada", "", by=who) for who in ("kim", "ada")))
+    both_asked.set()
     assert both[0].id == both[1].id
     await ended(examinations)
     assert len(runner.asked) == 1
