@@ -33,7 +33,7 @@ WHEELS = (
     Wheels("newer-torch", "of a newer torch (2.6 GB)", "GPUCAMP_NEWER_TORCH_WHEELS"),
     Wheels("cpu-torch", "of a torch without CUDA", "GPUCAMP_CPU_TORCH_WHEELS", optional=True),
 )
-_NOT_OFFERED = "No matching distribution found"  # pip's words, in all of its versions since 1.5
+_NOT_OFFERED = "No matching distribution found"  # pip's words
 
 
 def ensure(settings: Settings, progress: Progress) -> dict[str, str]:

@@ -17,7 +17,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -34,7 +34,7 @@ _MOST_ENTRIES = 10_000  # of the folder
 _MOST_BYTES = 2**22  # of all of them together
 _LONGEST_SECONDS = 3600
 # JupyterLab's server writes a workspace in place: what is half written is whole a moment later
-_LOOKS = 5
+_LOOKS = 5  # again, at all of them together: what stays broken keeps nobody from a reset
 _EVERY_SECONDS = 0.05
 
 
@@ -124,27 +124,25 @@ def _read(folder: Path) -> dict[str, str]:
         return {}
     found: dict[str, str] = {}
     room = _MOST_BYTES
+    looks = iter(range(_LOOKS))
     for _, name in sorted(dated, reverse=True)[:_MOST_FILES]:
-        data = _whole(folder / name, room)
+        data = _whole(folder / name, room, looks)
         if data is not None:
             room -= len(data)
             found[name] = data.decode("utf-8", "replace")
     return found
 
 
-def _whole(path: Path, room: int) -> bytes | None:
-    """A workspace of at most `room` bytes; None: there is none."""
-    for look in range(_LOOKS):
-        if look:
-            time.sleep(_EVERY_SECONDS)
-        data = regular_file.read(path, room)
-        if data is None:
-            return None
+def _whole(path: Path, room: int, looks: Iterator[int]) -> bytes | None:
+    """A workspace of at most `room` bytes; None: there is none. looks: those that are left."""
+    while (data := regular_file.read(path, room)) is not None:
         try:
             json.loads(data)
             return data
         except (ValueError, RecursionError):
-            continue
+            if next(looks, None) is None:
+                return None
+            time.sleep(_EVERY_SECONDS)
     return None
 
 

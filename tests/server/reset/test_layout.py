@@ -90,6 +90,17 @@ def test_one_that_is_being_written_is_carried_whole_or_not_at_all(
     assert Server(tmp_path, 2).start() == {"default": '{"a": 2}', "other": "{}"}
 
 
+def test_a_hundred_broken_ones_are_waited_for_as_long_as_one(
+    tmp_path: Path, old: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old.has(**{f"broken{n}": "{" for n in range(98)})
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    old.carry()
+    assert len(pauses) == 5
+    assert Server(tmp_path, 2).start() == {"default": '{"a": 1}', "other": "{}"}
+
+
 def test_an_hour_later_it_is_not_used(
     tmp_path: Path, old: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
