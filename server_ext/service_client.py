@@ -88,7 +88,7 @@ class ServiceClient:
         """Ask for `action` ("" or "/reset", say) of this server. Raises domain errors."""
         name = f"servers/{quote(self.server, safe='')}" if self.server else "server"
         request = HTTPRequest(
-            f"{self.url}api/users/{quote(self.user, safe='')}/{name}{action}",
+            f"{self.url}api/v1/users/{quote(self.user, safe='')}/{name}{action}",
             method=method,
             headers={
                 "Authorization": f"token {self.token}",

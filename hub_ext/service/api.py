@@ -156,11 +156,11 @@ async def find_operation(handler: ServiceHandler, operation_id: str) -> Operatio
         raise NotFound(_("There is no such server.")) from error
 
 
-SERVER = r"api/users/(?P<user_name>[^/]+)/server"
-NAMED_SERVER = r"api/users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)"
+SERVER = r"api/v1/users/(?P<user_name>[^/]+)/server"
+NAMED_SERVER = r"api/v1/users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)"
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
-    (r"api/health", HealthHandler),
+    (r"api/v1/health", HealthHandler),
     *api_admin.ROUTES,
     *api_groups.ROUTES,
     (SERVER, ServerHandler),
@@ -174,6 +174,6 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     *api_lease.routes(SERVER, NAMED_SERVER),
     *api_doctor.routes(SERVER, NAMED_SERVER),
     *api_kept_files.routes(SERVER, NAMED_SERVER),
-    (r"api/operations/(?P<operation_id>[^/]+)", OperationHandler),
+    (r"api/v1/operations/(?P<operation_id>[^/]+)", OperationHandler),
     (r"api(?:/.*)?", UnknownHandler),
 ]

@@ -188,12 +188,12 @@ class UsageHandler(ApiHandler):
 
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
-    (r"api/devices", DevicesHandler),
-    (r"api/devices/(?P<device_id>[^/]+)/cordon", CordonHandler),
-    (r"api/devices/(?P<device_id>[^/]+)/drain", DrainHandler),
-    (r"api/devices/(?P<device_id>[^/]+)/uncordon", UncordonHandler),
-    (r"api/leases", LeasesHandler),
-    (r"api/queue", QueueHandler),
-    (r"api/audit", AuditHandler),
-    (r"api/usage", UsageHandler),
+    (r"api/v1/devices", DevicesHandler),
+    (r"api/v1/devices/(?P<device_id>[^/]+)/cordon", CordonHandler),
+    (r"api/v1/devices/(?P<device_id>[^/]+)/drain", DrainHandler),
+    (r"api/v1/devices/(?P<device_id>[^/]+)/uncordon", UncordonHandler),
+    (r"api/v1/leases", LeasesHandler),
+    (r"api/v1/queue", QueueHandler),
+    (r"api/v1/audit", AuditHandler),
+    (r"api/v1/usage", UsageHandler),
 ]

@@ -148,6 +148,6 @@ def routes(server: str, named_server: str) -> list[tuple[str, type[ApiHandler]]]
         (r"/doctor/verdict", VerdictHandler),
     ]
     return [
-        (r"api/servers", ServersHandler),
+        (r"api/v1/servers", ServersHandler),
         *((base + path, handler) for base in (server, named_server) for path, handler in below),
     ]

@@ -60,10 +60,10 @@ class GroupResetCancelHandler(GroupHandler):
         self.answer({"reset": group_reset_view(found)})
 
 
-GROUP = r"api/groups/(?P<group_name>[^/]+)"
+GROUP = r"api/v1/groups/(?P<group_name>[^/]+)"
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
-    (r"api/groups", GroupsHandler),
+    (r"api/v1/groups", GroupsHandler),
     (GROUP + r"/reset", GroupResetHandler),
     (GROUP + r"/reset/cancel", GroupResetCancelHandler),
 ]

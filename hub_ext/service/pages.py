@@ -52,7 +52,7 @@ class EnvironmentPage(PageHandler):
             server=view,
             own=user == self.caller.name,
             spawn_url=spawn,
-            api_url=f"{self.service.prefix}api/{server_path(user, server_name)}",
+            api_url=f"{self.service.prefix}api/v1/{server_path(user, server_name)}",
             may_reset=await self.allows(ENVIRONMENT_RESET, Resource(user, server_name)),
             may_read_files=await self.allows(ENVIRONMENT_FILES, Resource(user, server_name)),
             may_examine=may_examine,
@@ -119,8 +119,8 @@ class OperationPage(PageHandler):
             spawn_url=f"{self.service.hub_prefix}spawn/{quote(operation.user)}"
             + (f"/{quote(operation.server)}" if operation.server else ""),
             page_url=f"{self.service.prefix}{page}",
-            api_url=f"{self.service.prefix}api/operations/{operation_id}",
-            retry_url=f"{self.service.prefix}api/{server_path(operation.user, operation.server)}"
+            api_url=f"{self.service.prefix}api/v1/operations/{operation_id}",
+            retry_url=f"{self.service.prefix}api/v1/{server_path(operation.user, operation.server)}"
             + ("/reset" if operation.kind == "reset" else "/undo-reset"),
             retry_body=_body(operation),
         )

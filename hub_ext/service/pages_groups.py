@@ -37,7 +37,7 @@ class GroupPage(PageHandler):
             group=group,
             reset=group_reset_view(found) if found is not None else None,
             at_once=self.service.group_resets.at_once,
-            api_url=f"{self.service.prefix}api/groups/{quote(group_name, safe='')}/reset",
+            api_url=f"{self.service.prefix}api/v1/groups/{quote(group_name, safe='')}/reset",
         )
 
 

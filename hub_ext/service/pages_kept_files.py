@@ -31,7 +31,7 @@ class KeptFilesPage(PageHandler):
             unprintable=sum(not entry["name"].isprintable() for entry in found["entries"]),
             more=found["more"],
             above=steps(path),
-            file_url=f"{self.service.prefix}api/{server}/generations/{generation_id}/file",
+            file_url=f"{self.service.prefix}api/v1/{server}/generations/{generation_id}/file",
             page_url=self.service.prefix if own else f"{self.service.prefix}{server}",
         )
 

@@ -86,14 +86,14 @@ def test_only_the_page_itself_may_ask(world: World, visit):  # noqa: F811
         page = visit(service)
         ask = "address => fetch(address, {method: 'POST'}).then(answer => answer.status)"
         for what in ("examine", "cancel"):
-            address = f"{service.url}api/users/ada/server/doctor/{what}"
+            address = f"{service.url}api/v1/users/ada/server/doctor/{what}"
             assert page.evaluate(ask, address) == 403
         assert service.runner.asked == []
 
 
 def test_what_is_unfolded_stays_so_when_the_report_is_exchanged(world: World, visit):  # noqa: F811
     with running_service(world) as service:
-        service("POST", "api/users/ada/server/doctor/examine")
+        service("POST", "api/v1/users/ada/server/doctor/examine")
         page = visit(service)
         card = page.get_by_role("region", name="GPU doctor")
         summary = card.get_by_text("Details of GC102")
@@ -101,7 +101,7 @@ def test_what_is_unfolded_stays_so_when_the_report_is_exchanged(world: World, vi
         page.keyboard.press("Enter")
         expect(card.get_by_text("/dev: no nvidia0")).to_be_visible()
         # another one, with something else in the card
-        service("POST", "api/users/ada/server/doctor/examine", "instructor-token")
+        service("POST", "api/v1/users/ada/server/doctor/examine", "instructor-token")
         expect(card).to_contain_text("Report of an examination by kim")
         expect(card.get_by_text("/dev: no nvidia0")).to_be_visible()
         expect(summary).to_be_focused()

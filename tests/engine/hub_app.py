@@ -184,7 +184,7 @@ class HubApp:
         self, path: str, method: str = "GET", body: object = None
     ) -> tuple[int, Any]:
         """One request to gpucamp's service, through the proxy."""
-        return await self._ask(method, f"/services/gpucamp/api/{path}", body)
+        return await self._ask(method, f"/services/gpucamp/api/v1/{path}", body)
 
     async def service_answers(self) -> bool:
         """Whether the service is there and has looked at devices and Engine."""

@@ -173,7 +173,7 @@ async def test_a_real_hub_knows_what_a_server_tells_and_has_it_examined(
     await hub.start()
     await hub.start_server("ada", 1)
     await until(hub.service_answers)
-    path = "/services/gpucamp/api/users/ada/server"
+    path = "/services/gpucamp/api/v1/users/ada/server"
 
     # the server's own token may tell it
     container = engine.containers.get(hub.container("ada"))

@@ -197,7 +197,7 @@ async def test_no_other_site_starts_a_server(served_hub: HubApp) -> None:
                 ("/hub/spawn", {"gpus": "2"}),
                 ("/hub/spawn/ada", {"gpus": "2", "_xsrf": "guessed"}),
                 ("/hub/api/users/ada/server", text),
-                ("/services/gpucamp/api/users/ada/server/reset", "{}"),
+                ("/services/gpucamp/api/v1/users/ada/server/reset", "{}"),
             ):
                 plain = data if isinstance(data, str) else "gpus=2"
                 for sent, how in ((data, headers), (plain, as_text)):
@@ -224,10 +224,10 @@ async def test_nobody_reaches_anothers_server(served_hub: HubApp) -> None:
             ("POST", "/hub/api/users/ada/servers/second"),
             ("DELETE", "/hub/api/users/ada/server"),
             ("GET", "/hub/api/users/ada/server/progress"),
-            ("GET", "/services/gpucamp/api/users/ada/server"),
-            ("POST", "/services/gpucamp/api/users/ada/server/reset"),
-            ("GET", "/services/gpucamp/api/leases"),
-            ("GET", "/services/gpucamp/api/devices"),
+            ("GET", "/services/gpucamp/api/v1/users/ada/server"),
+            ("POST", "/services/gpucamp/api/v1/users/ada/server/reset"),
+            ("GET", "/services/gpucamp/api/v1/leases"),
+            ("GET", "/services/gpucamp/api/v1/devices"),
         ):
             async with (
                 aiohttp.ClientSession(headers=headers) as session,

@@ -248,7 +248,7 @@ async def test_a_visitor_of_a_shared_server_does_not_reset_it(
             scopes = (await answer.json())["scopes"]
         assert "access:servers!server=ada/" in scopes, "it is not shared: this proves nothing"
         for action in ("reset", "undo-reset"):
-            url = f"{hub.url}/services/gpucamp/api/users/ada/server/{action}"
+            url = f"{hub.url}/services/gpucamp/api/v1/users/ada/server/{action}"
             async with session.post(url, json={"reason": "for fun"}) as answer:
                 assert answer.status == 404, await answer.text()
     assert hub.ledger().unfinished_operations() == ()

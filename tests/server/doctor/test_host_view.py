@@ -51,7 +51,7 @@ async def test_it_asks_for_its_own_server_with_its_own_token(
     service: ScriptedService, environ: dict[str, str]
 ) -> None:
     result = await host_view.ask(environ)
-    path = "/services/gpucamp/api/users/ada/servers/second/host-view"
+    path = "/services/gpucamp/api/v1/users/ada/servers/second/host-view"
     assert service.asked == [("GET", path, "token the server's token", b"")]
     assert result.failure is None
     (device,) = result.value["devices"]  # type: ignore[misc]  # a list

@@ -48,7 +48,7 @@ async def test_it_is_told_once_with_the_servers_own_token(
     assert await verdict.tell(DONE, environ) == ""
     ((method, path, token, body),) = service.asked
     assert (method, token) == ("POST", "token the server's token")
-    assert path == "/services/gpucamp/api/users/ada/servers/second/doctor/verdict"
+    assert path == "/services/gpucamp/api/v1/users/ada/servers/second/doctor/verdict"
     assert json.loads(body) == verdict.of(DONE, "0a1b")
 
 
@@ -161,5 +161,5 @@ async def test_the_real_service_knows_it_afterwards(
         )
     ]
     assert (kept.kernel, kept.lease_id, kept.word) == ("broken", lease.id, "blocked")
-    view = await asyncio.to_thread(real, "GET", "api/users/ada/server", "instructor-token")
+    view = await asyncio.to_thread(real, "GET", "api/v1/users/ada/server", "instructor-token")
     assert view.json()["doctor"]["current"] is True

@@ -47,7 +47,7 @@ async def lab(jupyter: Any, service: LeaseService, started_by_a_hub: Any) -> Any
 async def test_the_lease_as_the_service_tells_it(lab: Any, service: LeaseService) -> None:
     answer = await lab.json("gpucamp/lease")
     assert service.asked == [
-        ("GET", "/services/gpucamp/api/users/ada/server", "token the server's token", b"")
+        ("GET", "/services/gpucamp/api/v1/users/ada/server", "token the server's token", b"")
     ]
     assert (answer["state"], answer["mine"]) == ("known", True)
     for name in ("lease", "queue", "notices", "quota", "warn_minutes"):

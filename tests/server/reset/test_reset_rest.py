@@ -23,7 +23,7 @@ async def test_what_a_reset_would_take(lab: Any, service: ScriptedService) -> No
     assert service.asked == [
         (
             "GET",
-            "/services/gpucamp/api/users/ada/servers/second",
+            "/services/gpucamp/api/v1/users/ada/servers/second",
             "token the server's token",
             b"",
         )
@@ -83,7 +83,7 @@ async def test_reset_and_undo_lead_to_the_progress_page(
     assert service.asked == [
         (
             "POST",
-            f"/services/gpucamp/api/users/ada/servers/second/{action}",
+            f"/services/gpucamp/api/v1/users/ada/servers/second/{action}",
             "token the server's token",
             b"{}",
         )
@@ -95,7 +95,7 @@ async def test_names_are_quoted(lab: Any, service: ScriptedService, monkeypatch:
     monkeypatch.setenv("JUPYTERHUB_USER", lab.visitor)
     monkeypatch.setenv("JUPYTERHUB_SERVER_NAME", "")
     await lab.json("gpucamp/reset")
-    assert service.asked[0][1] == "/services/gpucamp/api/users/ada%2F..%2Fbob%3Fx/server"
+    assert service.asked[0][1] == "/services/gpucamp/api/v1/users/ada%2F..%2Fbob%3Fx/server"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ async def test_a_redirect_does_not_get_the_token(lab: Any, service: ScriptedServ
     response = await lab.fetch("gpucamp/reset", method="POST", body={})
     assert response.code == 503
     assert [path for _, path, _, _ in service.asked] == [
-        "/services/gpucamp/api/users/ada/servers/second/reset"
+        "/services/gpucamp/api/v1/users/ada/servers/second/reset"
     ]
 
 

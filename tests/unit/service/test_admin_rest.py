@@ -15,7 +15,7 @@ from hub_ext.models import Cordon, NoticeKind, Request
 from hub_ext.policy import Policy, Pool
 
 HOUR = timedelta(hours=1)
-READS = ["api/devices", "api/leases", "api/queue", "api/audit", "api/usage"]
+READS = ["api/v1/devices", "api/v1/leases", "api/v1/queue", "api/v1/audit", "api/v1/usage"]
 CHANGES = {"cordon": {}, "drain": {"minutes": 60}, "uncordon": {}}
 
 
@@ -51,13 +51,13 @@ def test_what_concerns_all_is_for_admins(module_ask, path, token, status):
 def test_maintenance_is_for_admins(module_ask, verb, token, status):
     module_ask.tokens["monitoring-token"] = person("prometheus", scopes.DEVICES_READ)
     module_ask.tokens["class-token"] = person("kim", f"{scopes.DEVICES_MANAGE}!group=class-1")
-    answer = module_ask("POST", f"api/devices/{UUIDS[0]}/{verb}", token, json=CHANGES[verb])
+    answer = module_ask("POST", f"api/v1/devices/{UUIDS[0]}/{verb}", token, json=CHANGES[verb])
     assert answer.status_code == status
     assert all(record.accepts for record in module_ask.world.ledger.devices())
 
 
 def change(ask, verb: str, body: object, uuid: str = UUIDS[0]):
-    return ask("POST", f"api/devices/{uuid}/{verb}", "admin-token", json=body)
+    return ask("POST", f"api/v1/devices/{uuid}/{verb}", "admin-token", json=body)
 
 
 # -- maintenance
@@ -66,13 +66,13 @@ def change(ask, verb: str, body: object, uuid: str = UUIDS[0]):
 def test_a_cordon_takes_a_device_out_of_use_and_is_lifted(world, ask):
     view = change(ask, "cordon", {"reason": " new fan "}, UUIDS[1]).json()["device"]
     assert (view["cordon"], view["cordon_reason"]) == ("cordoned", "new fan")
-    assert ask("GET", "api/health").json()["devices"]["free"] == 0
+    assert ask("GET", "api/v1/health").json()["devices"]["free"] == 0
     assert world.ledger.acquire(Request("bob", "", 1), first_free(1), now()) is None
     line = world.ledger.audit_trail()[-1]
     assert (line.actor, line.action) == ("root", "cordon")
     view = change(ask, "uncordon", {}, UUIDS[1]).json()["device"]
     assert (view["cordon"], view["cordon_reason"]) == ("", "")
-    assert ask("GET", "api/health").json()["devices"]["free"] == 1
+    assert ask("GET", "api/v1/health").json()["devices"]["free"] == 1
 
 
 def test_a_drain_ends_leases_and_tells_their_users(world, ask):
@@ -135,7 +135,7 @@ def test_a_shared_device_shows_all_who_have_it(world, ask):
     for user in ("bob", "kim"):
         request = Request(user, "", 1, share=True, term=HOUR)
         world.ledger.acquire(request, lambda _seen: [UUIDS[0]], now())
-    first, second = ask("GET", "api/devices", "admin-token").json()["devices"]
+    first, second = ask("GET", "api/v1/devices", "admin-token").json()["devices"]
     assert (first["slots"], first["shared"], first["pool"]) == (3, True, "demo")
     assert [lease["user"] for lease in first["leases"]] == ["bob", "kim"]
     assert all(lease["expires_at"] for lease in first["leases"])
@@ -161,7 +161,7 @@ def test_ended_leases_come_in_pages_and_none_is_left_out(world, ask, at_once):
     before, pages = "", 0
     while before is not None:
         query = {"include_ended": "1", "limit": "3", **({"before": before} if before else {})}
-        page = ask("GET", "api/leases", "admin-token", params=query).json()
+        page = ask("GET", "api/v1/leases", "admin-token", params=query).json()
         users += [lease["user"] for lease in page["leases"]]
         before, pages = page["next"], pages + 1
     assert users[0] == "ada", "live ones come first, and once"
@@ -177,7 +177,7 @@ def test_ended_leases_come_in_pages_and_none_is_left_out(world, ask, at_once):
     ],
 )  # fmt: skip
 def test_a_query_out_of_bounds_is_refused(module_ask, query):
-    answer = module_ask("GET", f"api/leases?{query}", "admin-token")
+    answer = module_ask("GET", f"api/v1/leases?{query}", "admin-token")
     assert answer.status_code == 400
     assert query.split("=")[0] in answer.json()["message"] or query == "after=1"
 
@@ -191,7 +191,7 @@ def test_the_audit_trail_comes_in_pages_and_no_line_twice(world, ask):
     seen, before = [], None
     while True:
         query = {"limit": "3", **({"before": str(before)} if before else {})}
-        page = ask("GET", "api/audit", "admin-token", params=query).json()
+        page = ask("GET", "api/v1/audit", "admin-token", params=query).json()
         assert 1 <= len(page["audit"]) <= 3
         seen += [(line["number"], line["action"], line["lease"]) for line in page["audit"]]
         before = page["next"]
@@ -204,23 +204,23 @@ def test_the_audit_trail_comes_in_pages_and_no_line_twice(world, ask):
 def test_the_audit_trail_of_a_lease(world, ask):
     end_some(world, 2)
     lease = world.ledger.leases(include_ended=True)[0]
-    found = ask("GET", "api/audit", "admin-token", params={"lease": lease.id}).json()
+    found = ask("GET", "api/v1/audit", "admin-token", params={"lease": lease.id}).json()
     assert [line["action"] for line in found["audit"]] == ["end", "grant"]
     assert found["audit"][0]["detail"] and found["audit"][0]["at"].endswith("+00:00")
-    nothing = ask("GET", "api/audit", "admin-token", params={"lease": "none"}).json()
+    nothing = ask("GET", "api/v1/audit", "admin-token", params={"lease": "none"}).json()
     assert nothing == {"audit": [], "next": None}
 
 
 @pytest.mark.parametrize("query", ["limit=0", "before=0", "before=-1", "before=1e3", "at=1"])
 def test_a_page_of_the_audit_trail_out_of_bounds_is_refused(module_ask, query):
-    assert module_ask("GET", f"api/audit?{query}", "admin-token").status_code == 400
+    assert module_ask("GET", f"api/v1/audit?{query}", "admin-token").status_code == 400
 
 
 def test_the_line_is_told_in_order_with_what_each_waits_for(world, ask):
     world.ledger.begin_run("present", now())
     world.ledger.enqueue(Request("bob", "", 2, groups=("class-1",)), now(), waiter="present")
     world.ledger.enqueue(Request("kim", "x", 1, model="A100", priority=3), now(), waiter="gone")
-    rows = ask("GET", "api/queue", "admin-token").json()["queue"]
+    rows = ask("GET", "api/v1/queue", "admin-token").json()["queue"]
     assert {row["user"] for row in rows} == {"bob", "kim"}
     kim = next(row for row in rows if row["user"] == "kim")
     assert (kim["server"], kim["model"], kim["priority"]) == ("x", "A100", 3)
@@ -249,7 +249,7 @@ def test_usage_is_summed_as_asked_for(world, ask):
     period = f"since={day[2]}&until={day[1]}"
 
     def rows(by: str) -> list[dict]:
-        answer = ask("GET", f"api/usage?{period}&by={by}", "admin-token").json()
+        answer = ask("GET", f"api/v1/usage?{period}&by={by}", "admin-token").json()
         assert (answer["since"], answer["until"]) == (day[2], day[1])
         return answer["usage"]
 
@@ -271,7 +271,7 @@ def test_usage_is_summed_as_asked_for(world, ask):
 
 def test_usage_as_a_spreadsheet(world, ask):
     use(world, "=cmd()", (), 1, 1.5)
-    answer = ask("GET", "api/usage?by=user&format=csv", "admin-token")
+    answer = ask("GET", "api/v1/usage?by=user&format=csv", "admin-token")
     assert answer.headers["Content-Type"].startswith("text/csv")
     assert "attachment" in answer.headers["Content-Disposition"]
     rows = list(csv.reader(io.StringIO(answer.text)))
@@ -282,7 +282,7 @@ def test_usage_as_a_spreadsheet(world, ask):
 def test_usage_includes_what_is_in_use_now(world, ask):
     world.stop_server("ada", "")
     world.run_server("bob", at=now() - timedelta(minutes=30))
-    rows = ask("GET", "api/usage", "admin-token").json()["usage"]
+    rows = ask("GET", "api/v1/usage", "admin-token").json()["usage"]
     assert 0.49 < next(r for r in rows if r["user"] == "bob")["device_seconds"] / 3600 < 0.6
 
 
@@ -290,7 +290,7 @@ def test_usage_includes_what_is_in_use_now(world, ask):
     "query", ["by=colour", "by=", "since=today", "until=2026-13-01", "format=xml", "days=3"]
 )
 def test_a_report_out_of_bounds_is_refused(module_ask, query):
-    assert module_ask("GET", f"api/usage?{query}", "admin-token").status_code == 400
+    assert module_ask("GET", f"api/v1/usage?{query}", "admin-token").status_code == 400
 
 
 # -- pages

@@ -59,7 +59,7 @@ class Process:
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             try:
-                requests.get(self.url + "api/health", timeout=1)
+                requests.get(self.url + "api/v1/health", timeout=1)
                 return
             except requests.RequestException:
                 assert self.process.poll() is None, self.log.read_text()
@@ -92,10 +92,10 @@ def test_it_serves_takes_inventory_and_ends_on_sigterm(start, world, tmp_path):
         service = start(hub.origin)
         service.wait_until_up()
         headers = {"Authorization": "token admin-token"}
-        assert requests.get(service.url + "api/health", timeout=5).status_code == 401
+        assert requests.get(service.url + "api/v1/health", timeout=5).status_code == 401
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            health = requests.get(service.url + "api/health", headers=headers, timeout=5).json()
+            health = requests.get(service.url + "api/v1/health", headers=headers, timeout=5).json()
             if health["inventory"] == "ok" and health["engine"] != "not asked yet":
                 break
             time.sleep(0.1)
@@ -131,7 +131,7 @@ def test_a_killed_service_and_its_successor_finish_a_reset_under_a_dead_engine(
         first = start(hub.origin)
         first.wait_until_up()
         answer = requests.post(
-            first.url + "api/users/ada/server/reset",
+            first.url + "api/v1/users/ada/server/reset",
             headers={"Authorization": "token ada-token"},
             timeout=5,
         )
@@ -192,7 +192,7 @@ def test_a_second_service_leaves_resets_alone_until_the_first_has_ended(start, w
         first = start(hub.origin)
         first.wait_until_up()
         requests.post(
-            first.url + "api/users/ada/server/reset",
+            first.url + "api/v1/users/ada/server/reset",
             headers={"Authorization": "token ada-token"},
             timeout=5,
         )

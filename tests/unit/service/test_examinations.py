@@ -35,7 +35,7 @@ from hub_ext.service.examinations import KEPT, Examinations, State, Trouble, com
 from hub_ext.service.examined_report import NoReport, read_report
 from hub_ext.service.wording_doctor import trouble_text
 
-BASE = "api/users/ada/server/doctor"
+BASE = "api/v1/users/ada/server/doctor"
 PREFIX = "/services/gpucamp/"
 
 
@@ -79,7 +79,7 @@ def test_an_instructor_reads_the_report_and_the_verdict_is_kept(ask, world):
     assert report["findings"][0]["evidence"] == ["GPU-5ca1ab1e <b>", "/dev: no nvidia0"]
     assert report["facts"] == REPORT["facts"]
     lease = world.ledger.lease_of("ada", "")
-    verdict = ask("GET", "api/users/ada/server").json()["doctor"]
+    verdict = ask("GET", "api/v1/users/ada/server").json()["doctor"]
     assert (verdict["verdict"], verdict["current"]) == ("blocked", True)
     assert ask("GET", BASE, "ada-token").json()["verdict"] == verdict
     lines = [each for each in world.ledger.audit_trail(lease.id) if each.action == "examine"]
@@ -108,15 +108,15 @@ def test_what_the_server_told_itself_stays(ask, world):
     told = {"at": REPORT["started_at"], "findings": [], "version": "0.1.0", "lease": lease}
     assert ask("POST", f"{BASE}/verdict", "ada-server-token", json=told).ok
     examine(ask)
-    assert ask("GET", "api/users/ada/server").json()["doctor"]["version"] == "0.1.0"
+    assert ask("GET", "api/v1/users/ada/server").json()["doctor"]["version"] == "0.1.0"
 
 
 def test_a_named_server_is_examined_by_itself(ask, world):
     world.run_server("ada", "second")
-    answer = ask("POST", "api/users/ada/servers/second/doctor/examine", "instructor-token", json={})
+    answer = ask("POST", "api/v1/users/ada/servers/second/doctor/examine", "instructor-token", json={})
     assert answer.status_code == 202
     assert ask("GET", BASE).json()["examination"] is None
-    found = ask("GET", "api/users/ada/servers/second/doctor").json()
+    found = ask("GET", "api/v1/users/ada/servers/second/doctor").json()
     assert found["examination"]["by"] == "kim"
 
 
@@ -165,7 +165,7 @@ def test_it_is_for_its_user_and_those_who_teach_them(ask, world, token, status):
 
 
 def test_a_server_that_never_was_is_not_found(ask):
-    for path in ("api/users/ada/servers/none/doctor", "api/users/nobody/server/doctor"):
+    for path in ("api/v1/users/ada/servers/none/doctor", "api/v1/users/nobody/server/doctor"):
         assert ask("GET", path, "admin-token").status_code == 404
         assert ask("POST", f"{path}/examine", "admin-token").status_code == 404
 
@@ -239,7 +239,7 @@ def test_a_service_that_ends_ends_them(world):
 
 def test_the_page_shows_the_report_in_place(ask, world):
     page = ask("GET", "users/ada/server", "instructor-token").text
-    assert 'data-post="/services/gpucamp/api/users/ada/server/doctor/examine"' in page
+    assert 'data-post="/services/gpucamp/api/v1/users/ada/server/doctor/examine"' in page
     examine(ask)
     page = ask("GET", "users/ada/server", "instructor-token").text
     assert "The GPU that was given is not in the container." in page

@@ -183,20 +183,20 @@ def rest(school):
 
 def wait_for(rest, state: str):
     for _ in range(600):
-        view = rest("GET", "api/groups/class-1/reset", "teacher").json()["reset"]
+        view = rest("GET", "api/v1/groups/class-1/reset", "teacher").json()["reset"]
         if view["state"] == state and not view["under_way"]:
             return view
     raise AssertionError(view)
 
 
 def test_a_teacher_resets_the_class_they_teach(rest, school):
-    assert rest("GET", "api/groups", "teacher").json() == {
+    assert rest("GET", "api/v1/groups", "teacher").json() == {
         "groups": [{"name": "class-1", "users": 8, "resetting": False}]
     }
-    assert rest("GET", "api/groups/class-1/reset", "teacher").json() == {"reset": None}
-    answer = rest("POST", "api/groups/class-1/reset", "teacher", json={"reason": "exam"})
+    assert rest("GET", "api/v1/groups/class-1/reset", "teacher").json() == {"reset": None}
+    answer = rest("POST", "api/v1/groups/class-1/reset", "teacher", json={"reason": "exam"})
     assert answer.status_code == 202
-    again = rest("POST", "api/groups/class-1/reset", "admin-token", json={"reason": "other"})
+    again = rest("POST", "api/v1/groups/class-1/reset", "admin-token", json={"reason": "other"})
     view = wait_for(rest, "done")
     assert again.status_code == 202
     assert view["counts"] == {"waiting": 0, "under_way": 0, "done": 8, "failed": 0, "left": 0}
@@ -207,13 +207,13 @@ def test_a_teacher_resets_the_class_they_teach(rest, school):
 @pytest.mark.parametrize(
     ("token", "path", "status"),
     [
-        ("teacher", "api/groups/class-2/reset", 404),  # of somebody else
-        ("teacher", "api/groups/none/reset", 404),
-        ("admin-token", "api/groups/none/reset", 404),
-        ("ada-token", "api/groups/class-1/reset", 404),  # a pupil's own right is not for the class
-        ("ada-server-token", "api/groups/class-1/reset", 404),
-        ("stranger-token", "api/groups/class-1/reset", 403),
-        (None, "api/groups/class-1/reset", 401),
+        ("teacher", "api/v1/groups/class-2/reset", 404),  # of somebody else
+        ("teacher", "api/v1/groups/none/reset", 404),
+        ("admin-token", "api/v1/groups/none/reset", 404),
+        ("ada-token", "api/v1/groups/class-1/reset", 404),  # a pupil's own right is not for the class
+        ("ada-server-token", "api/v1/groups/class-1/reset", 404),
+        ("stranger-token", "api/v1/groups/class-1/reset", 403),
+        (None, "api/v1/groups/class-1/reset", 401),
     ],
 )
 def test_who_may_not_reset_a_group(rest, school, token, path, status):
@@ -225,13 +225,13 @@ def test_who_may_not_reset_a_group(rest, school, token, path, status):
 
 @pytest.mark.parametrize("body", [{}, {"reason": " "}, {"reason": "a\nb"}, {"reason": 1}, {"x": 1}])
 def test_a_class_is_told_why(rest, school, body):
-    answer = rest("POST", "api/groups/class-1/reset", "teacher", json=body)
+    answer = rest("POST", "api/v1/groups/class-1/reset", "teacher", json=body)
     assert answer.status_code == 400
     assert school.ledger.group_reset_of("class-1") is None
 
 
 def test_there_must_be_something_to_cancel(rest):
-    answer = rest("POST", "api/groups/class-1/reset/cancel", "teacher", json={})
+    answer = rest("POST", "api/v1/groups/class-1/reset/cancel", "teacher", json={})
     assert (answer.status_code, answer.json()["message"]) == (
         409,
         "No reset of this group is under way.",

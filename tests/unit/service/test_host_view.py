@@ -34,7 +34,7 @@ from hub_ext.models import (
 from hub_ext.reconcile import ContainerFact
 from hub_ext.service.host_view import HostFacts, describe
 
-BASE = "api/users/ada/server/host-view"
+BASE = "api/v1/users/ada/server/host-view"
 GIB = 2**30
 MINE, BOBS, STRANGE = "a" * 64, "b" * 64, "c" * 64
 NOW = now()
@@ -118,8 +118,8 @@ def test_it_is_for_its_user_and_those_who_teach_them(ask, token, status):
 
 
 def test_a_server_that_never_was_is_not_found(ask):
-    assert ask("GET", "api/users/ada/servers/none/host-view").status_code == 404
-    assert ask("GET", "api/users/nobody/server/host-view", "admin-token").status_code == 404
+    assert ask("GET", "api/v1/users/ada/servers/none/host-view").status_code == 404
+    assert ask("GET", "api/v1/users/nobody/server/host-view", "admin-token").status_code == 404
 
 
 def test_a_server_without_a_lease_has_no_devices(ask, world):
@@ -154,7 +154,7 @@ def test_who_holds_memory_is_told_of_oneself_by_pid_and_of_others_without_names(
     state = {UUIDS[0]: {"processes": running, "persistence": False}}
     with simulated(world, tmp_path, state) as ask:
         answer = ask("GET", BASE, "ada-server-token")
-        theirs = ask("GET", "api/users/bob/server/host-view", "bob-token").json()
+        theirs = ask("GET", "api/v1/users/bob/server/host-view", "bob-token").json()
     (device,) = answer.json()["devices"]
     assert device["holders"] == [
         {"holder": "own", "processes": 1, "pid": 23, "memory_bytes": GIB},

@@ -20,8 +20,8 @@ from hub_ext.kept_files_reader import MOST_ENTRIES, Refused, entries, opened
 from hub_ext.service import kept_files
 from hub_ext.service.kept_files import KeptFiles
 
-FILES = "api/users/ada/server/generations/1/files"
-FILE = "api/users/ada/server/generations/1/file"
+FILES = "api/v1/users/ada/server/generations/1/files"
+FILE = "api/v1/users/ada/server/generations/1/file"
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_nobody_else_does(service: RunningService, token: str | None, status: in
 @pytest.mark.parametrize("number", ["2", "3", "99", "0", "x", "-1", "01", "1" * 30])
 def test_only_what_is_kept(service: RunningService, number: str) -> None:
     for what in ("files", "file"):
-        answer = service("GET", f"api/users/ada/server/generations/{number}/{what}")
+        answer = service("GET", f"api/v1/users/ada/server/generations/{number}/{what}")
         assert answer.status_code == 404, answer.text
 
 

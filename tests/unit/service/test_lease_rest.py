@@ -14,7 +14,7 @@ from hub_ext.models import Cordon, NoticeKind, Request
 from hub_ext.policy import Policy, Rule
 
 HOUR = timedelta(hours=1)
-BASE = "api/users/ada/server"
+BASE = "api/v1/users/ada/server"
 CHANGES = {
     "/lease/extend": {},
     "/lease/keep": {},
@@ -80,9 +80,9 @@ def test_a_lease_is_for_its_user_and_those_who_teach_them(termed, ask, path, tok
 @pytest.mark.parametrize("path", [*CHANGES, "/queue/leave"])
 def test_a_server_that_never_was_is_not_found(ask, path):
     body = CHANGES.get(path, {})
-    assert ask("POST", f"api/users/ada/servers/none{path}", json=body).status_code == 404
+    assert ask("POST", f"api/v1/users/ada/servers/none{path}", json=body).status_code == 404
     assert (
-        ask("POST", f"api/users/nobody/server{path}", "admin-token", json=body).status_code == 404
+        ask("POST", f"api/v1/users/nobody/server{path}", "admin-token", json=body).status_code == 404
     )
 
 
@@ -226,7 +226,7 @@ def test_a_place_in_the_line_is_told_and_given_up(world):
     hub = HubLetsWait(world)
     world.servers["ada", "second"] = world.servers["ada", ""].__class__(False, False, "spawn", "")
     with running_service(world, hub=hub) as ask:
-        path = "api/users/ada/servers/second"
+        path = "api/v1/users/ada/servers/second"
         queue = ask("GET", path).json()["queue"]
         assert (queue["position"], queue["length"], queue["gpus"]) == (1, 1, 2)
         assert ask("GET", BASE).json()["queue"] is None

@@ -22,7 +22,7 @@ from hub_ext.service.reset import Limits
 def until_done(ask, operation_id: str, token: str = ADA):
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
-        view = ask("GET", f"api/operations/{operation_id}", token).json()
+        view = ask("GET", f"api/v1/operations/{operation_id}", token).json()
         if view["done"]:
             return view
         time.sleep(0.02)
@@ -30,7 +30,7 @@ def until_done(ask, operation_id: str, token: str = ADA):
 
 
 def test_my_server_is_told_with_its_lease_and_environment(ask):
-    view = ask("GET", "api/users/ada/server").json()
+    view = ask("GET", "api/v1/users/ada/server").json()
     assert view["running"] is True
     assert view["generation"] == view["newest"] == 1
     assert view["can_undo"] is False
@@ -49,7 +49,7 @@ def test_my_server_is_told_with_its_lease_and_environment(ask):
 
 def test_a_reset_with_the_servers_own_token_runs_to_its_end(ask, world):
     """The token dies with the server in the middle; the operation goes on."""
-    answer = ask("POST", "api/users/ada/server/reset", "ada-server-token", json={})
+    answer = ask("POST", "api/v1/users/ada/server/reset", "ada-server-token", json={})
     assert answer.status_code == 202
     body = answer.json()
     assert body["progress_url"] == f"/services/gpucamp/operations/{body['operation']['id']}"
@@ -58,36 +58,36 @@ def test_a_reset_with_the_servers_own_token_runs_to_its_end(ask, world):
     assert view["step"] == "done"
     assert [step["state"] for step in view["steps"]] == ["done"] * 3
     assert view["server_url"] == "/user/ada/"
-    assert ask("GET", "api/users/ada/server").json()["generation"] == 2
-    undo = ask("POST", "api/users/ada/server/undo-reset", json={}).json()
+    assert ask("GET", "api/v1/users/ada/server").json()["generation"] == 2
+    undo = ask("POST", "api/v1/users/ada/server/undo-reset", json={}).json()
     assert until_done(ask, undo["operation"]["id"])["step"] == "done"
-    assert ask("GET", "api/users/ada/server").json()["generation"] == 1
+    assert ask("GET", "api/v1/users/ada/server").json()["generation"] == 1
 
 
 def test_a_named_server_has_its_own_environment(ask, world):
     world.run_server("ada", "second")
     world.stop_server("ada", "second")
-    body = ask("POST", "api/users/ada/servers/second/reset", json={}).json()
+    body = ask("POST", "api/v1/users/ada/servers/second/reset", json={}).json()
     view = until_done(ask, body["operation"]["id"])
     assert view["step"] == "done"
     assert [step["step"] for step in view["steps"]] == ["switching"]
-    assert ask("GET", "api/users/ada/servers/second").json()["generation"] == 2
-    assert ask("GET", "api/users/ada/server").json()["generation"] == 1
+    assert ask("GET", "api/v1/users/ada/servers/second").json()["generation"] == 2
+    assert ask("GET", "api/v1/users/ada/server").json()["generation"] == 1
 
 
 @pytest.mark.parametrize(
     ("method", "path"),
     [
-        ("GET", "api/users/bob/server"),
-        ("GET", "api/users/bob/servers/x"),
-        ("POST", "api/users/bob/server/reset"),
-        ("POST", "api/users/bob/server/undo-reset"),
-        ("POST", "api/users/bob/servers/x/reset"),
-        ("GET", "api/users/nobody/server"),
-        ("GET", "api/users/ada/servers/never-made"),
-        ("POST", "api/users/ada/servers/never-made/reset"),
-        ("POST", "api/users/ada/servers/%2E%2E/reset"),
-        ("POST", "api/users/ada/servers/Upper/reset"),
+        ("GET", "api/v1/users/bob/server"),
+        ("GET", "api/v1/users/bob/servers/x"),
+        ("POST", "api/v1/users/bob/server/reset"),
+        ("POST", "api/v1/users/bob/server/undo-reset"),
+        ("POST", "api/v1/users/bob/servers/x/reset"),
+        ("GET", "api/v1/users/nobody/server"),
+        ("GET", "api/v1/users/ada/servers/never-made"),
+        ("POST", "api/v1/users/ada/servers/never-made/reset"),
+        ("POST", "api/v1/users/ada/servers/%2E%2E/reset"),
+        ("POST", "api/v1/users/ada/servers/Upper/reset"),
     ],
 )
 def test_someone_elses_server_is_not_found_and_neither_is_none(ask, method, path):
@@ -97,15 +97,15 @@ def test_someone_elses_server_is_not_found_and_neither_is_none(ask, method, path
 
 
 def test_someone_elses_operation_looks_like_none(ask, world):
-    body = ask("POST", "api/users/ada/server/reset", json={}).json()
-    real = ask("GET", f"api/operations/{body['operation']['id']}", "bob-token")
-    none = ask("GET", "api/operations/0123456789abcdef", "bob-token")
+    body = ask("POST", "api/v1/users/ada/server/reset", json={}).json()
+    real = ask("GET", f"api/v1/operations/{body['operation']['id']}", "bob-token")
+    none = ask("GET", "api/v1/operations/0123456789abcdef", "bob-token")
     assert (real.status_code, real.json()) == (none.status_code, none.json())
     assert real.status_code == 404
     until_done(ask, body["operation"]["id"])
 
 
-@pytest.mark.parametrize("path", ["api/devices", "api/leases"])
+@pytest.mark.parametrize("path", ["api/v1/devices", "api/v1/leases"])
 def test_only_admins_see_everyone(ask, path):
     assert ask("GET", path).status_code == 403
     assert ask("GET", path, "instructor-token").status_code == 403
@@ -114,19 +114,19 @@ def test_only_admins_see_everyone(ask, path):
 
 @pytest.mark.parametrize("token", [None, "nonsense"])
 def test_without_a_token_everything_is_401(ask, token):
-    for path in ["api/health", "api/users/ada/server", "api/devices", "api/nothing"]:
+    for path in ["api/v1/health", "api/v1/users/ada/server", "api/v1/devices", "api/v1/nothing"]:
         answer = ask("GET", path, token)
         assert answer.status_code == 401, path
         assert answer.json()["status"] == 401
 
 
 def test_without_access_to_the_service_everything_is_403(ask):
-    for path in ["api/health", "api/users/ada/server", "api/devices"]:
+    for path in ["api/v1/health", "api/v1/users/ada/server", "api/v1/devices"]:
         assert ask("GET", path, "stranger-token").status_code == 403, path
 
 
 def test_the_servers_token_cannot_reset_another_server_of_its_user(ask):
-    assert ask("POST", "api/users/ada/servers/x/reset", "ada-server-token").status_code == 404
+    assert ask("POST", "api/v1/users/ada/servers/x/reset", "ada-server-token").status_code == 404
 
 
 def test_a_token_that_may_only_read_cannot_reset(ask):
@@ -135,16 +135,16 @@ def test_a_token_that_may_only_read_cannot_reset(ask):
         "name": "ada",
         "scopes": expand([scopes.ACCESS_SERVICE, f"{scopes.ENVIRONMENT_READ}!user"], "ada"),
     }
-    assert ask("GET", "api/users/ada/server", "reader").status_code == 200
-    assert ask("POST", "api/users/ada/server/reset", "reader").status_code == 403
+    assert ask("GET", "api/v1/users/ada/server", "reader").status_code == 200
+    assert ask("POST", "api/v1/users/ada/server/reset", "reader").status_code == 403
 
 
 def test_an_instructor_of_a_group_reaches_its_members_only(ask, world):
     world.users.update(bob=("class-1",))
     ask.tokens["group"] = person("kim", f"{scopes.ENVIRONMENT_READ}!group=class-1")
-    assert ask("GET", "api/users/bob/server", "group").status_code == 200
-    assert ask("GET", "api/users/ada/server", "group").status_code == 404
-    assert ask("GET", "api/users/nobody/server", "group").status_code == 404
+    assert ask("GET", "api/v1/users/bob/server", "group").status_code == 200
+    assert ask("GET", "api/v1/users/ada/server", "group").status_code == 404
+    assert ask("GET", "api/v1/users/nobody/server", "group").status_code == 404
 
 
 def test_a_slash_in_a_servers_name_does_not_pass_for_another_users_filter(ask):
@@ -152,42 +152,42 @@ def test_a_slash_in_a_servers_name_does_not_pass_for_another_users_filter(ask):
     caller = Caller("ada", "user", frozenset({f"{scopes.ENVIRONMENT_RESET}!server=ada/"}))
     assert caller.may(scopes.ENVIRONMENT_RESET, Resource("ada", ""))
     assert not caller.may(scopes.ENVIRONMENT_RESET, Resource("bob", "ada/"))
-    answer = ask("POST", "api/users/bob/servers/ada%2F/reset", "ada-server-token")
+    answer = ask("POST", "api/v1/users/bob/servers/ada%2F/reset", "ada-server-token")
     assert answer.status_code == 404
 
 
 def test_a_second_reset_is_a_conflict(world):
     with running_service(world, hub=HubNeverStops(world)) as ask:
-        assert ask("POST", "api/users/ada/server/reset").status_code == 202
-        answer = ask("POST", "api/users/ada/server/reset")
+        assert ask("POST", "api/v1/users/ada/server/reset").status_code == 202
+        answer = ask("POST", "api/v1/users/ada/server/reset")
         assert answer.status_code == 409
         assert "under way" in answer.json()["message"]
-        assert ask("POST", "api/users/ada/server/undo-reset").status_code == 409
+        assert ask("POST", "api/v1/users/ada/server/undo-reset").status_code == 409
 
 
 def test_an_undo_without_a_reset_is_a_conflict(ask):
-    answer = ask("POST", "api/users/ada/server/undo-reset")
+    answer = ask("POST", "api/v1/users/ada/server/undo-reset")
     assert (answer.status_code, answer.json()["message"]) == (409, "There is no reset to undo.")
 
 
 def test_failed_starts_are_told_until_a_reset(ask, world):
     for _ in range(2):
         world.ledger.add_failed_start("ada", "", 1, now())
-    assert ask("GET", "api/users/ada/server").json()["failed_starts"] == 2
+    assert ask("GET", "api/v1/users/ada/server").json()["failed_starts"] == 2
     reset(world.ledger, "ada", "", now())
-    assert ask("GET", "api/users/ada/server").json()["failed_starts"] == 0
+    assert ask("GET", "api/v1/users/ada/server").json()["failed_starts"] == 0
 
 
 def test_what_can_be_gone_back_to_is_told_with_when_it_ends(ask, world):
     for _ in range(3):
         reset(world.ledger, "ada", "", now())
-    first, second = ask("GET", "api/users/ada/server").json()["undo"]
+    first, second = ask("GET", "api/v1/users/ada/server").json()["undo"]
     assert (first["generation"], second["generation"]) == (3, 2)
     assert (first["resets_left"], second["resets_left"]) == (2, 1)
     assert second["expires"] == "Kept until the next reset."
     assert datetime.fromisoformat(first["left_at"]) >= datetime.fromisoformat(second["left_at"])
     chinese = {"Accept-Language": "zh-CN"}
-    told = ask("GET", "api/users/ada/server", headers=chinese).json()["undo"]
+    told = ask("GET", "api/v1/users/ada/server", headers=chinese).json()["undo"]
     assert [each["expires"] for each in told] == ["再重置 2 次后删除。", "再重置 1 次后删除。"]
 
 
@@ -195,10 +195,10 @@ def test_an_undo_goes_to_the_generation_that_was_asked_for_and_back(ask, world):
     for _ in range(2):
         reset(world.ledger, "ada", "", now())
     for body, expected in (({"generation": 1}, 1), ({}, 3), ({"generation": 1}, 1)):
-        begun = ask("POST", "api/users/ada/server/undo-reset", json=body).json()
+        begun = ask("POST", "api/v1/users/ada/server/undo-reset", json=body).json()
         assert begun["operation"]["generation"] == expected
         assert until_done(ask, begun["operation"]["id"])["step"] == "done"
-        assert ask("GET", "api/users/ada/server").json()["generation"] == expected
+        assert ask("GET", "api/v1/users/ada/server").json()["generation"] == expected
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_an_undo_goes_to_the_generation_that_was_asked_for_and_back(ask, world):
 def test_a_generation_that_is_none_is_refused(ask, world, generation, status, message):
     for _ in range(2):
         reset(world.ledger, "ada", "", now())
-    answer = ask("POST", "api/users/ada/server/undo-reset", json={"generation": generation})
+    answer = ask("POST", "api/v1/users/ada/server/undo-reset", json={"generation": generation})
     assert (answer.status_code, answer.json()["message"][: len(message)]) == (status, message)
     assert world.ledger.unfinished_operations() == ()
 
@@ -222,7 +222,7 @@ def test_a_generation_that_is_none_is_refused(ask, world, generation, status, me
 @pytest.mark.parametrize("action", ["reset", "undo-reset"])
 def test_whoever_resets_for_another_says_why_and_the_user_reads_it(ask, world, action):
     reset(world.ledger, "ada", "", now())
-    path = f"api/users/ada/server/{action}"
+    path = f"api/v1/users/ada/server/{action}"
     for body in ({}, {"reason": ""}, {"reason": " "}):
         answer = ask("POST", path, "instructor-token", json=body)
         assert answer.status_code == 409
@@ -231,7 +231,7 @@ def test_whoever_resets_for_another_says_why_and_the_user_reads_it(ask, world, a
     begun = ask("POST", path, "instructor-token", json={"reason": reason}).json()
     told = until_done(ask, begun["operation"]["id"])
     assert (told["requested_by"], told["reason"]) == ("kim", reason)
-    view = ask("GET", "api/users/ada/server").json()
+    view = ask("GET", "api/v1/users/ada/server").json()
     assert (view["operation"]["requested_by"], view["operation"]["reason"]) == ("kim", reason)
     (notice,) = view["notices"]
     assert notice["text"].startswith("kim ") and reason in notice["text"]
@@ -239,7 +239,7 @@ def test_whoever_resets_for_another_says_why_and_the_user_reads_it(ask, world, a
 
 @pytest.mark.parametrize("reason", ["two\nlines", "x" * 201, "\u202egnirts", 5, None, ["x"]])
 def test_a_reason_that_could_not_be_shown_is_refused(ask, world, reason):
-    answer = ask("POST", "api/users/ada/server/reset", json={"reason": reason})
+    answer = ask("POST", "api/v1/users/ada/server/reset", json={"reason": reason})
     assert answer.status_code == 400
     assert world.ledger.operation_of("ada", "") is None
 
@@ -251,19 +251,19 @@ def test_a_service_of_the_users_name_is_not_the_user(ask):
         "name": "ada",
         "scopes": [scopes.ACCESS_SERVICE, scopes.ENVIRONMENT_RESET],
     }
-    assert ask("POST", "api/users/ada/server/reset", "service").status_code == 409
+    assert ask("POST", "api/v1/users/ada/server/reset", "service").status_code == 409
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"gpus": 4}', b"null", b"[" * 5000])
 def test_a_body_with_anything_in_it_is_refused(ask, world, body):
-    answer = ask("POST", "api/users/ada/server/reset", data=body)
+    answer = ask("POST", "api/v1/users/ada/server/reset", data=body)
     assert answer.status_code == 400
     assert world.ledger.operation_of("ada", "") is None
 
 
 def test_a_failure_says_what_to_do_in_the_readers_language(world):
     with running_service(world, hub=HubFailsToStart(world)) as ask:
-        body = ask("POST", "api/users/ada/server/reset").json()
+        body = ask("POST", "api/v1/users/ada/server/reset").json()
         view = until_done(ask, body["operation"]["id"])
         assert view["step"] == "failed"
         assert view["error_code"] == "start-failed"
@@ -271,7 +271,7 @@ def test_a_failure_says_what_to_do_in_the_readers_language(world):
         assert "The image is gone" in view["error"]
         assert [step["state"] for step in view["steps"]] == ["done", "done", "failed"]
         chinese = ask(
-            "GET", f"api/operations/{view['id']}", headers={"Accept-Language": "zh-CN,zh;q=0.9"}
+            "GET", f"api/v1/operations/{view['id']}", headers={"Accept-Language": "zh-CN,zh;q=0.9"}
         ).json()
         assert "服务器" in chinese["error"]
         assert "The image is gone" in chinese["error"]
@@ -290,14 +290,14 @@ def test_a_restarted_service_finishes_what_the_last_one_began(world):
     world.ledger.advance_operation(operation.id, OperationStep.STOPPING, operation.requested_at)
     with running_service(world) as ask:
         assert until_done(ask, operation.id)["step"] == "done"
-        assert ask("GET", "api/users/ada/server").json()["generation"] == 2
+        assert ask("GET", "api/v1/users/ada/server").json()["generation"] == 2
 
 
 def test_health_tells_what_is_away(world):
     with running_service(world, engine=EngineSilent(world)) as ask:
         time.sleep(0.2)
-        assert ask("GET", "api/health").json()["engine"] == "unavailable"
-        view = ask("GET", "api/health", "admin-token").json()
+        assert ask("GET", "api/v1/health").json()["engine"] == "unavailable"
+        view = ask("GET", "api/v1/health", "admin-token").json()
         assert view["status"] == "degraded"
         assert view["engine"] == "The Docker Engine did not answer"
         assert view["hub"] == view["ledger"] == "ok"
@@ -305,14 +305,14 @@ def test_health_tells_what_is_away(world):
 
 
 def test_while_the_hub_is_down_the_known_are_served_and_nothing_is_reset(ask, world):
-    assert ask("GET", "api/users/ada/server").status_code == 200
+    assert ask("GET", "api/v1/users/ada/server").status_code == 200
     ask.hub_down = True
-    view = ask("GET", "api/users/ada/server").json()  # the hub's word about the token is kept
+    view = ask("GET", "api/v1/users/ada/server").json()  # the hub's word about the token is kept
     assert (view["running"], view["state"]) == (None, "unknown")
-    assert ask("POST", "api/users/ada/server/reset").status_code == 503
+    assert ask("POST", "api/v1/users/ada/server/reset").status_code == 503
     assert world.ledger.operation_of("ada", "") is None
     time.sleep(1.2)
-    answer = ask("GET", "api/users/ada/server")
+    answer = ask("GET", "api/v1/users/ada/server")
     assert answer.status_code == 503
     assert "JupyterHub did not answer" in answer.json()["message"]
 
@@ -322,7 +322,7 @@ def test_an_unexpected_error_shows_nothing_of_the_inside(ask, world, monkeypatch
         raise RuntimeError("'NoneType' object has no attribute 'secret'")
 
     monkeypatch.setattr(world.ledger, "environment", broken)
-    answer = ask("GET", "api/users/ada/server")
+    answer = ask("GET", "api/v1/users/ada/server")
     assert answer.status_code == 500
     assert answer.json()["message"].startswith("Something went wrong in gpucamp")
     assert "NoneType" not in answer.text
@@ -334,24 +334,24 @@ def test_a_ledger_that_is_away_is_told_without_its_place(ask, world, monkeypatch
 
     for name in ("environment", "devices"):
         monkeypatch.setattr(world.ledger, name, away)
-    answer = ask("GET", "api/users/ada/server")
+    answer = ask("GET", "api/v1/users/ada/server")
     assert answer.status_code == 503
     assert "ledger" in answer.json()["message"]
     assert "/srv/secret" not in answer.text
-    assert "/srv/secret" not in ask("GET", "api/health").text
-    assert "disk is full" in ask("GET", "api/health", "admin-token").json()["ledger"]
+    assert "/srv/secret" not in ask("GET", "api/v1/health").text
+    assert "disk is full" in ask("GET", "api/v1/health", "admin-token").json()["ledger"]
 
 
 def test_leases_show_ended_ones_on_demand(ask, world):
     world.stop_server("ada", "")
-    assert ask("GET", "api/leases", "admin-token").json() == {"leases": [], "next": None}
-    ended = ask("GET", "api/leases?include_ended=1", "admin-token").json()["leases"]
+    assert ask("GET", "api/v1/leases", "admin-token").json() == {"leases": [], "next": None}
+    ended = ask("GET", "api/v1/leases?include_ended=1", "admin-token").json()["leases"]
     assert [(lease["user"], lease["state"]) for lease in ended] == [("ada", "ended")]
-    assert ask("GET", "api/leases?include_ended=yes", "admin-token").status_code == 400
+    assert ask("GET", "api/v1/leases?include_ended=yes", "admin-token").status_code == 400
 
 
 def test_devices_show_who_holds_them(ask):
-    first, second = ask("GET", "api/devices", "admin-token").json()["devices"]
+    first, second = ask("GET", "api/v1/devices", "admin-token").json()["devices"]
     assert [lease["user"] for lease in first["leases"]] == ["ada"]
     assert second["leases"] == []
     assert first["simulated"] is True
@@ -370,7 +370,7 @@ def signed_in(ask) -> requests.Session:
 
 def test_a_cookie_without_the_xsrf_token_does_nothing(ask, world):
     session = signed_in(ask)
-    url = f"{ask.url}api/users/ada/server/reset"
+    url = f"{ask.url}api/v1/users/ada/server/reset"
     for headers in (
         {},
         {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "cross-site"},
@@ -386,7 +386,7 @@ def test_a_cookie_with_the_xsrf_token_works(ask):
     session = signed_in(ask)
     token = session.cookies.get("_xsrf", path="/services/gpucamp/")
     headers = {"X-XSRFToken": token, "Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "same-origin"}
-    answer = session.post(f"{ask.url}api/users/ada/server/reset", headers=headers, timeout=10)
+    answer = session.post(f"{ask.url}api/v1/users/ada/server/reset", headers=headers, timeout=10)
     assert answer.status_code == 202, answer.text
     until_done(ask, answer.json()["operation"]["id"])
 
@@ -394,7 +394,7 @@ def test_a_cookie_with_the_xsrf_token_works(ask):
 def test_a_foreign_page_cannot_read_with_the_cookie(ask):
     session = signed_in(ask)
     headers = {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Site": "cross-site"}
-    answer = session.get(f"{ask.url}api/users/ada/server", headers=headers, timeout=10)
+    answer = session.get(f"{ask.url}api/v1/users/ada/server", headers=headers, timeout=10)
     assert answer.status_code == 403
 
 
@@ -442,7 +442,7 @@ def test_pages_speak_the_visitors_language(ask):
 
 
 def test_every_page_forbids_scripts_and_frames_of_others(ask):
-    for path in ["", "devices", "operations/none", "api/health"]:
+    for path in ["", "devices", "operations/none", "api/v1/health"]:
         policy = ask("GET", path).headers["Content-Security-Policy"]
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy

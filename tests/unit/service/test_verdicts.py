@@ -18,7 +18,7 @@ from hub_ext.service.hub_api import HubServer
 from hub_ext.service.verdict_rounds import forget_lost_servers
 from hub_ext.verdicts import Verdict
 
-BASE = "api/users/ada/server"
+BASE = "api/v1/users/ada/server"
 TELL = f"{BASE}/doctor/verdict"
 BLOCKED = [
     {"code": "GC403", "severity": "advice"},
@@ -121,7 +121,7 @@ def test_a_server_that_does_not_run_tells_nothing(ask, world):
     told = body(world)
     world.stop_server("ada", "")
     assert ask("POST", TELL, json=told).status_code == 409
-    assert ask("POST", "api/users/ada/servers/none/doctor/verdict", json=told).status_code == 404
+    assert ask("POST", "api/v1/users/ada/servers/none/doctor/verdict", json=told).status_code == 404
     assert world.ledger.verdicts() == {}
 
 
@@ -239,8 +239,8 @@ def test_the_list_has_those_in_need_first_and_then_those_nobody_looked_at(ask, w
     ask("POST", TELL, "ada-server-token", json=body(world, findings=[]))
     lease = world.ledger.lease_of("kim", "").id
     told = body(world, lease=lease)
-    assert ask("POST", "api/users/kim/server/doctor/verdict", "admin-token", json=told).ok
-    rows = ask("GET", "api/servers", "instructor-token").json()["servers"]
+    assert ask("POST", "api/v1/users/kim/server/doctor/verdict", "admin-token", json=told).ok
+    rows = ask("GET", "api/v1/servers", "instructor-token").json()["servers"]
     assert [(row["user"], row["devices"]) for row in rows] == [("kim", 1), ("bob", 0), ("ada", 1)]
     assert [row["doctor"] and row["doctor"]["verdict"] for row in rows] == [
         "blocked",
@@ -256,14 +256,14 @@ def test_the_list_has_what_its_reader_may_see(ask, world):
     world.run_server("bob")
 
     def users(token: str) -> list[str]:
-        return [row["user"] for row in ask("GET", "api/servers", token).json()["servers"]]
+        return [row["user"] for row in ask("GET", "api/v1/servers", token).json()["servers"]]
 
     assert users("instructor-token") == users("admin-token") == ["ada", "bob"]
     assert users("class-token") == ["ada"], "by the groups at the grant"
     assert users("other-class-token") == []
     assert users("bob-token") == ["bob"]
-    assert ask("GET", "api/servers", "stranger-token").status_code == 403
-    assert ask("GET", "api/servers", None).status_code == 401
+    assert ask("GET", "api/v1/servers", "stranger-token").status_code == 403
+    assert ask("GET", "api/v1/servers", None).status_code == 401
 
 
 # -- pages
