@@ -43,7 +43,7 @@ AIM = 1.15
 USER = "bench"
 POLL = 0.02  # seconds
 REST = 30.0
-SERVICE = "/services/gpucamp/api"
+SERVICE = "/services/gpucamp/api/v1"
 EXTRA = """
 c.JupyterHub.load_roles.append({"name": "resetter", "services": ["tester"], "scopes":
     ["custom:gpucamp:environment:read", "custom:gpucamp:environment:reset"]})
