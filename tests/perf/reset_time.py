@@ -44,7 +44,10 @@ USER = "bench"
 POLL = 0.02  # seconds
 REST = 30.0
 SERVICE = "/services/gpucamp/api/v1"
+# how long the hub lets those wait who ask it for a start or a stop: its default, as in
+# jupyterhub_config.py (the tests' hub is less patient)
 EXTRA = """
+c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 10}
 c.JupyterHub.load_roles.append({"name": "resetter", "services": ["tester"], "scopes":
     ["custom:gpucamp:environment:read", "custom:gpucamp:environment:reset"]})
 """
