@@ -33,6 +33,7 @@ from ..reconcile import (
     plan,
 )
 from .containers import HubContainers
+from .device_samples import DeviceSamples
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Monitor:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.health = Health()
+        self.samples = DeviceSamples()
         self._ledger = ledger
         self._engine = engine
         self._scan = scan
@@ -132,6 +134,7 @@ class Monitor:
             return
         self.health.xid_error = self._xid_trouble()
         devices, now = tuple(scan.result()), self._now()
+        self.samples.add(devices, now)
         for change in await asyncio.to_thread(self._ledger.record_inventory, devices, now):
             _report(change)
         self._last_scan = (devices, now)

@@ -20,6 +20,7 @@ from ..health import XidEvent
 from ..host_facts import HostLook
 from ..ledger import Ledger
 from . import api, page_base, pages
+from .device_samples import DeviceSamples
 from .examinations import Examinations
 from .group_resets import GroupResets
 from .hub_api import HubClient
@@ -53,6 +54,11 @@ class Service:
     recent_xids: Callable[[], Sequence[XidEvent]] = tuple  # of this run, of all cards
     host: HostLook | None = None
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    @property
+    def samples(self) -> DeviceSamples:
+        """What devices did over the last ten minutes."""
+        return self.monitor.samples
 
     @property
     def hub_base_url(self) -> str:
