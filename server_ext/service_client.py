@@ -115,10 +115,10 @@ class ServiceClient:
     def _refusal(self, error: HTTPClientError) -> GpucampServerError:
         kind = _STATUS.get(error.code)
         answer = _object(error.response.body) if error.response is not None else None
-        message = (answer or {}).get("message")
-        if kind is None or not isinstance(message, str):
+        detail = (answer or {}).get("detail")
+        if kind is None or not isinstance(detail, str):
             return self._unavailable()
-        return kind(message)  # in the reader's language already
+        return kind(detail)  # in the reader's language already
 
     def _unavailable(self) -> ServiceUnavailable:
         return ServiceUnavailable(

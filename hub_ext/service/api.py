@@ -137,15 +137,13 @@ class OperationHandler(ApiHandler):
 
 
 class UnknownHandler(ApiHandler):
-    """Any other path below api/."""
+    """Any other path below api/, by whatever method."""
 
     @requires(None)
     async def get(self) -> None:
         raise NotFound(_("There is nothing here."))
 
-    @requires(None)
-    async def post(self) -> None:
-        raise NotFound(_("There is nothing here."))
+    head = post = put = patch = delete = options = get
 
 
 async def find_operation(handler: ServiceHandler, operation_id: str) -> Operation:

@@ -1,6 +1,6 @@
 """What all REST handlers share: JSON answers, strict queries and strict bodies.
 
-Guarantees: an answer is JSON (or the CSV that was asked for); an error is {"status", "message"};
+Guarantees: an answer is JSON (or the CSV that was asked for); an error is a problem document;
 a query argument or a field of a body that is not known is refused, since it is a typo; so is a
 value of another type, in words that say what is allowed.
 """
@@ -17,6 +17,7 @@ from tornado.web import HTTPError
 from ..errors import BadRequest
 from ..i18n import _
 from .handlers import ServiceHandler
+from .problems import MEDIA_TYPE, as_json, problem
 
 MOST_ROWS = 1000
 SOME_ROWS = 100
@@ -43,10 +44,11 @@ class ApiHandler(ServiceHandler):
     def refuse_unknown(self) -> None:
         raise HTTPError(401)
 
-    def show_error(self, status: int, message: str) -> None:
+    def show_error(self, status: int, message: str, error: BaseException | None = None) -> None:
         if status == 401:
             self.set_header("WWW-Authenticate", "Bearer")
-        self.answer({"status": status, "message": message})
+        self.set_header("Content-Type", MEDIA_TYPE)
+        self.finish(as_json(problem(error, status, message, self.service.prefix, self.instance)))
 
     def answer(self, value: Mapping[str, Any], status: int | None = None) -> None:
         """Finish with a JSON object."""

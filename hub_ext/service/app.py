@@ -24,7 +24,6 @@ from typing import Any
 from urllib.parse import urlparse
 
 from jupyterhub.services.auth import HubOAuth
-from tornado.httpserver import HTTPServer
 from tornado.log import LogFormatter
 from tornado.netutil import bind_sockets
 from traitlets import Bool, Float, Integer, Unicode, default, validate
@@ -47,14 +46,13 @@ from .hub_api import HubClient
 from .kept_files import KeptFiles
 from .loops import every
 from .monitor import Monitor
-from .parts import Service, make_web_application
+from .parts import Service, make_http_server, make_web_application
 from .reset import Limits, ResetWorkflow
 from .revival import Revival
 from .space_watch import SpaceWatch
 from .terms_loop import TermsLoop
 from .verdict_rounds import forget_lost_servers
 
-MAX_BODY_BYTES = 64 * 1024
 LOOK_SECONDS = 1.0  # between two looks at the port, and at the hub that started this
 PORT_ATTEMPTS = 10
 PRUNE_SECONDS = 24 * 3600.0
@@ -290,10 +288,8 @@ class GpucampService(Application):
         engine_client = EngineClient(threads=4)
         service = self._make_service(ledger, hub_auth, engine_client, hub_id)
         secret = await asyncio.to_thread(cookie_secret, self.cookie_secret_file)
-        server = HTTPServer(
-            make_web_application(service, hub_auth, cookie_secret=secret),
-            xheaders=True,
-            max_body_size=MAX_BODY_BYTES,
+        server = make_http_server(
+            make_web_application(service, hub_auth, cookie_secret=secret), service.prefix
         )
         rounds: list[asyncio.Task[None]] = []
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from http.client import responses
 from typing import Any
+from uuid import uuid4
 
 from tornado.web import RequestHandler
 
@@ -32,6 +33,7 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
 
     def initialize(self) -> None:
         self.hub_auth = self.settings["hub_auth"]
+        self.instance = ""  # names an error that nobody expected, here and in the log
         # nobody, until `identify` knows better: current_user never asks the hub by itself
         self._hub_auth_user_cache = None
 
@@ -66,9 +68,9 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
                 if getattr(type(self), verb.lower()) is not getattr(RequestHandler, verb.lower())
             )
             self.set_header("Allow", ", ".join(known))
-        self.show_error(status_code, message_for(error, status_code))
+        self.show_error(status_code, message_for(error, status_code), error)
 
-    def show_error(self, status: int, message: str) -> None:
+    def show_error(self, status: int, message: str, error: BaseException | None = None) -> None:
         """Write the error in the handler's own form."""
         raise NotImplementedError
 
@@ -81,6 +83,8 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
         status = status_of(value)
         if status is None:
+            self.instance = uuid4().urn
+            _log.error("What follows was answered as %s.", self.instance)
             super().log_exception(typ, value, tb)
         elif status >= 500:
             # expected, so no traceback; people are told less than this

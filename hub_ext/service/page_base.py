@@ -134,5 +134,5 @@ class PageHandler(ServiceHandler):
             )
         )
 
-    def show_error(self, status: int, message: str) -> None:
+    def show_error(self, status: int, message: str, error: BaseException | None = None) -> None:
         self.show("error.html", status=status, message=message)

@@ -145,10 +145,10 @@ class CallbackHandler(PageHandler, HubOAuthCallbackHandler):
     async def prepare(self) -> None:
         self.choose_language()
 
-    def show_error(self, status: int, message: str) -> None:
+    def show_error(self, status: int, message: str, error: BaseException | None = None) -> None:
         if status < 500:
             message = _("Signing in did not work. Go to your environment to try again.")
-        super().show_error(status, message)
+        super().show_error(status, message, error)
 
 
 class UnknownPage(PageHandler):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jupyterhub.services.auth import HubOAuth
+from tornado.httpserver import HTTPServer
 from tornado.web import Application as WebApplication
 from tornado.web import StaticFileHandler
 
@@ -20,6 +21,7 @@ from ..health import XidEvent
 from ..host_facts import HostLook
 from ..ledger import Ledger
 from . import api, page_base, pages
+from .body_limit import UNLIMITED, BodyLimit
 from .device_samples import DeviceSamples
 from .examinations import Examinations
 from .group_resets import GroupResets
@@ -83,3 +85,8 @@ def make_web_application(service: Service, hub_auth: HubOAuth, **settings: Any) 
         templates=page_base.make_templates(),
         **settings,
     )
+
+
+def make_http_server(application: WebApplication, prefix: str) -> HTTPServer:
+    """A server for the application that limits bodies; behind JupyterHub's proxy."""
+    return HTTPServer(BodyLimit(application, prefix), xheaders=True, max_body_size=UNLIMITED)

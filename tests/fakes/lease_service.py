@@ -71,7 +71,7 @@ class LeaseService(ScriptedService):
         path = request.path
         if path.endswith("/lease/extend"):
             if not self.lease["can_extend"]:
-                return 409, {"status": 409, "message": self.lease["extend_refusal"]}
+                return 409, {"status": 409, "detail": self.lease["extend_refusal"]}
             end = datetime.fromisoformat(self.lease["expires_at"]) + self.extension
             self.lease.update(expires_at=end.isoformat(), extensions=self.lease["extensions"] + 1)
         elif path.endswith("/lease/keep"):

@@ -18,7 +18,6 @@ import requests
 from jupyterhub.services.auth import HubOAuth
 from local_reader import LocalReader
 from service_world import FakeEngine, FakeHub, FakeRunner, World
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import HTTPError, RequestHandler
 
@@ -30,7 +29,7 @@ from hub_ext.service.group_resets import GroupResets
 from hub_ext.service.hub_api import HubClient, HubGroup
 from hub_ext.service.kept_files import KeptFiles
 from hub_ext.service.monitor import Monitor
-from hub_ext.service.parts import Service, make_web_application
+from hub_ext.service.parts import Service, make_http_server, make_web_application
 from hub_ext.service.reset import Limits, ResetWorkflow
 from hub_ext.service.revival import Revival
 from hub_ext.service.space_watch import SpaceWatch
@@ -308,7 +307,7 @@ class RunningService:
                 (r"/(?:hub|user)/.*", PlainPage, me),
             ],
         )
-        server = HTTPServer(application)
+        server = make_http_server(application, PREFIX)
         server.add_sockets(sockets)
         self.application = application
         await self.service.resets.resume()

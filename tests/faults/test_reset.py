@@ -138,7 +138,7 @@ async def ask(hub: HubApp, action: str = "reset") -> tuple[int, str]:
     status, body = await hub.ask_service(
         f"users/ada/server/{action}", "POST", {"reason": "it is broken"}
     )
-    return status, str(body.get("operation", {}).get("id") or body.get("message"))
+    return status, str(body.get("operation", {}).get("id") or body.get("detail"))
 
 
 async def test_of_many_at_once_one_has_an_effect(hub: HubApp, engine: docker.DockerClient) -> None:

@@ -81,7 +81,7 @@ async function post(button, onDone) {
       show(document.getElementById("said"), button.dataset.said ?? "");
       return;
     }
-    message = answer.body.message ?? fallback;
+    message = answer.body.detail ?? fallback;
   } catch {
     // no connection: the fallback says so
   } finally {

@@ -71,9 +71,9 @@ async def test_where_there_is_nothing_to_ask_nobody_is_asked(
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        (503, {"status": 503, "message": "later"}),
-        (403, {"status": 403, "message": "no"}),
-        (404, {"status": 404, "message": "There is nothing here."}),  # an older service
+        (503, {"status": 503, "detail": "later"}),
+        (403, {"status": 403, "detail": "no"}),
+        (404, {"status": 404, "detail": "There is nothing here."}),  # an older service
         (500, b"<html>"),
         (200, b"not JSON"),
         (200, [1, 2]),

@@ -64,7 +64,7 @@ async def test_where_no_hub_started_the_server_nobody_is_told(
 async def test_a_no_is_not_asked_again(
     service: ScriptedService, environ: dict[str, str], status: int
 ) -> None:
-    service.status, service.body = status, {"status": status, "message": "an older service"}
+    service.status, service.body = status, {"status": status, "detail": "an older service"}
     assert "an older service" in await verdict.tell(DONE, environ, pauses=(0.01, 0.01))
     assert len(service.asked) == 1
 

@@ -138,7 +138,7 @@ async def test_an_old_answer_does_not_undo_an_extension(lab: Any, service: Lease
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(500, {"message": "x"}), (502, b"<html>"), (404, {"message": "no"}), (403, {"message": "no"})],
+    [(500, {"detail": "x"}), (502, b"<html>"), (404, {"detail": "no"}), (403, {"detail": "no"})],
 )
 async def test_a_service_that_fails_is_unknown(
     lab: Any, service: LeaseService, status: int, body: Any

@@ -86,7 +86,7 @@ async def test_a_refusal_leaves_the_lock_as_it_was(
     own.add("six", "1.0.0")
     if before is not None:
         lock.write(before)
-    service.status, service.body = status, {"message": "no"}
+    service.status, service.body = status, {"detail": "no"}
     response = await lab.fetch("gpucamp/reset", method="POST", body={"again": ["six"]})
     assert response.code == status
     assert lock.text() == before
@@ -125,7 +125,7 @@ async def test_two_at_once_leave_what_the_one_that_was_accepted_wrote(
 ) -> None:
     own.add("six", "1.0.0")
     own.add("idna", "1.0.0")
-    answers = iter([(202, ACCEPTED), (409, {"message": "A reset is under way."})])
+    answers = iter([(202, ACCEPTED), (409, {"detail": "A reset is under way."})])
     written: list[str | None] = []
 
     def answer(request: HTTPServerRequest) -> tuple[int, Any]:

@@ -197,7 +197,7 @@ async def test_it_is_there_when_the_service_is_asked_and_not_after_a_refusal(
     monkeypatch.setenv(layout.GENERATION_VARIABLE, "3")
     kept = lab.root / ".gpucamp" / "layout-second.json"
     seen: list[bool] = []
-    answers = [(409, {"message": "One is under way."}), (202, ACCEPTED)]
+    answers = [(409, {"detail": "One is under way."}), (202, ACCEPTED)]
 
     def answer(request: HTTPServerRequest) -> tuple[int, Any]:
         seen.append(kept.exists())

@@ -138,14 +138,14 @@ async def test_nobody_without_signing_in(lab: Any, service: ScriptedService) -> 
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        (409, {"message": "A reset is under way: {x}."}, 409),
-        (400, {"message": "no"}, 400),
-        (403, {"message": "no"}, 403),
-        (404, {"message": "no"}, 404),
-        (500, {"message": "boom"}, 503),
+        (409, {"detail": "A reset is under way: {x}."}, 409),
+        (400, {"detail": "no"}, 400),
+        (403, {"detail": "no"}, 403),
+        (404, {"detail": "no"}, 404),
+        (500, {"detail": "boom"}, 503),
         (502, b"<html>Bad gateway</html>", 503),
         (404, b"<html>", 503),
-        (401, {"message": "no"}, 503),
+        (401, {"detail": "no"}, 503),
         (200, b"", 503),
         (200, b"[]", 503),
         (200, b"{" * 100000, 503),
@@ -162,7 +162,7 @@ async def test_what_the_service_refuses(
     if expected == 503:
         assert "/services/gpucamp/" in answer["message"]
     else:
-        assert answer["message"] == body["message"]
+        assert answer["message"] == body["detail"]
 
 
 async def test_a_redirect_does_not_get_the_token(lab: Any, service: ScriptedService) -> None:

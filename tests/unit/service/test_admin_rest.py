@@ -118,7 +118,7 @@ def test_a_body_out_of_bounds_changes_nothing(module_ask, verb, body):
 @pytest.mark.parametrize("verb", list(CHANGES))
 def test_a_device_that_never_was_is_not_found(module_ask, verb):
     answer = change(module_ask, verb, CHANGES[verb], "GPU-none")
-    assert (answer.status_code, answer.json()["message"]) == (404, "There is no such device.")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such device.")
 
 
 def test_a_reason_may_be_in_any_language(ask):
@@ -179,7 +179,7 @@ def test_ended_leases_come_in_pages_and_none_is_left_out(world, ask, at_once):
 def test_a_query_out_of_bounds_is_refused(module_ask, query):
     answer = module_ask("GET", f"api/v1/leases?{query}", "admin-token")
     assert answer.status_code == 400
-    assert query.split("=")[0] in answer.json()["message"] or query == "after=1"
+    assert query.split("=")[0] in answer.json()["detail"] or query == "after=1"
 
 
 def test_the_audit_trail_comes_in_pages_and_no_line_twice(world, ask):

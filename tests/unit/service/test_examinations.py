@@ -113,7 +113,9 @@ def test_what_the_server_told_itself_stays(ask, world):
 
 def test_a_named_server_is_examined_by_itself(ask, world):
     world.run_server("ada", "second")
-    answer = ask("POST", "api/v1/users/ada/servers/second/doctor/examine", "instructor-token", json={})
+    answer = ask(
+        "POST", "api/v1/users/ada/servers/second/doctor/examine", "instructor-token", json={}
+    )
     assert answer.status_code == 202
     assert ask("GET", BASE).json()["examination"] is None
     found = ask("GET", "api/v1/users/ada/servers/second/doctor").json()
@@ -180,7 +182,7 @@ def test_a_server_that_does_not_run_is_not_examined(ask, world):
     world.containers.clear()
     answer = ask("POST", f"{BASE}/examine")
     assert answer.status_code == 409
-    assert "does not run" in answer.json()["message"]
+    assert "does not run" in answer.json()["detail"]
     world.stop_server("ada", "")
     assert ask("POST", f"{BASE}/examine").status_code == 409
     assert ask.runner.asked == []

@@ -210,7 +210,11 @@ def test_a_teacher_resets_the_class_they_teach(rest, school):
         ("teacher", "api/v1/groups/class-2/reset", 404),  # of somebody else
         ("teacher", "api/v1/groups/none/reset", 404),
         ("admin-token", "api/v1/groups/none/reset", 404),
-        ("ada-token", "api/v1/groups/class-1/reset", 404),  # a pupil's own right is not for the class
+        (
+            "ada-token",
+            "api/v1/groups/class-1/reset",
+            404,
+        ),  # a pupil's own right is not for the class
         ("ada-server-token", "api/v1/groups/class-1/reset", 404),
         ("stranger-token", "api/v1/groups/class-1/reset", 403),
         (None, "api/v1/groups/class-1/reset", 401),
@@ -232,7 +236,7 @@ def test_a_class_is_told_why(rest, school, body):
 
 def test_there_must_be_something_to_cancel(rest):
     answer = rest("POST", "api/v1/groups/class-1/reset/cancel", "teacher", json={})
-    assert (answer.status_code, answer.json()["message"]) == (
+    assert (answer.status_code, answer.json()["detail"]) == (
         409,
         "No reset of this group is under way.",
     )

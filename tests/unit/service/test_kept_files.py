@@ -192,7 +192,7 @@ def test_bad_paths(service: RunningService, query: str, status: int) -> None:
     for what in (FILES, FILE):
         answer = service("GET", f"{what}?{query}")
         assert answer.status_code == status, answer.text
-        assert answer.json()["message"]
+        assert answer.json()["detail"]
 
 
 # -- what goes wrong in between

@@ -82,7 +82,8 @@ def test_a_server_that_never_was_is_not_found(ask, path):
     body = CHANGES.get(path, {})
     assert ask("POST", f"api/v1/users/ada/servers/none{path}", json=body).status_code == 404
     assert (
-        ask("POST", f"api/v1/users/nobody/server{path}", "admin-token", json=body).status_code == 404
+        ask("POST", f"api/v1/users/nobody/server{path}", "admin-token", json=body).status_code
+        == 404
     )
 
 
@@ -111,7 +112,7 @@ def refused(ask, words: str, language: str = "en") -> None:
     before = lease_of(ask.world)
     answer = ask("POST", BASE + "/lease/extend", headers=headers)
     assert answer.status_code == 409
-    assert answer.json()["message"] == view["extend_refusal"]
+    assert answer.json()["detail"] == view["extend_refusal"]
     assert lease_of(ask.world) == before
 
 
@@ -167,7 +168,7 @@ def test_a_server_that_does_not_run_has_no_lease(world, ask, path):
     world.stop_server("ada", "")
     answer = ask("POST", BASE + path)
     assert answer.status_code == 409
-    assert "does not run" in answer.json()["message"]
+    assert "does not run" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("path", ["/lease/extend", "/lease/keep", "/queue/leave"])
@@ -211,7 +212,7 @@ def test_a_body_out_of_bounds_is_refused_and_says_what_is_allowed(world, ask, bo
     world.ledger.notify("ada", "", NoticeKind.LEASE_EXPIRED, {}, now())
     answer = ask("POST", BASE + "/notices/read", json=body)
     assert answer.status_code == 400
-    assert "up_to" in answer.json()["message"]
+    assert "up_to" in answer.json()["detail"]
     assert len(world.ledger.notices("ada", "")) == 1
 
 
@@ -237,7 +238,7 @@ def test_a_place_in_the_line_is_told_and_given_up(world):
         assert world.servers["ada", "second"].stopped
         again = ask("POST", path + "/queue/leave")
         assert again.status_code == 409
-        assert "does not wait in line any more" in again.json()["message"]
+        assert "does not wait in line any more" in again.json()["detail"]
 
 
 def test_a_server_with_a_lease_does_not_leave_the_line(world, ask):

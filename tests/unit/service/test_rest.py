@@ -93,7 +93,13 @@ def test_a_named_server_has_its_own_environment(ask, world):
 def test_someone_elses_server_is_not_found_and_neither_is_none(ask, method, path):
     answer = ask(method, path)
     assert answer.status_code == 404
-    assert answer.json() == {"status": 404, "message": "There is no such server."}
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "about:blank",
+        "title": "Not found",
+        "status": 404,
+        "detail": "There is no such server.",
+    }
 
 
 def test_someone_elses_operation_looks_like_none(ask, world):
@@ -161,13 +167,13 @@ def test_a_second_reset_is_a_conflict(world):
         assert ask("POST", "api/v1/users/ada/server/reset").status_code == 202
         answer = ask("POST", "api/v1/users/ada/server/reset")
         assert answer.status_code == 409
-        assert "under way" in answer.json()["message"]
+        assert "under way" in answer.json()["detail"]
         assert ask("POST", "api/v1/users/ada/server/undo-reset").status_code == 409
 
 
 def test_an_undo_without_a_reset_is_a_conflict(ask):
     answer = ask("POST", "api/v1/users/ada/server/undo-reset")
-    assert (answer.status_code, answer.json()["message"]) == (409, "There is no reset to undo.")
+    assert (answer.status_code, answer.json()["detail"]) == (409, "There is no reset to undo.")
 
 
 def test_failed_starts_are_told_until_a_reset(ask, world):
@@ -215,7 +221,7 @@ def test_a_generation_that_is_none_is_refused(ask, world, generation, status, me
     for _ in range(2):
         reset(world.ledger, "ada", "", now())
     answer = ask("POST", "api/v1/users/ada/server/undo-reset", json={"generation": generation})
-    assert (answer.status_code, answer.json()["message"][: len(message)]) == (status, message)
+    assert (answer.status_code, answer.json()["detail"][: len(message)]) == (status, message)
     assert world.ledger.unfinished_operations() == ()
 
 
@@ -226,7 +232,7 @@ def test_whoever_resets_for_another_says_why_and_the_user_reads_it(ask, world, a
     for body in ({}, {"reason": ""}, {"reason": " "}):
         answer = ask("POST", path, "instructor-token", json=body)
         assert answer.status_code == 409
-        assert answer.json()["message"] == 'Say why, for ada to read: {"reason": "…"}.'
+        assert answer.json()["detail"] == 'Say why, for ada to read: {"reason": "…"}.'
     reason = "torch <b> was “broken”"
     begun = ask("POST", path, "instructor-token", json={"reason": reason}).json()
     told = until_done(ask, begun["operation"]["id"])
@@ -314,7 +320,7 @@ def test_while_the_hub_is_down_the_known_are_served_and_nothing_is_reset(ask, wo
     time.sleep(1.2)
     answer = ask("GET", "api/v1/users/ada/server")
     assert answer.status_code == 503
-    assert "JupyterHub did not answer" in answer.json()["message"]
+    assert "JupyterHub did not answer" in answer.json()["detail"]
 
 
 def test_an_unexpected_error_shows_nothing_of_the_inside(ask, world, monkeypatch):
@@ -324,7 +330,7 @@ def test_an_unexpected_error_shows_nothing_of_the_inside(ask, world, monkeypatch
     monkeypatch.setattr(world.ledger, "environment", broken)
     answer = ask("GET", "api/v1/users/ada/server")
     assert answer.status_code == 500
-    assert answer.json()["message"].startswith("Something went wrong in gpucamp")
+    assert answer.json()["detail"].startswith("Something went wrong in gpucamp")
     assert "NoneType" not in answer.text
 
 
@@ -336,7 +342,7 @@ def test_a_ledger_that_is_away_is_told_without_its_place(ask, world, monkeypatch
         monkeypatch.setattr(world.ledger, name, away)
     answer = ask("GET", "api/v1/users/ada/server")
     assert answer.status_code == 503
-    assert "ledger" in answer.json()["message"]
+    assert "ledger" in answer.json()["detail"]
     assert "/srv/secret" not in answer.text
     assert "/srv/secret" not in ask("GET", "api/v1/health").text
     assert "disk is full" in ask("GET", "api/v1/health", "admin-token").json()["ledger"]

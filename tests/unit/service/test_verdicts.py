@@ -180,7 +180,7 @@ def test_nobody_tells_the_verdict_of_someone_elses_server(ask, world, token, sta
 def test_what_has_another_form_is_refused_with_the_reason(ask, world, changes):
     answer = ask("POST", TELL, "ada-server-token", json=body(world, **changes))
     assert answer.status_code == 400
-    assert answer.json()["message"]
+    assert answer.json()["detail"]
     assert world.ledger.verdicts() == {}
 
 
