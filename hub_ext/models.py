@@ -230,6 +230,16 @@ class QueueEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class Revocation:
+    """An admin's or instructor's word that a lease ends at `until`, said to its user at `at`."""
+
+    at: datetime
+    until: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The right of one server to some devices, from grant to proof that its container is gone."""
 
@@ -246,10 +256,12 @@ class Lease:
     gone_at: datetime | None = None  # while HELD: since when its container is known to be gone
     shared: bool = False
     groups: tuple[str, ...] = ()  # of the user, when it was granted
-    expires_at: datetime | None = None  # the end of its term; None: without end
+    # the end of its term, of a drain or of its revocation; None: without end
+    expires_at: datetime | None = None
     extensions: int = 0  # how often its user extended it
     idle_since: datetime | None = None  # its devices do nothing
     reclaim_at: datetime | None = None  # its user was warned; taken back then, if still idle
+    revocation: Revocation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,6 +405,10 @@ class NoticeKind(StrEnum):
     LEASE_EXPIRED = "lease_expired"  # the server was stopped: its term was over
     LEASE_RECLAIMED = "lease_reclaimed"  # it was stopped: idle while others waited
     QUOTA_USED_UP = "quota_used_up"  # it was stopped: no device-hours left
+    LEASE_REVOKED = "lease_revoked"  # detail: by, reason, until (ISO 8601)
+    REVOCATION_UNDONE = "revocation_undone"  # detail: by
+    STOPPED_AS_REVOKED = "stopped_as_revoked"  # it was stopped; detail: by, reason
+    LEASE_EXTENDED = "lease_extended"  # by somebody else; detail: by, reason, until
     ENVIRONMENT_RESET = "environment_reset"  # by somebody else; detail: by, reason
     ENVIRONMENT_UNDONE = "environment_undone"  # by somebody else; detail: by, reason
     # detail: what ("environments" or "work"), used and limit in bytes

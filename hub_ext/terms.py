@@ -13,6 +13,8 @@ What this module guarantees:
 - Devices are taken back only if they did nothing for `idle_after`, seen without a break, and still
   do nothing `idle_answer` after the warning, while somebody waits who could use them. Activity that
   is not known is activity. An answer ("I am using it") starts the count anew.
+- A lease that was revoked ends when its notice period is over, whoever waits: not before because of
+  that, and its end is never put off. Until then it is like any other, but nobody extends it.
 - Applied twice, the actions are as applied once.
 """
 
@@ -25,7 +27,16 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from .demand import Demand
-from .models import Cordon, Device, DeviceRecord, Lease, LeaseState, NoticeKind, QueueEntry
+from .models import (
+    Cordon,
+    Device,
+    DeviceRecord,
+    Lease,
+    LeaseState,
+    NoticeKind,
+    QueueEntry,
+    Revocation,
+)
 from .policy import Policy
 from .usage import QuotaUse, remaining_time
 
@@ -97,9 +108,11 @@ class ExtendRefusal(StrEnum):
     NOT_RUNNING = "not_running"  # it starts, is reset or has ended
     NO_END = "no_end"  # it needs no extension
     DRAINING = "draining"  # a device of it is being taken out of use
+    REVOKED = "revoked"  # an admin or instructor said that it ends
     WAITED_FOR = "waited_for"  # somebody waits who could use its devices
     QUOTA = "quota"  # no device-hours are left for it
     FULL = "full"  # as much time is left as a new lease would get
+    QUOTA_ENDS = "quota_ends"  # there are device-hours left, but for less time than that
 
 
 def review(
@@ -168,6 +181,8 @@ def may_extend(
     held = [each for each in devices if each.device.uuid in lease.device_uuids]
     if any(each.cordon is Cordon.DRAINING for each in held):
         return None, ExtendRefusal.DRAINING
+    if lease.revocation is not None:
+        return None, ExtendRefusal.REVOKED
     if Demand(waiting, devices, leases, policy).wants(lease):
         return None, ExtendRefusal.WAITED_FOR
     until = max(lease.expires_at, now) + policy.extension
@@ -181,6 +196,54 @@ def may_extend(
     if until < lease.expires_at + CLOSE or until <= now:
         return None, refusal
     return until, ""
+
+
+def may_be_extended_by(
+    lease: Lease,
+    time: timedelta,
+    devices: Sequence[DeviceRecord],
+    policy: Policy,
+    now: datetime,
+    used: QuotaUse | None = None,
+) -> tuple[datetime | None, str]:
+    """As `may_extend`, when an admin or instructor gives it so much more time.
+
+    Whoever waits, and however long a new lease would be; but no longer than the quota lasts.
+    """
+    if lease.state is not LeaseState.RUNNING:
+        return None, ExtendRefusal.NOT_RUNNING
+    if lease.expires_at is None:
+        return None, ExtendRefusal.NO_END
+    held = [each for each in devices if each.device.uuid in lease.device_uuids]
+    if any(each.cordon is Cordon.DRAINING for each in held):
+        return None, ExtendRefusal.DRAINING
+    if lease.revocation is not None:
+        return None, ExtendRefusal.REVOKED
+    until = max(lease.expires_at, now) + time
+    left = remaining_time(policy, lease.user, lease.groups, used or QuotaUse(), 0, now)
+    if left is not None and now + left < until:
+        nothing = now + left < lease.expires_at + CLOSE
+        return None, ExtendRefusal.QUOTA if nothing else ExtendRefusal.QUOTA_ENDS
+    return until, ""
+
+
+def usual_notice(policy: Policy) -> timedelta:
+    """How long before its end the user of a revoked lease hears of it: as by the first warning."""
+    return max(policy.warnings, default=timedelta(0))
+
+
+def revocation(
+    lease: Lease, notice: timedelta, by: str, reason: str, now: datetime
+) -> Revocation | None:
+    """What it is when a live lease is revoked now; None: one that ends it no later is in force."""
+    until = now + max(notice, timedelta(0))
+    if lease.revocation is not None and lease.revocation.until <= until:
+        return None
+    return Revocation(now, until, by, reason)
+
+
+def _is_due(lease: Lease, now: datetime) -> bool:
+    return lease.revocation is not None and lease.revocation.until <= now
 
 
 def _notice(policy: Policy) -> timedelta:
@@ -212,7 +275,8 @@ def _at_the_end(
     """The leases that must end, and what to do now about those whose term is over."""
     step = min(policy.extension, STEP)
     must_end = {
-        lease.id: not policy.auto_extend
+        lease.id: _is_due(lease, now)
+        or not policy.auto_extend
         or step <= timedelta(0)
         or (left is not None and left < CLOSE)
         or not draining.isdisjoint(lease.device_uuids)
@@ -226,15 +290,32 @@ def _at_the_end(
     ):
         wanted = demand.take(lease)
         if not must_end[lease.id] and not wanted:
-            actions.append(AutoExtend(lease.id, now + (step if left is None else min(step, left))))
+            until = now + (step if left is None else min(step, left))
+            if lease.revocation is not None:
+                until = min(until, lease.revocation.until)
+            actions.append(AutoExtend(lease.id, until))
             continue
         ending.add(lease.id)
-        if now < watch.since + _notice(policy):
+        if now < watch.since + _patience(lease, policy, now):
             continue
-        used_up = left is not None and left < CLOSE
-        kind = NoticeKind.QUOTA_USED_UP if used_up else NoticeKind.LEASE_EXPIRED
-        actions.append(StopServer(lease.id, lease.user, lease.server, kind))
+        actions.append(StopServer(lease.id, lease.user, lease.server, _kind(lease, left, now)))
     return ending, actions
+
+
+def _patience(lease: Lease, policy: Policy, now: datetime) -> timedelta:
+    """How long this service must have looked to end a lease: who revokes may want it at once."""
+    if lease.revocation is None or not _is_due(lease, now):
+        return _notice(policy)
+    return min(_notice(policy), lease.revocation.until - lease.revocation.at)
+
+
+def _kind(lease: Lease, left: timedelta | None, now: datetime) -> NoticeKind:
+    """Why a lease ends."""
+    if _is_due(lease, now):
+        return NoticeKind.STOPPED_AS_REVOKED
+    if left is not None and left < CLOSE:
+        return NoticeKind.QUOTA_USED_UP
+    return NoticeKind.LEASE_EXPIRED
 
 
 def _idle(

@@ -99,7 +99,9 @@ def _take_up(
             .where(lease_device.c.lease_id == held.id, lease_device.c.device_uuid.in_(surplus))
             .values(given_back_at=now)
         )
-    values: dict[str, object] = {} if kept else {"expires_at": None, "shared": False}
+    values: dict[str, object] = {}
+    if not kept:
+        values = {"expires_at": None, "shared": False, **leases.NOT_REVOKED}
     leases.change(
         connection,
         held.id,

@@ -20,12 +20,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select, update
 
 from ..errors import Conflict, NotFound
-from ..models import Lease, LeaseState
+from ..models import Lease, LeaseState, Revocation
 from . import accounting, audit, facts
 from .kept_rows import Kept, KeptRows
 from .tables import lease, lease_device, slot
 from .texts import names
 
+NOT_REVOKED = {"revoked_at": None, "revoke_until": None, "revoked_by": "", "revoke_reason": ""}
 _LIVE = lease.c.state != LeaseState.ENDED.value
 
 
@@ -68,7 +69,7 @@ def _count(devices: Iterable[tuple[str, int]]) -> float:
 
 def _lease(row: Row[Any]) -> Lease:
     """Without its devices."""
-    ends = [at for at in (row.expires_at, row.drain_until) if at is not None]
+    ends = [at for at in (row.expires_at, row.drain_until, row.revoke_until) if at is not None]
     return Lease(
         id=row.id,
         user=row.user_name,
@@ -87,7 +88,14 @@ def _lease(row: Row[Any]) -> Lease:
         extensions=row.extensions,
         idle_since=row.idle_since,
         reclaim_at=row.reclaim_at,
+        revocation=_revocation(row),
     )
+
+
+def _revocation(row: Row[Any]) -> Revocation | None:
+    if row.revoke_until is None:
+        return None
+    return Revocation(row.revoked_at, row.revoke_until, row.revoked_by, row.revoke_reason)
 
 
 def read(connection: Connection, *conditions: ColumnElement[bool]) -> tuple[Lease, ...]:

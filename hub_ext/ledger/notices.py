@@ -68,11 +68,11 @@ def mark_read(connection: Connection, user: str, server: str, up_to_id: int) -> 
 
 
 def forget(
-    connection: Connection, user: str, server: str, kind: NoticeKind, device_uuid: str
+    connection: Connection, user: str, server: str, kind: NoticeKind, device_uuid: str = ""
 ) -> None:
-    """Take back unread ones about a device that do not hold any more."""
+    """Take back unread ones (about a device) that do not hold any more."""
     for each in read(connection, user, server):
-        if each.kind is kind and each.detail.get("device") == device_uuid:
+        if each.kind is kind and each.detail.get("device", "") == device_uuid:
             connection.execute(delete(notice).where(notice.c.id == each.id))
 
 

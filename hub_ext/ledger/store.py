@@ -232,14 +232,52 @@ class Ledger(DeviceStore, EnvironmentStore, GroupStore, VerdictStore):
         with self._database.write() as connection:
             leases.end(connection, lease_id, reason, now, self._actor, if_container)
 
-    def extend(self, lease_id: str, until: datetime, now: datetime, *, by_user: bool) -> None:
+    def extend(
+        self,
+        lease_id: str,
+        until: datetime,
+        now: datetime,
+        *,
+        by_user: bool,
+        actor: str = "",
+        reason: str = "",
+    ) -> None:
         """Give a lease a later end; `by_user` counts it as an extension of theirs.
 
-        Raises NotFound, and Conflict if the lease has ended or has no end, if one of its devices is
-        being drained, or if `until` is not later.
+        With a `reason` its user is told that `actor` gave it. Raises NotFound, and Conflict if the
+        lease has ended or has no end, if one of its devices is being drained, if it ends earlier as
+        it was revoked, or if `until` is not later.
         """
         with self._database.write() as connection:
-            terms.extend(connection, lease_id, until, now, self._actor, by_user=by_user)
+            terms.extend(
+                connection,
+                lease_id,
+                until,
+                now,
+                actor or self._actor,
+                by_user=by_user,
+                reason=reason,
+            )
+
+    def revoke(
+        self, lease_id: str, notice: timedelta, reason: str, now: datetime, *, actor: str
+    ) -> Lease:
+        """Let a lease end once its user has had `notice`; gives it. They are told at once.
+
+        Nothing happens if it is revoked already and ends by then. Raises NotFound, and Conflict if
+        it has ended or has no devices.
+        """
+        with self._database.write() as connection:
+            return terms.revoke(connection, lease_id, notice, reason, now, actor)
+
+    def undo_revoke(self, lease_id: str, now: datetime, *, actor: str) -> Lease:
+        """Give a revoked lease the end of its term back; gives it. Its user is told.
+
+        Nothing happens if it is not revoked. Raises NotFound, and Conflict if it has ended or the
+        notice period is over.
+        """
+        with self._database.write() as connection:
+            return terms.undo_revoke(connection, lease_id, now, actor)
 
     def shorten(self, lease_id: str, until: datetime, now: datetime, reason: str) -> None:
         """Give a lease an earlier end; nothing happens if it ends by then, or has. NotFound."""

@@ -142,6 +142,11 @@ lease = Table(
     Column("extensions", Integer, nullable=False, server_default=_ZERO),
     Column("idle_since", UtcDateTime),
     Column("reclaim_at", UtcDateTime),
+    # set while it is revoked: it ends at `revoke_until` at the latest, as its user was told then
+    Column("revoked_at", UtcDateTime),
+    Column("revoke_until", UtcDateTime),
+    Column("revoked_by", Text, nullable=False, server_default=_NOTHING),
+    Column("revoke_reason", Text, nullable=False, server_default=_NOTHING),
 )
 Index(
     "uq_lease_live_server",

@@ -28,6 +28,9 @@ _REFUSALS = {
         "A GPU of this server is needed for maintenance, so the lease cannot be extended. Save "
         "your work before it ends."
     ),
+    ExtendRefusal.REVOKED: N_(
+        "The lease was revoked, so it cannot be extended. Save your work before it ends."
+    ),
     ExtendRefusal.FULL: N_(
         "The lease is as long as a new one would be. Extend it later, when less time is left."
     ),

@@ -21,7 +21,7 @@ from typing import Protocol
 
 from ..errors import Conflict, GpucampError, HubRefused, NotFound
 from ..ledger import Ledger
-from ..models import Device, Key, Lease, LeaseState, Snapshot
+from ..models import Device, Key, Lease, LeaseState, NoticeKind, Snapshot
 from ..reconcile import ContainerFact
 from ..terms import (
     AutoExtend,
@@ -164,7 +164,7 @@ class TermsLoop:
         self._lost_since.pop(lease.id, None)
         if found.pending == "stop":
             return
-        await self._tell(stop)
+        await self._tell(stop, lease)
         _log.info("stopping %s/%s: %s", stop.user, stop.server, stop.kind.value)
         try:
             await self._hub.stop(stop.user, stop.server)
@@ -181,6 +181,7 @@ class TermsLoop:
             and (found.id, found.container_id) == (lease.id, lease.container_id)
             and found.state is LeaseState.RUNNING
             and (found.expires_at, found.reclaim_at) == (lease.expires_at, lease.reclaim_at)
+            and found.revocation == lease.revocation
         )
 
     async def _remove_lost(self, stop: StopServer, lease: Lease) -> None:
@@ -190,14 +191,18 @@ class TermsLoop:
             return
         for container in await self._engine.containers():
             if container.lease_id == lease.id:
-                await self._tell(stop)
+                await self._tell(stop, lease)
                 _log.warning(
                     "removing container %s of %s/%s, which the hub does not know of",
                     *(container.id, stop.user, stop.server),
                 )
                 await self._engine.remove(container.id)
 
-    async def _tell(self, stop: StopServer) -> None:
+    async def _tell(self, stop: StopServer, lease: Lease) -> None:
+        said = lease.revocation
+        detail: dict[str, str] = {}
+        if stop.kind is NoticeKind.STOPPED_AS_REVOKED and said is not None:
+            detail = {"by": said.by, "reason": said.reason}
         await asyncio.to_thread(
             notify_once,
             self._ledger,
@@ -205,6 +210,6 @@ class TermsLoop:
             stop.server,
             stop.kind,
             stop.lease_id,
-            {},
+            detail,
             self._now(),
         )

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from hub_ext.errors import Conflict, NotFound
-from hub_ext.models import Cordon, LeaseState, NoticeKind, Request
+from hub_ext.models import Cordon, LeaseState, NoticeKind, Request, Revocation
 from hub_ext.policy import Policy, Pool
 
 MINUTE = timedelta(minutes=1)
@@ -286,3 +286,106 @@ def test_a_pool_of_all_devices_takes_those_that_no_other_names(ledger, make_devi
     assert [r.device.pool for r in ledger.devices()] == [
         policy.pool_of(f"GPU-{i}").name for i in range(3)
     ]
+
+
+# -- revoked, and extended by somebody else
+
+
+def kinds(ledger, user="ann"):
+    return [each.kind for each in ledger.notices(user, "")]
+
+
+def test_a_revoked_lease_ends_after_the_notice_and_its_user_is_told(pool, lease, now):
+    found = pool.revoke(lease.id, 30 * MINUTE, "the exam begins", now, actor="root")
+    until = now + 30 * MINUTE
+    assert found == pool.lease(lease.id)
+    assert found.expires_at == until
+    assert found.revocation == Revocation(now, until, "root", "the exam begins")
+    (notice,) = pool.notices("ann", "")
+    assert notice.kind is NoticeKind.LEASE_REVOKED
+    assert notice.detail == {
+        "by": "root", "reason": "the exam begins", "until": until.isoformat()
+    }  # fmt: skip
+    line = pool.audit_trail(lease.id)[-1]
+    assert (line.actor, line.action) == ("root", "revoke")
+    assert "the exam begins" in line.detail + getattr(line, "reason", "")
+    assert pool.snapshot(now).leases == (found,)
+
+
+def test_what_is_revoked_twice_ends_at_the_earlier_time(pool, lease, now):
+    first = pool.revoke(lease.id, 30 * MINUTE, "exam", now, actor="root")
+    for notice in (30, 60):
+        assert pool.revoke(lease.id, notice * MINUTE, "no", now, actor="kim") == first
+    assert actions(pool, lease) == ["grant", "revoke"]
+    sooner = pool.revoke(lease.id, MINUTE, "now", now + MINUTE, actor="kim")
+    assert sooner.expires_at == now + 2 * MINUTE
+    assert kinds(pool) == [NoticeKind.LEASE_REVOKED], "of two unread ones the last one holds"
+
+
+def test_a_term_that_ends_earlier_still_does(pool, lease, now):
+    found = pool.revoke(lease.id, 9 * HOUR, "exam", now, actor="root")
+    assert found.expires_at == now + 8 * HOUR
+    pool.extend(lease.id, now + 8.5 * HOUR, now, by_user=False)
+    with pytest.raises(Conflict, match="was revoked"):
+        pool.extend(lease.id, now + 9.5 * HOUR, now, by_user=False)
+
+
+def test_a_revocation_is_taken_back_until_it_is_due(pool, lease, now):
+    pool.revoke(lease.id, 30 * MINUTE, "exam", now, actor="root")
+    found = pool.undo_revoke(lease.id, now + 29 * MINUTE, actor="kim")
+    assert found == lease
+    assert kinds(pool) == [NoticeKind.REVOCATION_UNDONE]
+    assert pool.undo_revoke(lease.id, now + HOUR, actor="kim") == lease
+    assert actions(pool, lease) == ["grant", "revoke", "undo revoke"]
+    pool.revoke(lease.id, MINUTE, "exam", now, actor="root")
+    assert kinds(pool) == [NoticeKind.LEASE_REVOKED]
+    with pytest.raises(Conflict, match="too late"):
+        pool.undo_revoke(lease.id, now + MINUTE, actor="kim")
+
+
+def test_what_cannot_be_revoked(pool, lease, now):
+    without = pool.acquire(Request("bob", "", 0), lambda s: (), now)
+    with pytest.raises(Conflict, match="has no GPUs"):
+        pool.revoke(without.id, MINUTE, "exam", now, actor="root")
+    pool.end(lease.id, "stopped", now)
+    for change in (
+        lambda: pool.revoke(lease.id, MINUTE, "exam", now, actor="root"),
+        lambda: pool.undo_revoke(lease.id, now, actor="root"),
+    ):
+        with pytest.raises(Conflict, match="has ended"):
+            change()
+    with pytest.raises(NotFound):
+        pool.revoke("nope", MINUTE, "exam", now, actor="root")
+
+
+def test_a_revocation_stays_through_a_reset_and_goes_with_the_devices(pool, lease, now):
+    pool.mark_running(lease.id, "c1", now)
+    pool.revoke(lease.id, HOUR, "exam", now, actor="root")
+    for gpus, until in ((1, now + HOUR), (0, None)):
+        pool.hold(lease.id, now + HOUR, now)
+        pool.mark_gone(lease.id, now)
+        taken = pool.acquire(Request("ann", "", gpus, term=8 * HOUR), never, now)
+        assert (taken.id, taken.expires_at) == (lease.id, until)
+        assert (taken.revocation is None) == (gpus == 0)
+        pool.mark_running(lease.id, "c2", now)
+
+
+def test_a_drain_and_a_revocation_go_one_by_one(pool, lease, now):
+    pool.drain("GPU-0", now + HOUR, "fan", now, actor="root")
+    pool.revoke(lease.id, 30 * MINUTE, "exam", now, actor="root")
+    assert pool.lease(lease.id).expires_at == now + 30 * MINUTE
+    pool.undo_revoke(lease.id, now, actor="root")
+    assert pool.lease(lease.id).expires_at == now + HOUR
+    pool.cordon("GPU-0", Cordon.NONE, "", now, actor="root")
+    assert pool.lease(lease.id).expires_at == now + 8 * HOUR
+
+
+def test_who_gets_more_time_from_somebody_is_told(pool, lease, now):
+    until = now + 9 * HOUR
+    pool.extend(lease.id, until, now, by_user=False, actor="kim", reason="your talk is next")
+    (notice,) = pool.notices("ann", "")
+    assert notice.kind is NoticeKind.LEASE_EXTENDED
+    assert (notice.detail["by"], notice.detail["reason"]) == ("kim", "your talk is next")
+    line = pool.audit_trail(lease.id)[-1]
+    assert (line.actor, line.action) == ("kim", "extend")
+    assert pool.lease(lease.id).extensions == 0, "they did not extend it themselves"

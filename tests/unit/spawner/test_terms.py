@@ -20,6 +20,7 @@ from hub_ext.models import (
     NoticeKind,
     QueueEntry,
     Request,
+    Revocation,
 )
 from hub_ext.policy import Policy, Rule
 from hub_ext.terms import (
@@ -33,8 +34,10 @@ from hub_ext.terms import (
     StopServer,
     Watch,
     look,
+    may_be_extended_by,
     may_extend,
     review,
+    revocation,
 )
 from hub_ext.usage import QuotaUse, Use
 
@@ -44,6 +47,7 @@ HOUR = timedelta(hours=1)
 LONG = Watch(NOW - 10 * HOUR, NOW)  # looking for long
 IDLE = Policy(idle_after=20 * MINUTE)
 EXPIRED, RECLAIMED = NoticeKind.LEASE_EXPIRED, NoticeKind.LEASE_RECLAIMED
+REVOKED = NoticeKind.STOPPED_AS_REVOKED
 
 
 def lease(name: str = "a", *, uuids: tuple[str, ...] | None = None, **what) -> Lease:
@@ -336,11 +340,88 @@ def test_why_an_extension_is_refused():
     assert extend(running, policy=limited, used=use) == (NOW + 1.5 * HOUR, "")
 
 
+# -- what admins and instructors may do
+
+
+def revoked(minutes: int, notice: int = 30, **what) -> Lease:
+    """A lease whose revocation is over in so many minutes."""
+    until = NOW + minutes * MINUTE
+    said = Revocation(until - notice * MINUTE, until, "root", "the exam begins")
+    return lease(expires_at=min(until, what.pop("expires_at", until)), revocation=said, **what)
+
+
+def test_a_revoked_lease_ends_though_nobody_waits():
+    it = revoked(0)
+    assert at([it]) == (stop(it, REVOKED),)
+    assert at([revoked(1)]) == ()
+    assert at([it], resetting={("user-a", "")}) == ()
+
+
+def test_a_revoked_lease_whose_term_is_over_goes_on_until_its_notice_period_is():
+    it = revoked(7, expires_at=NOW)
+    assert at([it]) == (AutoExtend("l-a", NOW + 7 * MINUTE),)
+    assert at([it], waiting(1)) == (stop(it),)  # as any other
+    assert at([revoked(60, expires_at=NOW)]) == (AutoExtend("l-a", NOW + STEP),)
+
+
+def test_at_once_is_at_once_and_a_notice_is_a_notice():
+    """A service that was away has told nobody how much time is left."""
+    back = Watch(NOW - MINUTE, NOW)
+    at_once, with_notice = revoked(-1, notice=0), revoked(-1, notice=30)
+    assert at([at_once], watch=back) == (stop(at_once, REVOKED),)
+    assert at([with_notice], watch=back) == ()
+    later = NOW + 4 * MINUTE
+    assert at([with_notice], now=later, watch=look(replace(back, last=later), later)) == (
+        stop(with_notice, REVOKED),
+    )
+
+
+def test_the_user_of_a_revoked_lease_may_not_extend_it():
+    assert extend(revoked(20)) == (None, ExtendRefusal.REVOKED)
+
+
+def test_an_admin_may_give_more_than_the_user_may_ask_for():
+    def give(each, minutes, records=None, policy=IDLE, **rest):
+        records = records or devices([each])
+        return may_be_extended_by(each, minutes * MINUTE, records, policy, NOW, **rest)
+
+    running = lease(expires_at=NOW + 8 * HOUR)
+    assert extend(running, waiting(1))[0] is None
+    assert give(running, 600) == (NOW + 18 * HOUR, "")
+    assert give(replace(running, expires_at=NOW - HOUR), 60) == (NOW + HOUR, "")
+    drained = devices([running], draining=["GPU-a"])
+    assert give(running, 1, drained) == (None, ExtendRefusal.DRAINING)
+    assert give(revoked(20), 1) == (None, ExtendRefusal.REVOKED)
+    assert give(lease(), 1) == (None, ExtendRefusal.NO_END)
+    held = replace(running, state=LeaseState.HELD)
+    assert give(held, 1) == (None, ExtendRefusal.NOT_RUNNING)
+    limited = replace(IDLE, default=Rule(priority=0, device_hours=12))
+    use = QuotaUse({"user-a": Use(event=3 * 3600, devices=1)})
+    assert give(running, 60, policy=limited, used=use) == (NOW + 9 * HOUR, "")
+    assert give(running, 61, policy=limited, used=use) == (None, ExtendRefusal.QUOTA_ENDS)
+    use = QuotaUse({"user-a": Use(event=4 * 3600, devices=1)})
+    assert give(running, 1, policy=limited, used=use) == (None, ExtendRefusal.QUOTA)
+
+
 # -- any world
 
 moments = st.integers(-90, 90).map(lambda minutes: NOW + minutes * MINUTE)
 past = st.integers(-90, 0).map(lambda minutes: NOW + minutes * MINUTE)
 NAMES = "abcde"
+
+
+@st.composite
+def ends(draw):
+    """The end of a lease, and the revocation that may be it."""
+    expires_at = draw(st.none() | moments)
+    if draw(st.integers(0, 2)):
+        return {"expires_at": expires_at}
+    at = draw(past)
+    until = at + draw(st.sampled_from([0, 1, 10, 30, 60])) * MINUTE
+    return {
+        "expires_at": until if expires_at is None else min(expires_at, until),
+        "revocation": Revocation(at, until, "root", "the exam begins"),
+    }
 
 
 @st.composite
@@ -357,7 +438,7 @@ def worlds(draw):
             name,
             uuids=(f"GPU-{name}1", f"GPU-{name}2")[: draw(st.integers(1, 2))],
             state=draw(st.sampled_from([LeaseState.RUNNING, *LeaseState])),
-            expires_at=draw(st.none() | moments),
+            **draw(ends()),
             idle_since=draw(st.none() | past),
             reclaim_at=draw(st.none() | st.integers(-90, 9).map(lambda m: NOW + m * MINUTE)),
         )
@@ -438,7 +519,13 @@ def test_a_stop_has_its_reason(world):
                 assert seen[uuid].utilization_percent <= policy.idle_utilization_percent
             continue
         assert it.expires_at <= NOW
-        assert NOW - watch.since >= min(policy.warnings, default=timedelta(0))
+        shortest = min(policy.warnings, default=timedelta(0))
+        if action.kind is REVOKED:
+            assert it.revocation.until <= NOW
+            assert NOW - watch.since >= min(shortest, it.revocation.until - it.revocation.at)
+            continue
+        assert it.revocation is None or it.revocation.until > NOW
+        assert NOW - watch.since >= shortest
         left = policy.default.device_hours
         short = left is not None and left * 3600 - used.users[it.user].event < CLOSE.seconds * 2
         draining = any(
@@ -447,6 +534,68 @@ def test_a_stop_has_its_reason(world):
         assert short or (action.kind is EXPIRED)
         assert short or draining or wanted or not policy.auto_extend or not policy.extension
     assert len(stops) == len({each.lease_id for each in stops})
+
+
+@MANY
+@given(worlds())
+def test_a_revoked_lease_ends_at_the_latest_when_it_was_said(world):
+    """Once the service has looked long enough, whoever waits, and whatever the policy says."""
+    *_, watch, resetting = world
+    stopped = {each.lease_id for each in judged(world) if isinstance(each, StopServer)}
+    for it in world[1]:
+        if (
+            it.revocation is not None
+            and it.revocation.until <= NOW - HOUR <= NOW - (it.revocation.until - it.revocation.at)
+            and NOW - watch.since >= HOUR
+            and it.state is LeaseState.RUNNING
+            and (it.user, it.server) not in resetting
+        ):
+            assert it.id in stopped
+
+
+revocations = st.none() | st.builds(
+    lambda at, minutes: Revocation(at, at + minutes * MINUTE, "root", ""),
+    past, st.integers(0, 200),
+)  # fmt: skip
+
+
+@MANY
+@given(revocations, st.integers(-5, 10_000), st.none() | moments)
+def test_to_revoke_never_lengthens_and_never_comes_before_the_notice(before, minutes, expires_at):
+    it = lease(expires_at=expires_at, revocation=before)
+    said = revocation(it, minutes * MINUTE, "kim", "the exam", NOW)
+    if said is None:
+        assert before.until <= NOW + max(minutes, 0) * MINUTE
+        return
+    assert said == Revocation(NOW, NOW + max(minutes, 0) * MINUTE, "kim", "the exam")
+    assert before is None or said.until < before.until
+    # said twice is said once
+    assert revocation(replace(it, revocation=said), minutes * MINUTE, "kim", "", NOW) is None
+    later = NOW + 3 * MINUTE
+    assert revocation(replace(it, revocation=said), minutes * MINUTE, "kim", "", later) is None
+
+
+@MANY
+@given(worlds(), st.integers(1, 10_000).map(lambda minutes: minutes * MINUTE))
+def test_what_an_admin_may_give_lasts(world, time):
+    """It is later than before, and no drain, no revocation and no quota ends it sooner."""
+    policy, leases, records, seen, wait, used, watch, _resetting = world
+    for it in leases:
+        until, refusal = may_be_extended_by(it, time, records, policy, NOW, used)
+        assert (until is None) == bool(refusal)
+        if until is None:
+            continue
+        assert until == max(it.expires_at, NOW) + time > it.expires_at
+        assert it.revocation is None and it.state is LeaseState.RUNNING
+        held = [each for each in records if it.id in each.lease_ids]
+        assert not any(each.cordon is Cordon.DRAINING for each in held)
+        longer = [replace(each, expires_at=until) if each is it else each for each in leases]
+        after = (policy, longer, records, seen, wait, used, watch, ())
+        assert all(
+            action.lease_id != it.id or action.until >= until - CLOSE
+            for action in judged(after)
+            if isinstance(action, ShortenForQuota)
+        )
 
 
 @MANY
@@ -473,6 +622,7 @@ def test_who_goes_on_is_not_waited_for_and_has_not_used_up_anything(world):
         if isinstance(action, AutoExtend):
             it = by_id[action.lease_id]
             assert policy.auto_extend and it.expires_at <= NOW < action.until <= NOW + STEP
+            assert it.revocation is None or action.until <= it.revocation.until
             assert it.id not in ended
         if isinstance(action, ShortenForQuota):
             it = by_id[action.lease_id]
@@ -515,6 +665,10 @@ def test_through_any_hours_nobody_is_taken_by_surprise(world, waits):
                     assert now - first_seen[action.lease_id] >= policy.idle_answer
                 assert now - watch.since >= policy.idle_after
             elif isinstance(action, StopServer):
-                assert by_id[action.lease_id].expires_at <= now
-                assert now - watch.since >= min(policy.warnings, default=timedelta(0))
+                it = by_id[action.lease_id]
+                assert it.expires_at <= now
+                patience = min(policy.warnings, default=timedelta(0))
+                if action.kind is REVOKED:
+                    patience = min(patience, it.revocation.until - it.revocation.at)
+                assert now - watch.since >= patience
         world = applied(world, actions)
