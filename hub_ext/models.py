@@ -262,6 +262,8 @@ class Lease:
     idle_since: datetime | None = None  # its devices do nothing
     reclaim_at: datetime | None = None  # its user was warned; taken back then, if still idle
     revocation: Revocation | None = None
+    term_until: datetime | None = None  # what `expires_at` is without a drain and a revocation
+    drain_until: datetime | None = None  # while one of its devices is drained
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ DEVICES_READ = "custom:gpucamp:devices:read"
 LEASES_READ = "custom:gpucamp:leases:read"
 LEASE_EXTEND = "custom:gpucamp:lease:extend"
 DEVICES_MANAGE = "custom:gpucamp:devices:manage"
+LEASES_MANAGE = "custom:gpucamp:leases:manage"
 
 CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     ENVIRONMENT_READ: {"description": "See a server's environment and lease in gpucamp."},
@@ -46,6 +47,9 @@ CUSTOM_SCOPES: dict[str, dict[str, object]] = {
         "description": "Extend a server's GPU lease, answer its warnings, and leave the line."
     },
     DEVICES_MANAGE: {"description": "Take GPUs out of use for repair, and give them back."},
+    LEASES_MANAGE: {
+        "description": "Extend and revoke other people's GPU leases, with a reason that they read."
+    },
 }
 
 # Without it JupyterHub lets nobody near the service.
@@ -85,6 +89,7 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     LEASES_READ,
     LEASE_EXTEND,
     DEVICES_MANAGE,
+    LEASES_MANAGE,
 )
 
 # The service's own token: it stops and starts servers (reset, ends of leases, starts that a restart
@@ -106,6 +111,7 @@ INSTRUCTOR_SCOPES: tuple[str, ...] = (
     ENVIRONMENT_RESET,
     ENVIRONMENT_EXAMINE,
     LEASE_EXTEND,
+    LEASES_MANAGE,
 )
 
 # What JupyterHub's own role `admin` lacks. Devices and leases, with who holds them, are for admins.

@@ -110,9 +110,8 @@ class ExtendRefusal(StrEnum):
     DRAINING = "draining"  # a device of it is being taken out of use
     REVOKED = "revoked"  # an admin or instructor said that it ends
     WAITED_FOR = "waited_for"  # somebody waits who could use its devices
-    QUOTA = "quota"  # no device-hours are left for it
+    QUOTA = "quota"  # not enough device-hours are left for it
     FULL = "full"  # as much time is left as a new lease would get
-    QUOTA_ENDS = "quota_ends"  # there are device-hours left, but for less time than that
 
 
 def review(
@@ -222,8 +221,7 @@ def may_be_extended_by(
     until = max(lease.expires_at, now) + time
     left = remaining_time(policy, lease.user, lease.groups, used or QuotaUse(), 0, now)
     if left is not None and now + left < until:
-        nothing = now + left < lease.expires_at + CLOSE
-        return None, ExtendRefusal.QUOTA if nothing else ExtendRefusal.QUOTA_ENDS
+        return None, ExtendRefusal.QUOTA
     return until, ""
 
 

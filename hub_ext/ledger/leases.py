@@ -89,6 +89,8 @@ def _lease(row: Row[Any]) -> Lease:
         idle_since=row.idle_since,
         reclaim_at=row.reclaim_at,
         revocation=_revocation(row),
+        term_until=row.expires_at,
+        drain_until=row.drain_until,
     )
 
 

@@ -14,7 +14,7 @@ from ..fair_queue import decide, line_up
 from ..ledger import Ledger
 from ..models import AuditEntry, DeviceRecord, Lease, Link, QueueEntry, Snapshot
 from .device_reasons import device_reason
-from .lease_views import Json, iso, place_view
+from .lease_views import Json, iso, place_view, revocation_view
 
 if TYPE_CHECKING:
     from .parts import Service
@@ -52,6 +52,7 @@ def device_view(record: DeviceRecord, leases: Mapping[str, Lease]) -> Json:
                 "expires_at": iso(lease.expires_at),
                 "idle_since": iso(lease.idle_since),
                 "reclaim_at": iso(lease.reclaim_at),
+                "revocation": revocation_view(lease.revocation),
             }
             for lease in (leases[each] for each in record.lease_ids if each in leases)
         ],
@@ -126,6 +127,18 @@ def lease_view(lease: Lease) -> Json:
         "ended_at": iso(lease.ended_at),
         "end_reason": lease.end_reason,
         "container_id": lease.container_id,
+    }
+
+
+def whole_lease_view(lease: Lease) -> Json:
+    """The same with what its end is made of: the earliest of these."""
+    return {
+        **lease_view(lease),
+        "ends": {
+            "term": iso(lease.term_until),
+            "drain": iso(lease.drain_until),
+            "revocation": revocation_view(lease.revocation),
+        },
     }
 
 

@@ -94,4 +94,3 @@ class DeviceSamples:
 
 def _step(at: datetime) -> int:
     return (at - EPOCH) // STEP
-

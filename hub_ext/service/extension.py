@@ -1,4 +1,4 @@
-"""Whether the user of a lease may have it longer now, and if not, why. Pure.
+"""Whether a lease may go on for longer now, for its user or for an admin, and if not, why. Pure.
 
 hub_ext/terms.py decides; this module has the words.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from ..i18n import N_, _
+from ..i18n import N_, _, ngettext
 from ..models import Lease, QueueEntry, Snapshot
 from ..placement import suits
-from ..terms import ExtendRefusal, may_extend
+from ..terms import ExtendRefusal, may_be_extended_by, may_extend
 from ..usage import QuotaUse, tightest
 from .wording import hours_used_up, someone_waits
 
@@ -70,6 +70,28 @@ def extension_of(lease: Lease, snapshot: Snapshot, use: QuotaUse) -> Extension:
                         left.used_hours, left.limit_hours, daily=left.daily, group=left.group
                     ),
                 )
+    return Extension(None, _(_REFUSALS[ExtendRefusal(why)]))
+
+
+def extension_by(lease: Lease, time: timedelta, snapshot: Snapshot, use: QuotaUse) -> Extension:
+    """What an admin or instructor can give, in the reader's language."""
+    until, why = may_be_extended_by(
+        lease, time, snapshot.devices, snapshot.policy, snapshot.now, use
+    )
+    if until is not None:
+        return Extension(until)
+    left = tightest(snapshot.policy, lease.user, lease.groups, use, 0, snapshot.now)
+    if left is not None and why == ExtendRefusal.QUOTA:
+        spare = snapshot.now + left.time - max(lease.expires_at or snapshot.now, snapshot.now)
+        minutes = max(0, int(spare.total_seconds() // 60))
+        text = ngettext(
+            "The device-hours of {user} last for {minutes} minute more than the lease, so it "
+            "cannot be extended by more.",
+            "The device-hours of {user} last for {minutes} minutes more than the lease, so it "
+            "cannot be extended by more.",
+            minutes,
+        )
+        return Extension(None, text.format(user=lease.user, minutes=minutes))
     return Extension(None, _(_REFUSALS[ExtendRefusal(why)]))
 
 

@@ -25,6 +25,7 @@ from ..models import (
     Lease,
     Notice,
     QueueEntry,
+    Revocation,
     Snapshot,
 )
 from ..usage import QuotaUse, day_start, quota_use
@@ -130,7 +131,20 @@ def _lease(facts: LeaseFacts) -> Json:
         "shared": lease.shared,
         "idle_since": iso(lease.idle_since),
         "reclaim_at": iso(lease.reclaim_at),
+        "revocation": revocation_view(lease.revocation),
         "devices": [_leased_device(uuid, known.get(uuid)) for uuid in lease.device_uuids],
+    }
+
+
+def revocation_view(said: Revocation | None) -> Json | None:
+    """That a lease ends, when, and why; None if nobody said so."""
+    if said is None:
+        return None
+    return {
+        "at": said.at.isoformat(),
+        "until": said.until.isoformat(),
+        "by": said.by,
+        "reason": said.reason,
     }
 
 

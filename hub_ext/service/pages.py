@@ -19,6 +19,7 @@ from ..scopes import (
     ENVIRONMENT_READ,
     ENVIRONMENT_RESET,
     LEASE_EXTEND,
+    LEASES_MANAGE,
 )
 from . import pages_admin, pages_doctor, pages_groups, pages_kept_files
 from .api import find_operation
@@ -59,6 +60,9 @@ class EnvironmentPage(PageHandler):
             examination=examination_view(self.service.examinations.of(user, server_name))
             if may_examine
             else None,
+            may_manage_lease=user != self.caller.name
+            and await self.allows(LEASES_MANAGE, Resource(user, server_name)),
+            notice_minutes=await pages_admin.notice_minutes(self.service),
             may_extend=await self.allows(LEASE_EXTEND, Resource(user, server_name)),
             under_way=operation if operation and operation["step"] not in FINAL_STEPS else None,
             offers_reset=view["failed_starts"] >= OFFER_RESET_AFTER and view["state"] != "running",

@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BadRequest
 from ..i18n import _
-from ..scopes import DEVICES_MANAGE, DEVICES_READ, LEASES_READ
+from ..scopes import DEVICES_MANAGE, DEVICES_READ, LEASES_MANAGE, LEASES_READ
+from ..terms import usual_notice
 from .admin_views import Json, devices_view, queue_view
 from .auth import requires
 from .chart import stacked
 from .page_base import PageHandler
 from .report import summed
 from .wording import link_text
+
+if TYPE_CHECKING:
+    from .parts import Service
 
 SHOWN = ("user", "group", "device")
 MOST_DAYS = 92
@@ -34,7 +38,15 @@ class DevicesPage(PageHandler):
             "devices.html",
             devices=[{**device, "hint": place_hint(device, names)} for device in devices],
             manages=self.caller.holds_for_all(DEVICES_MANAGE),
+            manages_leases=self.caller.holds_for_all(LEASES_MANAGE),
+            notice_minutes=await notice_minutes(self.service),
         )
+
+
+async def notice_minutes(service: Service) -> int:
+    """How long before its end the user of a revoked lease hears of it, unless somebody says."""
+    policy = await asyncio.to_thread(service.ledger.policy)
+    return int(usual_notice(policy).total_seconds() // 60)
 
 
 class QueuePage(PageHandler):

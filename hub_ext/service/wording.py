@@ -144,6 +144,20 @@ _NOTICES: dict[NoticeKind, str] = {
         "The server was stopped because the device-hours are used up. Files in ~/work are as they "
         "were; you can start it without a GPU, or ask your instructor for more hours."
     ),
+    NoticeKind.LEASE_REVOKED: N_(
+        "{by} takes the GPUs of this server back: it is stopped at {until}. Save your work; files "
+        "in ~/work stay. The reason: {reason}."
+    ),
+    NoticeKind.REVOCATION_UNDONE: N_(
+        "{by} took that back: the GPUs stay with this server, and its lease ends as before."
+    ),
+    NoticeKind.STOPPED_AS_REVOKED: N_(
+        "The server was stopped because {by} took its GPUs back: “{reason}”. Files in ~/work are "
+        "as they were; you can start it again."
+    ),
+    NoticeKind.LEASE_EXTENDED: N_(
+        "{by} extended the GPU lease of this server to {until}: “{reason}”."
+    ),
     NoticeKind.ENVIRONMENT_RESET: N_(
         "{by} reset the environment of this server: “{reason}”. Files in ~/work are as they were, "
         "and you can undo it."

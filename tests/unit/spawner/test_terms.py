@@ -398,7 +398,7 @@ def test_an_admin_may_give_more_than_the_user_may_ask_for():
     limited = replace(IDLE, default=Rule(priority=0, device_hours=12))
     use = QuotaUse({"user-a": Use(event=3 * 3600, devices=1)})
     assert give(running, 60, policy=limited, used=use) == (NOW + 9 * HOUR, "")
-    assert give(running, 61, policy=limited, used=use) == (None, ExtendRefusal.QUOTA_ENDS)
+    assert give(running, 61, policy=limited, used=use) == (None, ExtendRefusal.QUOTA)
     use = QuotaUse({"user-a": Use(event=4 * 3600, devices=1)})
     assert give(running, 1, policy=limited, used=use) == (None, ExtendRefusal.QUOTA)
 
