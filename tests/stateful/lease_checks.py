@@ -11,6 +11,7 @@ After every step:
 - each live lease has an owner; one that is held has a deadline, one that runs a container that it
   names, one with devices the end of its term; a server has at most one;
 - the queue is in order of arrival, and who waits keeps their place;
+- nobody was stopped as their lease was revoked before the notice period was over;
 - use adds up: the ledger's device-seconds are those of all leases ever seen.
 
 After every look of the service: a lease without a container has its patience running.
@@ -23,16 +24,18 @@ set aside for someone until a time, and back by then.
 When all parts work again: who waited when the hub was killed waits again, or the line forgets them.
 
 When all parts have worked again for a while (`all_is_in_order`): each lease has its one running
-container, each container its lease, nobody holds anything for nobody, and whoever can be served is.
+container, each container its lease, nobody holds anything for nobody, and whoever can be served is;
+and when the terms were looked at for a while, no lease is left that was revoked and is due.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from fake_engine_world import Container
@@ -135,6 +138,21 @@ class Checks:
         assert len(servers) == len(set(servers))
         running = {each.lease_id for each in self.world.engine.running()}
         assert running <= {row[0] for row in live}
+
+    def nobody_is_stopped_before_their_notice_is_over(self) -> None:
+        for detail, at in self.rows(
+            "SELECT detail, at FROM notice WHERE kind = 'stopped_as_revoked'"
+        ):
+            occasion = json.loads(detail)["occasion"]
+            ((until,),) = self.rows(f"SELECT revoke_until FROM lease WHERE id = '{occasion}'")  # noqa: S608
+            assert until is not None and moment(until) <= moment(at), occasion
+
+    def nothing_revoked_is_left_over(self, patience: timedelta) -> None:
+        """When the service has looked for a while, with hub and Engine at its service."""
+        for lease in self.ledger.leases():
+            said = lease.revocation
+            due = said is not None and said.until < self.world.now - patience
+            assert not (due and lease.state is LeaseState.RUNNING), f"{lease} goes on"
 
     def the_queue_keeps_its_order(self) -> None:
         queue = self.rows("SELECT user_name, server_name, sequence FROM queue_entry ORDER BY 3")

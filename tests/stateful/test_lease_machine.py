@@ -81,6 +81,7 @@ WEIGHTS = {
     "someone_stops": 4,
     "someone_resets": 3,
     "someone_extends_or_answers": 1,
+    "someone_is_revoked_or_let_go_on": 2,
     "all_go_on": 14,
     "one_call_ends": 8,
     "one_call_fails": 3,
@@ -113,6 +114,7 @@ MOODS = {
     "silent": {"the_engine_goes_away": 8, "time_passes_and_all_go_on": 20},
     "resetting": {"someone_resets": 16, "the_service_is_killed": 4, "the_service_starts": 6},
     "ill": {"a_device_changes": 8, "an_admin_speaks": 5, "the_policy_changes": 3},
+    "revoked": {"someone_is_revoked_or_let_go_on": 12, "the_service_looks_at_terms": 20},
     "waiting": {"someone_starts": 25, "time_passes_and_all_go_on": 30, "someone_stops": 8},
 }
 DRAWN_BY = {
@@ -185,6 +187,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @invariant()
     def what_must_hold(self) -> None:
         self.checks.each_lease_is_sound()
+        self.checks.nobody_is_stopped_before_their_notice_is_over()
         self.checks.the_queue_keeps_its_order()
         if self.steps % 10 == 0:
             self.checks.use_adds_up()
@@ -233,7 +236,32 @@ class LeaseMachine(RuleBasedStateMachine):
                 self.ledger.extend(lease.id, until, now, by_user=True)
             except Conflict:
                 drained = [e for e in self.ledger.devices() if e.cordon is Cordon.DRAINING]
-                assert any(each.device.uuid in lease.device_uuids for each in drained)
+                assert lease.revocation is not None or any(
+                    each.device.uuid in lease.device_uuids for each in drained
+                )
+        return True
+
+    def someone_is_revoked_or_let_go_on(self, a: int, b: int) -> bool:
+        """With a notice period of up to an hour, or at once; now and then it is taken back."""
+        leases = [each for each in self.ledger.leases() if each.device_uuids]
+        revoked = [each for each in leases if each.revocation is not None]
+        if not leases:
+            return False
+        now = self.world.now
+        if b % 3 == 0 and revoked:
+            lease = pick(revoked, a)
+            try:
+                found = self.ledger.undo_revoke(lease.id, now, actor="admin")
+            except Conflict:
+                assert lease.revocation is not None and lease.revocation.until <= now
+                return True
+            assert found.revocation is None and found.term_until == lease.term_until
+            return True
+        lease = pick(leases, a)
+        notice = pick([60, 10, 5, 0], b) * timedelta(minutes=1)
+        found = self.ledger.revoke(lease.id, notice, "the exam", now, actor="admin")
+        assert found.revocation is not None and found.expires_at <= found.revocation.until
+        assert lease.expires_at is None or found.expires_at <= lease.expires_at
         return True
 
     # -- the processes go on
@@ -464,7 +492,18 @@ class LeaseMachine(RuleBasedStateMachine):
             assert not self.pending()
             self.checks.nobody_waits_for_an_earlier_hub(stopping | self.checks.being_stopped())
         self.checks.all_is_in_order()
+        self.what_is_revoked_ends()
         return True
+
+    def what_is_revoked_ends(self) -> None:
+        """The service looks for long enough without a break, and what is due has ended."""
+        world = self.world
+        for _ in range(12):
+            world.time_passes(30)
+            assert world.service is not None
+            world.service.look_at_terms()
+            world.settle(2000)
+        self.checks.nothing_revoked_is_left_over(timedelta(minutes=1))
 
 
 def pick(choices, number: int):

@@ -16,7 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from sqlalchemy import Connection, select
 from test_lease_machine import WANTED_STEPS, LeaseMachine, machine_settings
 
-from hub_ext import lifecycle
+from hub_ext import lifecycle, terms
 from hub_ext.engine import Presence
 from hub_ext.ledger import Ledger, accounting, leases
 from hub_ext.ledger.tables import lease
@@ -84,6 +84,10 @@ def nobody_is_started_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(revival.Revival, "_orphans", no_orphans)
 
 
+def what_was_revoked_goes_on_like_any_other(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(terms, "_is_due", lambda *_all: False)
+
+
 BUGS: list[Callable[[pytest.MonkeyPatch], None]] = [
     an_engine_that_does_not_answer_has_no_containers,
     a_stop_that_nobody_confirmed_counts,
@@ -91,6 +95,7 @@ BUGS: list[Callable[[pytest.MonkeyPatch], None]] = [
     time_is_proof_enough,
     an_inventory_that_finds_nothing_frees_all,
     nobody_is_started_again,
+    what_was_revoked_goes_on_like_any_other,
 ]
 
 
