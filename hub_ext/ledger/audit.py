@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from ..models import AuditEntry
 from .tables import audit_entry
@@ -41,14 +42,16 @@ def read(
         query = query.where(audit_entry.c.id < before)
     if limit is not None:
         query = query.limit(limit)
-    return tuple(
-        AuditEntry(
-            number=row.id,
-            at=row.at,
-            actor=row.actor,
-            action=row.action,
-            lease_id=row.lease_id,
-            detail=row.detail,
-        )
-        for row in reversed(connection.execute(query).all())
+    return tuple(entry(row) for row in reversed(connection.execute(query).all()))
+
+
+def entry(row: Row[Any]) -> AuditEntry:
+    """A row of the table as what it means."""
+    return AuditEntry(
+        number=row.id,
+        at=row.at,
+        actor=row.actor,
+        action=row.action,
+        lease_id=row.lease_id,
+        detail=row.detail,
     )

@@ -143,16 +143,6 @@ def live_again(connection: Connection, last: LiveLeases, *, devices_changed: boo
     return LiveLeases(rows, granted, held)
 
 
-def ended(connection: Connection, limit: int, before: datetime | None) -> tuple[Lease, ...]:
-    """The last that ended (before a moment), newest first."""
-    query = select(lease).where(lease.c.ended_at.is_not(None))
-    if before is not None:
-        query = query.where(lease.c.ended_at < before)
-    query = query.order_by(lease.c.ended_at.desc(), lease.c.id).limit(limit)
-    page = select(query.subquery().c.id)
-    return tuple(_read(connection, query, lease.c.id.in_(page)))
-
-
 def one(connection: Connection, lease_id: str) -> Lease:
     """A lease by its id. Raises NotFound."""
     found = read(connection, lease.c.id == lease_id)

@@ -34,10 +34,11 @@ from .database import Database
 from .device_store import DeviceStore
 from .environment_store import EnvironmentStore
 from .group_store import GroupStore
+from .search_store import SearchStore
 from .verdict_store import VerdictStore
 
 
-class Ledger(DeviceStore, EnvironmentStore, GroupStore, VerdictStore):
+class Ledger(DeviceStore, EnvironmentStore, GroupStore, SearchStore, VerdictStore):
     """Synchronous; call it with asyncio.to_thread from an event loop."""
 
     def __init__(self, url: str, *, actor: str = "hub") -> None:
@@ -310,11 +311,6 @@ class Ledger(DeviceStore, EnvironmentStore, GroupStore, VerdictStore):
         """Leases in order of grant."""
         with self._database.read() as connection:
             return leases.read(connection) if include_ended else leases.live(connection)
-
-    def ended_leases(self, limit: int, before: datetime | None = None) -> tuple[Lease, ...]:
-        """At most `limit` leases that ended (earlier than `before`), the latest first."""
-        with self._database.read() as connection:
-            return leases.ended(connection, limit, before)
 
     # -- history
 

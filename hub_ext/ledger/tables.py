@@ -156,7 +156,16 @@ Index(
     sqlite_where=text("state <> 'ended'"),
     postgresql_where=text("state <> 'ended'"),
 )
-Index("ix_lease_state", lease.c.state)
+# for pages of leases; with `groups`, so that a group is sought in the index alone
+Index("ix_lease_granted_at_id_groups", lease.c.granted_at, lease.c.id, lease.c.groups)
+Index(
+    "ix_lease_state_granted_at_id_groups",
+    lease.c.state,
+    lease.c.granted_at,
+    lease.c.id,
+    lease.c.groups,
+)
+Index("ix_lease_user_name_granted_at_id", lease.c.user_name, lease.c.granted_at, lease.c.id)
 Index("ix_lease_ended_at", lease.c.ended_at)
 Index("ix_lease_user_name_ended_at", lease.c.user_name, lease.c.ended_at)
 
@@ -172,6 +181,7 @@ lease_device = Table(
     Column("given_back_at", UtcDateTime),
     UniqueConstraint("lease_id", "device_uuid"),
 )
+Index("ix_lease_device_device_uuid_lease_id", lease_device.c.device_uuid, lease_device.c.lease_id)
 
 # What is held now. The primary key is the promise of exclusive devices.
 slot = Table(
@@ -358,3 +368,6 @@ audit_entry = Table(
     Column("detail", Text, nullable=False),
     sqlite_autoincrement=True,
 )
+# for pages of the trail
+Index("ix_audit_entry_actor_id", audit_entry.c.actor, audit_entry.c.id)
+Index("ix_audit_entry_action_id", audit_entry.c.action, audit_entry.c.id)

@@ -6,20 +6,16 @@ Guarantees: JSON-ready values in a fixed order (devices by UUID, the line by pos
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..fair_queue import decide, line_up
-from ..ledger import Ledger
 from ..models import AuditEntry, DeviceRecord, Lease, Link, QueueEntry, Snapshot
 from .device_reasons import device_reason
 from .lease_views import Json, iso, place_view, revocation_view
 
 if TYPE_CHECKING:
     from .parts import Service
-
-TIES = 100  # leases that end in one transaction
 
 
 def device_view(record: DeviceRecord, leases: Mapping[str, Lease]) -> Json:
@@ -36,6 +32,7 @@ def device_view(record: DeviceRecord, leases: Mapping[str, Lease]) -> Json:
         "cordon_reason": record.cordon_reason,
         "slots": device.slots,
         "shared": device.shared,
+        "free": record.is_free,
         "pool": device.pool,
         "parent": device.parent or None,
         "numa_node": device.numa_node,
@@ -140,22 +137,6 @@ def whole_lease_view(lease: Lease) -> Json:
             "revocation": revocation_view(lease.revocation),
         },
     }
-
-
-def ended_page(
-    ledger: Ledger, limit: int, before: datetime | None
-) -> tuple[list[Lease], datetime | None]:
-    """The latest leases that ended, and from where the next page goes on (None: this is the last).
-
-    Those that ended in the same moment stay on one page, so that none is left out.
-    """
-    found: Collection[Lease] = ledger.ended_leases(limit + TIES, before)
-    page: list[Lease] = []
-    for lease in found:
-        if len(page) >= limit and lease.ended_at != page[-1].ended_at:
-            return page, page[-1].ended_at
-        page.append(lease)
-    return page, None
 
 
 def audit_view(entry: AuditEntry) -> Json:

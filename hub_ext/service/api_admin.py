@@ -7,37 +7,48 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from ..errors import BadRequest, NotFound
 from ..i18n import _
-from ..models import Cordon
+from ..ledger.searches import AuditSearch, LeaseSearch
+from ..models import Cordon, DeviceState, LeaseState
 from ..scopes import DEVICES_MANAGE, DEVICES_READ, LEASES_READ
 from .admin_views import (
     audit_view,
     device_view,
     devices_view,
-    ended_page,
     lease_view,
     queue_view,
 )
-from .api_base import MOST_ROWS, SOME_ROWS, ApiHandler, text, whole
+from .api_base import ApiHandler, moment, text, whole
+from .api_lists import ListHandler, flag, line_page, one_of, sorted_page, words
 from .auth import requires
-from .lease_views import iso
 from .report import DIMENSIONS, as_csv, summed
 
 MOST_MINUTES = 7 * 24 * 60  # of a drain
 LONGEST_REASON = 200
-HIGHEST_NUMBER = 10**11  # of a line of the audit trail
 DAYS = 7  # of a report whose beginning is not given
 
 _log = logging.getLogger(__name__)
 
 
-class DevicesHandler(ApiHandler):
+class DevicesHandler(ListHandler):
+    filters = {
+        "state": one_of(*(state.value for state in DeviceState)),
+        "pool": words,
+        "free": flag,
+    }
+
     @requires(DEVICES_READ)
     async def get(self) -> None:
-        self.answer({"devices": await devices_view(self.service)})
+        wanted = self.wanted()
+        rows = [
+            row
+            for row in await devices_view(self.service)
+            if wanted.admits(state=row["state"], pool=row["pool"], free=row["free"])
+        ]
+        self.answer_page("devices", *sorted_page(rows, lambda row: (row["uuid"],), wanted))
 
 
 class DeviceChanger(ApiHandler):
@@ -104,53 +115,72 @@ class DrainHandler(DeviceChanger):
         await self.answer_device(device_id)
 
 
-class LeasesHandler(ApiHandler):
-    query = frozenset({"include_ended", "limit", "before"})
+class LeasesHandler(ListHandler):
+    """The latest that was granted first; those that have ended only if they are asked for."""
+
+    filters = {
+        "include_ended": flag,
+        "state": one_of(*(state.value for state in LeaseState)),
+        "user": words,
+        "group": words,
+        "device": words,
+    }
 
     @requires(LEASES_READ)
     async def get(self) -> None:
-        flag = self.flag_argument("include_ended")
-        limit = self.whole_argument("limit", SOME_ROWS, 1, MOST_ROWS)
-        before = self.time_argument("before")
-        ledger = self.service.ledger
-        if before is None and not flag:
-            live = await asyncio.to_thread(ledger.leases)
-            self.answer({"leases": [lease_view(each) for each in live], "next": None})
-            return
-        live = () if before is not None else await asyncio.to_thread(ledger.leases)
-        page, following = await asyncio.to_thread(ended_page, ledger, limit, before)
-        self.answer(
-            {
-                "leases": [lease_view(each) for each in (*reversed(live), *page)],
-                "next": iso(following),
-            }
-        )
-
-
-class QueueHandler(ApiHandler):
-    @requires(LEASES_READ)
-    async def get(self) -> None:
-        self.answer({"queue": await queue_view(self.service)})
-
-
-class AuditHandler(ApiHandler):
-    query = frozenset({"limit", "before", "lease"})
-
-    @requires(LEASES_READ)
-    async def get(self) -> None:
-        limit = self.whole_argument("limit", SOME_ROWS, 1, MOST_ROWS)
-        before = self.whole_argument("before", HIGHEST_NUMBER, 1, HIGHEST_NUMBER)
-        lease_id = self.get_query_argument("lease", None)
+        wanted = self.wanted()
+        given = dict(wanted.given)
+        sought = LeaseSearch(include_ended=given.pop("include_ended", False), **given)
+        after = None
+        if wanted.after is not None:
+            at, lease_id = wanted.after
+            after = datetime.fromisoformat(str(at)), str(lease_id)
         found = await asyncio.to_thread(
-            self.service.ledger.audit_trail, lease_id, limit=limit + 1, before=before
+            self.service.ledger.find_leases, sought, wanted.limit + 1, after
         )
-        page = found[-limit:]
-        self.answer(
-            {
-                "audit": [audit_view(each) for each in reversed(page)],
-                "next": page[0].number if len(found) > limit else None,
-            }
+        page = found[: wanted.limit]
+        end = None
+        if len(found) > wanted.limit:
+            end = (page[-1].granted_at.isoformat(), page[-1].id)
+        self.answer_page("leases", [lease_view(each) for each in page], end)
+
+
+class QueueHandler(ListHandler):
+    filters = {"user": words, "group": words}
+
+    @requires(LEASES_READ)
+    async def get(self) -> None:
+        wanted = self.wanted()
+        rows = [
+            row
+            for row in await queue_view(self.service)
+            if wanted.admits(user=row["user"], group=tuple(row["groups"]))
+        ]
+        page = line_page(rows, lambda row: (row["user"], row["server"]), wanted)
+        self.answer_page("queue", *page)
+
+
+class AuditHandler(ListHandler):
+    filters = {
+        "lease": words,
+        "actor": words,
+        "action": words,
+        "since": moment,
+        "until": moment,
+    }
+
+    @requires(LEASES_READ)
+    async def get(self) -> None:
+        wanted = self.wanted()
+        found = await asyncio.to_thread(
+            self.service.ledger.find_audit,
+            AuditSearch(**wanted.given),
+            wanted.limit + 1,
+            int(wanted.after[0]) if wanted.after is not None else None,
         )
+        page = found[: wanted.limit]
+        end = (page[-1].number,) if len(found) > wanted.limit else None
+        self.answer_page("audit", [audit_view(each) for each in page], end)
 
 
 class UsageHandler(ApiHandler):

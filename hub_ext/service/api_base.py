@@ -33,7 +33,11 @@ class ApiHandler(ServiceHandler):
 
     async def prepare(self) -> None:
         await super().prepare()
-        unknown = set(self.request.query_arguments) - self.query - {"_xsrf"}
+        given = self.request.query_arguments
+        twice = next((name for name, values in given.items() if len(values) > 1), None)
+        if twice is not None:
+            raise BadRequest(_("{name} stands twice in the query.").format(name=twice))
+        unknown = set(given) - self.query - {"_xsrf"}
         if unknown:
             raise BadRequest(
                 _("This address knows no query argument but: {names}.").format(
@@ -98,31 +102,6 @@ class ApiHandler(ServiceHandler):
             )
         return int(given)
 
-    def flag_argument(self, name: str) -> bool:
-        """0 or 1 in the query, by default 0. Raises BadRequest."""
-        flag = self.get_query_argument(name, "0")
-        if flag not in ("0", "1"):
-            raise BadRequest(_("{name} must be 0 or 1.").format(name=name))
-        return flag == "1"
-
-    def time_argument(self, name: str) -> datetime | None:
-        """A time of the query, with its offset from UTC. Raises BadRequest."""
-        given = self.get_query_argument(name, None)
-        if given is None:
-            return None
-        try:
-            # a plus sign that was not escaped is a blank
-            found = datetime.fromisoformat(given.replace(" ", "+"))
-            if found.tzinfo is not None:
-                return found.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-        raise BadRequest(
-            _("{name} must be a time with its offset, such as 2026-01-31T12:00:00Z.").format(
-                name=name
-            )
-        )
-
     def day_argument(self, name: str, default: date) -> date:
         """A day of the query. Raises BadRequest."""
         given = self.get_query_argument(name, None)
@@ -134,6 +113,20 @@ class ApiHandler(ServiceHandler):
             raise BadRequest(
                 _("{name} must be a day, such as 2026-01-31.").format(name=name)
             ) from error
+
+
+def moment(name: str, given: str) -> datetime:
+    """A time of the query, with its offset from UTC. Raises BadRequest."""
+    try:
+        # a plus sign that was not escaped is a blank
+        found = datetime.fromisoformat(given.replace(" ", "+"))
+        if found.tzinfo is not None:
+            return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise BadRequest(
+        _("{name} must be a time with its offset, such as 2026-01-31T12:00:00Z.").format(name=name)
+    )
 
 
 def whole(least: int, most: int) -> Check:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 
+from ..models import LeaseState
 from ..scopes import ENVIRONMENT_EXAMINE, ENVIRONMENT_READ
 from .api_base import ApiHandler, whole
 from .api_lease import LeaseHandler
+from .api_lists import ListHandler, one_of, sorted_page, words
 from .auth import Group, Resource, requires
 from .examinations import Examination
 from .lease_views import Json, iso
@@ -24,6 +26,7 @@ from .verdict_views import (
     moment,
     of_form,
     servers_view,
+    urgency,
     verdict_of,
     verdict_view,
 )
@@ -31,25 +34,29 @@ from .views import server_view
 from .wording_doctor import trouble_text
 
 
-class ServersHandler(ApiHandler):
+class ServersHandler(ListHandler):
     """All servers that hold a lease, as far as the caller may see them."""
+
+    filters = {
+        "user": words,
+        "group": words,
+        "state": one_of(*(each.value for each in LeaseState if each is not LeaseState.ENDED)),
+    }
 
     async def authorize(self, scope: str, resource: Resource | Group | None) -> None:
         """Nothing beyond the scope in some form: each server is asked for by itself."""
 
     @requires(ENVIRONMENT_READ)
     async def get(self) -> None:
-        caller = self.caller
-        self.answer(
-            {
-                "servers": await servers_view(
-                    self.service,
-                    lambda lease: caller.may(
-                        ENVIRONMENT_READ, Resource(lease.user, lease.server), lease.groups
-                    ),
-                )
-            }
+        caller, wanted = self.caller, self.wanted()
+        rows = await servers_view(
+            self.service,
+            lambda lease: (
+                wanted.admits(user=lease.user, group=lease.groups, state=lease.state.value)
+                and caller.may(ENVIRONMENT_READ, Resource(lease.user, lease.server), lease.groups)
+            ),
         )
+        self.answer_page("servers", *sorted_page(rows, urgency, wanted))
 
 
 class VerdictHandler(LeaseHandler):

@@ -10,11 +10,12 @@ import asyncio
 
 from ..scopes import ENVIRONMENT_RESET
 from .api_base import ApiHandler, reason_text
+from .api_lists import ListHandler, sorted_page
 from .auth import Group, Resource, requires
 from .group_views import find_group, group_reset_view, groups_view
 
 
-class GroupsHandler(ApiHandler):
+class GroupsHandler(ListHandler):
     """The groups that the caller may reset as a whole."""
 
     async def authorize(self, scope: str, resource: Resource | Group | None) -> None:
@@ -22,7 +23,9 @@ class GroupsHandler(ApiHandler):
 
     @requires(ENVIRONMENT_RESET)
     async def get(self) -> None:
-        self.answer({"groups": await groups_view(self.service, self.caller)})
+        wanted = self.wanted()
+        rows = await groups_view(self.service, self.caller)
+        self.answer_page("groups", *sorted_page(rows, lambda row: (row["name"],), wanted))
 
 
 class GroupHandler(ApiHandler):

@@ -19,6 +19,7 @@ from ..errors import (
     LedgerUnavailable,
 )
 from ..i18n import N_, _
+from .cursors import BadCursor
 
 MEDIA_TYPE = "application/problem+json"
 BLANK = "about:blank"
@@ -31,6 +32,7 @@ KINDS: dict[str, str] = {
     "ledger-unavailable": N_("The ledger does not answer"),
     "engine-unavailable": N_("The Docker Engine does not answer"),
     "engine-refused": N_("The Docker Engine said no"),
+    "bad-cursor": N_("The cursor is of another list"),
 }
 _KIND_OF: tuple[tuple[type[Exception], str], ...] = (
     (HubUnavailable, "hub-unavailable"),
@@ -39,6 +41,7 @@ _KIND_OF: tuple[tuple[type[Exception], str], ...] = (
     (LedgerInUse, "ledger-unavailable"),
     (EngineUnavailable, "engine-unavailable"),
     (EngineRefused, "engine-refused"),
+    (BadCursor, "bad-cursor"),
 )
 
 # Of what is "about:blank": the status in words.

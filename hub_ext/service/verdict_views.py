@@ -59,8 +59,8 @@ def docs_url(code: str, prefix: str) -> str:
     return f"{prefix}findings/{code}"
 
 
-async def servers_view(service: Service, may_see: Callable[[Lease], bool]) -> list[Json]:
-    """Servers with a lease that the caller may see, those in need first. LedgerUnavailable."""
+async def servers_view(service: Service, wanted: Callable[[Lease], bool]) -> list[Json]:
+    """Servers with a lease that is wanted, those in need first. LedgerUnavailable."""
     ledger = service.ledger
     snapshot, known = await asyncio.to_thread(
         lambda: (ledger.snapshot(service.now()), ledger.verdicts())
@@ -69,18 +69,19 @@ async def servers_view(service: Service, may_see: Callable[[Lease], bool]) -> li
         {
             "user": lease.user,
             "server": lease.server,
+            "state": lease.state.value,
             "devices": len(lease.device_uuids),
             "granted_at": lease.granted_at.isoformat(),
             "space": space_view(service.space, lease.user, snapshot.policy, lease.groups),
             "doctor": verdict_view(known.get((lease.user, lease.server)), lease, service.prefix),
         }
         for lease in snapshot.leases
-        if may_see(lease)
+        if wanted(lease)
     ]
-    return sorted(rows, key=_urgency)
+    return sorted(rows, key=urgency)
 
 
-def _urgency(row: Json) -> tuple[int, str, str]:
+def urgency(row: Json) -> tuple[int, str, str]:
     """What was found since the server started counts; then what nobody looked at."""
     doctor = row["doctor"]
     word = Word(doctor["verdict"]) if doctor and doctor["current"] else None

@@ -205,22 +205,6 @@ def test_the_typical_lease_is_the_median_of_the_latest(pool, now, monkeypatch):
     assert pool.snapshot(now).typical_lease == 2 * HOUR
 
 
-def test_ended_leases_come_in_pages_latest_first(pool, now):
-    ids = []
-    for number in range(5):
-        lease = grant(pool, "ann", ["GPU-0"], now)
-        pool.end(lease.id, "stopped", now + number * MINUTE)
-        ids.insert(0, lease.id)
-    live = grant(pool, "ann", ["GPU-0"], now)
-    first = pool.ended_leases(2)
-    assert [lease.id for lease in first] == ids[:2]
-    assert first[0] == pool.lease(ids[0])
-    rest = pool.ended_leases(10, first[-1].ended_at)
-    assert [lease.id for lease in rest] == ids[2:]
-    assert live.id not in ids
-    assert pool.ended_leases(10, now) == ()
-
-
 def test_pruning_takes_what_ended_before_and_keeps_usage(pool, now, monkeypatch):
     monkeypatch.setattr(history, "AT_ONCE", 2)
     old = [grant(pool, "ann", ["GPU-0"], now)]

@@ -11,6 +11,7 @@ import yaml
 from hypothesis import HealthCheck, settings
 from jupyterhub.scopes import _check_scopes_exist, define_custom_scopes
 from jupyterhub.services.auth import HubOAuthCallbackHandler
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 from service_server import running_service
 from service_world import World, make_ledger
 from tornado.web import RequestHandler, StaticFileHandler
@@ -149,4 +150,6 @@ def test_no_request_breaks_the_contract(case, fuzzed):
         headers={"Authorization": "token admin-token"},
         timeout=10,
     )
-    case.validate_response(response)
+    # no schema can say which cursors there are; test_lists.py has those
+    refused = [positive_data_acceptance] if "#bad-cursor" in response.text else []
+    case.validate_response(response, excluded_checks=refused)

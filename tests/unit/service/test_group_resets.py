@@ -191,7 +191,8 @@ def wait_for(rest, state: str):
 
 def test_a_teacher_resets_the_class_they_teach(rest, school):
     assert rest("GET", "api/v1/groups", "teacher").json() == {
-        "groups": [{"name": "class-1", "users": 8, "resetting": False}]
+        "groups": [{"name": "class-1", "users": 8, "resetting": False}],
+        "next": None,
     }
     assert rest("GET", "api/v1/groups/class-1/reset", "teacher").json() == {"reset": None}
     answer = rest("POST", "api/v1/groups/class-1/reset", "teacher", json={"reason": "exam"})

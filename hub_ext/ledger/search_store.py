@@ -1,0 +1,30 @@
+"""The part of the ledger that looks for leases and lines of the audit trail."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from ..models import AuditEntry, Lease
+from . import searches
+from .database import Database
+from .searches import AuditSearch, LeaseSearch
+
+
+class SearchStore:
+    """Methods of Ledger; each is one transaction."""
+
+    _database: Database
+
+    def find_leases(
+        self, sought: LeaseSearch, limit: int, after: tuple[datetime, str] | None = None
+    ) -> tuple[Lease, ...]:
+        """At most `limit` leases, the latest grant first; `after` is (granted_at, id) of one."""
+        with self._database.read() as connection:
+            return searches.find_leases(connection, sought, limit, after)
+
+    def find_audit(
+        self, sought: AuditSearch, limit: int, after: int | None = None
+    ) -> tuple[AuditEntry, ...]:
+        """At most `limit` lines, the latest first; `after` is the number of one."""
+        with self._database.read() as connection:
+            return searches.find_audit(connection, sought, limit, after)
