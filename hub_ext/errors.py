@@ -66,5 +66,14 @@ class ImageMissing(EngineRefused):
     """The image is neither on this host nor in a registry."""
 
 
+class TakenOutOfLine(GpucampError):
+    """Somebody took a server that waits out of the line; "" where nobody can say who, or why."""
+
+    def __init__(self, by: str, reason: str) -> None:
+        super().__init__(f"{by or 'Somebody'} took the server out of the line: {reason or '-'}")
+        self.by = by
+        self.reason = reason
+
+
 class QueueTimeout(GpucampError):
     """No device became free within the limit."""

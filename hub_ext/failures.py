@@ -26,6 +26,7 @@ from .errors import (
     LedgerInUse,
     LedgerUnavailable,
     QueueTimeout,
+    TakenOutOfLine,
 )
 from .i18n import _
 from .models import OFFER_RESET_AFTER
@@ -63,6 +64,15 @@ def spawn_failure(error: GpucampError) -> SpawnException:
                 503,
                 "queue-timeout",
                 _("No GPU became free in time. Start again to wait on, or ask for fewer GPUs."),
+            )
+        case TakenOutOfLine(by=by, reason=reason) if reason:
+            text = _("{by} took your server out of the line: “{reason}”. You can start it again.")
+            return failure(409, "taken-out-of-line", text.format(by=by, reason=reason))
+        case TakenOutOfLine():
+            return failure(
+                409,
+                "taken-out-of-line",
+                _("Your server was taken out of the line. You can start it again."),
             )
         case EngineUnavailable():
             return failure(

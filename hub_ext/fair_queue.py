@@ -11,8 +11,8 @@ What this module guarantees:
 1. It grants only what is free; no device (no slot) twice; shared and exclusive are never mixed.
 2. The same snapshot gives the same decision.
 3. Nobody is overtaken for ever. At the latest when a request has waited for (11 - priority) times
-   Policy.aging, only those that came earlier are before it, and all that becomes free and suits it
-   is theirs or its own.
+   Policy.aging, only those that came earlier are before it, or whom an admin put there, and all
+   that becomes free and suits it is theirs or its own.
 4. Backfill never delays a reservation beyond its `at`: what it takes comes back by its deadline.
 5. Those who wait for one kind of device do not keep others from another kind.
 6. The limits of groups hold. A request that its group's limit stops now keeps later ones of the
@@ -49,6 +49,7 @@ class Place:
     entry: QueueEntry
     position: int
     eta: Eta = Eta()
+    can_be_served: bool = True  # some day, with the devices and limits of now
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,8 +295,8 @@ def _places(snapshot: Snapshot) -> tuple[Place, ...]:
     etas = _etas(snapshot, order.lots, decision, line)
     return tuple(
         [
-            Place(entry, position, etas.get(position, Eta()))
-            for position, (entry, _shape) in enumerate(line, start=1)
+            Place(entry, position, etas.get(position, Eta()), not shape.passed)
+            for position, (entry, shape) in enumerate(line, start=1)
         ]
     )
 

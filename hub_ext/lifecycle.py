@@ -33,10 +33,11 @@ from .errors import (
     NameTaken,
     NotFound,
     QueueTimeout,
+    TakenOutOfLine,
 )
 from .fair_queue import Place, grant
 from .hub_side import HubSide
-from .models import Lease, LeaseState, QueueEntry, Request
+from .models import Lease, LeaseState, NoticeKind, QueueEntry, Request
 from .pulling import PullProgress
 from .queue_keeper import is_reset
 
@@ -104,7 +105,8 @@ class Lifecycle:
 
         `tell` gets the place in the line, its length and how many devices are set aside for the
         request, at each change. `user_options` are what it takes to ask for the same again, should
-        the hub end meanwhile. Raises QueueTimeout `limit` seconds after the place was taken.
+        the hub end meanwhile. Raises QueueTimeout `limit` seconds after the place was taken, and
+        TakenOutOfLine when somebody takes that place away.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit
@@ -112,6 +114,7 @@ class Lifecycle:
             since = await self._join(request, user_options or {})
             deadline -= max(0.0, (_now() - since).total_seconds())
         told: object = None
+        sequence: int | None = None  # once this server was seen in the line
         while True:
             seen = await self.side.line.look()
             if (
@@ -126,14 +129,28 @@ class Lifecycle:
                     self._leave()
                     return self.lease
             place = seen.places.get(self._key)
+            if place is None and sequence is not None:
+                raise await self._taken_out(sequence)
             if place is not None:
+                sequence = place.entry.sequence
                 news = (place.position, len(seen.places), seen.set_aside.get(self._key, 0))
-                if told != (*news, place.eta):
-                    told = (*news, place.eta)
+                if told != (*news, place.eta, place.entry.move):
+                    told = (*news, place.eta, place.entry.move)
                     tell(place, *news[1:])
             if loop.time() >= deadline:
                 raise QueueTimeout(f"No GPU became free within {limit:g} seconds.")
             await self.side.line.change(min(LOOK_EVERY, max(deadline - loop.time(), 0.01)))
+
+    async def _taken_out(self, sequence: int) -> TakenOutOfLine:
+        """Who took this server out of the line, and why."""
+        unread = await asyncio.to_thread(self.side.ledger.notices, *self._key)
+        for each in reversed(unread):
+            if (each.kind, each.detail.get("occasion")) == (
+                NoticeKind.QUEUE_CANCELLED,
+                str(sequence),
+            ):
+                return TakenOutOfLine(each.detail.get("by", ""), each.detail.get("reason", ""))
+        return TakenOutOfLine("", "")
 
     async def _join(self, request: Request, user_options: Mapping[str, object]) -> datetime:
         """Stand in the queue, in a place kept for this server if there is one; since when."""

@@ -186,12 +186,14 @@ class Kind:
     groups: tuple[str, ...]
     priority: int
     waiter: str
+    boost: int = 0
     # a decision looks kinds up hundreds of times
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         every = (self.gpus, self.model, self.min_memory_bytes, self.share, self.groups)
-        object.__setattr__(self, "_hash", hash((*every, self.priority, self.waiter)))
+        more = (self.priority, self.waiter, self.boost)
+        object.__setattr__(self, "_hash", hash((*every, *more)))
 
     def __hash__(self) -> int:
         return self._hash
@@ -201,11 +203,21 @@ _kind = lru_cache(maxsize=4096)(Kind)
 
 
 @dataclass(frozen=True, slots=True)
+class QueueMove:
+    """Who gave an entry its place in the line."""
+
+    at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class QueueEntry:
     """A request that waits; `sequence` is its place in order of arrival, no other has the same.
 
     `waiter` is the run of the hub that waits for it (see Snapshot.run). One of an earlier run has
     nobody who would take what it is granted until the service starts it again with `user_options`.
+    With a `boost` it has a place that an admin gave: by `move`, or because it was before one.
     """
 
     request: Request
@@ -213,6 +225,8 @@ class QueueEntry:
     enqueued_at: datetime
     waiter: str = ""
     user_options: Mapping[str, object] = field(default_factory=dict)
+    boost: int = 0
+    move: QueueMove | None = None
     kind: Kind = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -225,6 +239,7 @@ class QueueEntry:
             of.groups,
             of.priority,
             self.waiter,
+            self.boost,
         )
         object.__setattr__(self, "kind", kind)
 
@@ -410,6 +425,7 @@ class NoticeKind(StrEnum):
     LEASE_REVOKED = "lease_revoked"  # detail: by, reason, until (ISO 8601)
     REVOCATION_UNDONE = "revocation_undone"  # detail: by
     STOPPED_AS_REVOKED = "stopped_as_revoked"  # it was stopped; detail: by, reason
+    QUEUE_CANCELLED = "queue_cancelled"  # by somebody else; detail: by, reason, occasion (sequence)
     LEASE_EXTENDED = "lease_extended"  # by somebody else; detail: by, reason, until
     ENVIRONMENT_RESET = "environment_reset"  # by somebody else; detail: by, reason
     ENVIRONMENT_UNDONE = "environment_undone"  # by somebody else; detail: by, reason

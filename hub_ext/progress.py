@@ -99,6 +99,12 @@ class Progress:
                 "held": min(set_aside, wanted),
                 "wanted": wanted,
             }
+        move = place.entry.move
+        if move is not None:
+            words += gap() + _("%(by)s gave you this place: “%(reason)s”.") % {
+                "by": move.by,
+                "reason": move.reason,
+            }
         time = clock(eta.at, _now()) if eta.at is not None else ""
         self.say(
             20,

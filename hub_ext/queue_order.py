@@ -2,6 +2,7 @@
 
 What this module guarantees: the order depends on nothing but the snapshot. Whose turn it is follows
 
+0. the order of an admin (queue_moves.py): who has a boost goes before all others, highest first;
 1. the level: the priority and one more for each Policy.aging waited. At TOP, above every priority
    there is, the order is that of arrival; so in the end nobody who comes later goes first;
 2. below TOP, how much the user has had of late (Snapshot.usage, device-seconds), where each lease
@@ -124,8 +125,8 @@ class Order:
         return [(entry, self._shapes[entry.kind]) for entry in line]
 
     def uses(self, level: int, members: Sequence[QueueEntry]) -> list[float]:
-        """What the user of each has had, or waits for already; device-seconds. At TOP nothing."""
-        if level == TOP:
+        """What the user of each has had, or waits for already; device-seconds. From TOP: 0."""
+        if level >= TOP:
             return [0.0] * len(members)
         users = list(map(_USER, members))
         uses = list(map(self._used.get, users, repeat(0.0)))
@@ -176,6 +177,9 @@ class Order:
         found: list[_Part] = []
         for kind in shape.kinds:
             members, start = self._members[kind], 0
+            if kind.boost:
+                found.append((TOP + kind.boost, kind, 0, len(members)))
+                continue
             for steps, last in self._ages:
                 end = bisect_right(members, last, start, key=_SEQUENCE)
                 if end > start:

@@ -145,6 +145,48 @@ class Ledger(DeviceStore, EnvironmentStore, GroupStore, SearchStore, VerdictStor
         with self._database.write() as connection:
             waiting.remove(connection, user, server)
 
+    def move_in_queue(
+        self,
+        user: str,
+        server: str,
+        place: Callable[[Snapshot, QueueEntry], tuple[int, Mapping[int, int]]],
+        reason: str,
+        now: datetime,
+        *,
+        actor: str,
+    ) -> None:
+        """Give a server that waits another place in the line.
+
+        `place` gets a snapshot and the server's entry, and gives the place and all boosts that
+        there are then (see queue_moves.moved). It must be pure, as in `acquire`. Nothing happens if
+        nothing would change but the reason. Raises NotFound if the server does not wait, and what
+        `place` raises.
+        """
+        with self._database.write() as connection:
+            entry = waiting.one(connection, user, server)
+            seen = self._look(connection, now)
+            position, boosts = place(seen, entry)
+            before = {each.sequence: each.boost for each in seen.queue if each.boost}
+            if entry.move is None or before != boosts:
+                waiting.move(connection, entry, boosts, reason, now, actor, position)
+
+    def undo_move_in_queue(self, user: str, server: str, now: datetime, *, actor: str) -> None:
+        """Take a move back; nothing happens if it was not moved. Raises NotFound."""
+        with self._database.write() as connection:
+            entry = waiting.one(connection, user, server)
+            if entry.move is not None:
+                waiting.undo_move(connection, entry, now, actor)
+
+    def cancel_waiting(
+        self, user: str, server: str, reason: str, now: datetime, *, actor: str
+    ) -> None:
+        """Take a server out of the queue, and tell its user why.
+
+        A hub that waits for it sees that and ends the start. Raises NotFound if it does not wait.
+        """
+        with self._database.write() as connection:
+            waiting.cancel(connection, waiting.one(connection, user, server), reason, now, actor)
+
     def queue(self) -> tuple[QueueEntry, ...]:
         """Who waits, in order of arrival."""
         with self._database.read() as connection:

@@ -212,6 +212,11 @@ queue_entry = Table(
     Column("term_seconds", Double),
     Column("waiter", Text, nullable=False, server_default=_NOTHING),
     Column("user_options", Text, nullable=False, server_default=_NO_MAPPING),  # JSON
+    # an admin's order, see queue_moves.py; with `moved_at` this one was moved
+    Column("boost", Integer, nullable=False, server_default=_ZERO),
+    Column("moved_at", UtcDateTime),
+    Column("moved_by", Text, nullable=False, server_default=_NOTHING),
+    Column("move_reason", Text, nullable=False, server_default=_NOTHING),
     UniqueConstraint("user_name", "server_name"),
     sqlite_autoincrement=True,
 )

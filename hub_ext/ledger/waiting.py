@@ -1,6 +1,7 @@
 """The queue of requests: in order of arrival, one place per server.
 
-Guarantees: a server that asks again keeps its place; no restart of a hub empties the queue.
+Guarantees: a server that asks again keeps its place; no restart of a hub empties the queue; a place
+that an admin gave goes with the entry, and what was kept for it alone goes with it.
 """
 
 from __future__ import annotations
@@ -10,9 +11,12 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from ..models import NoticeKind, QueueEntry, Request
+from ..errors import NotFound
+from ..i18n import _
+from ..models import NoticeKind, QueueEntry, QueueMove, Request
+from ..queue_moves import released
 from . import audit, facts, notices
 from .kept_rows import Kept, KeptRows
 from .tables import queue_entry
@@ -41,26 +45,110 @@ def add(
     }
     row = connection.execute(
         update(queue_entry)
-        .where(queue_entry.c.user_name == request.user, queue_entry.c.server_name == request.server)
+        .where(_is(request.user, request.server))
         .values(**values)
-        .returning(queue_entry.c.sequence, queue_entry.c.enqueued_at)
+        .returning(queue_entry)
     ).one_or_none()
     if row is None:
         row = connection.execute(
             insert(queue_entry)
             .values(user_name=request.user, server_name=request.server, enqueued_at=now, **values)
-            .returning(queue_entry.c.sequence, queue_entry.c.enqueued_at)
+            .returning(queue_entry)
         ).one()
-    return QueueEntry(request, row.sequence, row.enqueued_at, waiter, options)
+    return _entry(row)
 
 
 def remove(connection: Connection, user: str, server: str) -> None:
     """Take a server out of the queue, if it is in it."""
-    connection.execute(
-        delete(queue_entry).where(
-            queue_entry.c.user_name == user, queue_entry.c.server_name == server
+    boosts = connection.execute(
+        delete(queue_entry).where(_is(user, server)).returning(queue_entry.c.boost)
+    ).scalars()
+    if any(boosts.all()):
+        _release(connection)
+
+
+def _is(user: str, server: str) -> ColumnElement[bool]:
+    return (queue_entry.c.user_name == user) & (queue_entry.c.server_name == server)
+
+
+def one(connection: Connection, user: str, server: str) -> QueueEntry:
+    """Raises NotFound if it does not wait."""
+    row = connection.execute(select(queue_entry).where(_is(user, server))).one_or_none()
+    if row is None:
+        raise NotFound(_("This server does not wait in line."))
+    return _entry(row)
+
+
+def move(
+    connection: Connection,
+    entry: QueueEntry,
+    boosts: Mapping[int, int],
+    reason: str,
+    now: datetime,
+    actor: str,
+    position: int,
+) -> None:
+    """Give an entry a place in the line: `boosts` are all that there are then, by sequence."""
+    moved = queue_entry.c.sequence == entry.sequence
+    values = {"moved_at": now, "moved_by": actor, "move_reason": reason}
+    connection.execute(update(queue_entry).where(moved).values(**values))
+    for sequence, boost in boosts.items():
+        connection.execute(
+            update(queue_entry).where(queue_entry.c.sequence == sequence).values(boost=boost)
         )
+    _note(connection, entry, "queue.move", f"to place {position}", reason, now, actor)
+
+
+def undo_move(connection: Connection, entry: QueueEntry, now: datetime, actor: str) -> None:
+    """Let its turn come as if nobody had moved it."""
+    values = {"boost": 0, "moved_at": None, "moved_by": "", "move_reason": ""}
+    connection.execute(
+        update(queue_entry).where(queue_entry.c.sequence == entry.sequence).values(**values)
     )
+    _release(connection)
+    _note(connection, entry, "queue.undo_move", "", "", now, actor)
+
+
+def _release(connection: Connection) -> None:
+    """Who kept a place only for somebody who was moved, and is gone, has an ordinary one again."""
+    rows = connection.execute(
+        select(queue_entry.c.sequence, queue_entry.c.boost, queue_entry.c.moved_at).where(
+            queue_entry.c.boost > 0
+        )
+    ).all()
+    free = released(
+        {row.sequence: row.boost for row in rows},
+        [row.sequence for row in rows if row.moved_at is not None],
+    )
+    if free:
+        connection.execute(
+            update(queue_entry).where(queue_entry.c.sequence.in_(free)).values(boost=0)
+        )
+
+
+def cancel(
+    connection: Connection, entry: QueueEntry, reason: str, now: datetime, actor: str
+) -> None:
+    """Take a server out of the line; its user is told why."""
+    user, server = entry.request.user, entry.request.server
+    remove(connection, user, server)
+    told = {"by": actor, "reason": reason, "occasion": str(entry.sequence)}
+    notices.add(connection, user, server, NoticeKind.QUEUE_CANCELLED, told, now)
+    _note(connection, entry, "queue.cancel", "", reason, now, actor)
+
+
+def _note(
+    connection: Connection,
+    entry: QueueEntry,
+    action: str,
+    what: str,
+    reason: str,
+    now: datetime,
+    actor: str,
+) -> None:
+    who = f"{entry.request.user}/{entry.request.server}"
+    detail = ": ".join(part for part in (who, what, reason) if part)
+    audit.write(connection, at=now, actor=actor, action=action, detail=detail)
 
 
 def read(connection: Connection) -> tuple[QueueEntry, ...]:
@@ -116,6 +204,8 @@ def _entry(row: Row[Any]) -> QueueEntry:
         row.enqueued_at,
         row.waiter,
         mapping(row.user_options),
+        row.boost,
+        None if row.moved_at is None else QueueMove(row.moved_at, row.moved_by, row.move_reason),
     )
 
 

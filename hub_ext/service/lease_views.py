@@ -25,6 +25,7 @@ from ..models import (
     Lease,
     Notice,
     QueueEntry,
+    QueueMove,
     Revocation,
     Snapshot,
 )
@@ -176,7 +177,15 @@ def place_view(place: Place | None, length: int, entry: QueueEntry) -> Json:
         "eta_basis": place.eta.basis if place is not None else "",
         "gpus": entry.request.gpus,
         "since": entry.enqueued_at.isoformat(),
+        "move": _move(entry.move),
     }
+
+
+def _move(move: QueueMove | None) -> Json | None:
+    """Who gave it its place in the line, and why."""
+    if move is None:
+        return None
+    return {"at": move.at.isoformat(), "by": move.by, "reason": move.reason}
 
 
 def notice_view(notice: Notice) -> Json:

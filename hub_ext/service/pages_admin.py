@@ -55,7 +55,12 @@ class QueuePage(PageHandler):
     @requires(LEASES_READ)
     async def get(self) -> None:
         devices = await devices_view(self.service)
-        self.show("queue.html", queue=await queue_view(self.service), names=short_names(devices))
+        self.show(
+            "queue.html",
+            queue=await queue_view(self.service),
+            names=short_names(devices),
+            manages=self.caller.holds_for_all(LEASES_MANAGE),
+        )
 
 
 class UsagePage(PageHandler):

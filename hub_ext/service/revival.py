@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -100,6 +101,24 @@ class Revival:
             await self._hub.stop(user, server)
             # the spawner does it, too, when it has cleaned up; the line should move now
             await asyncio.to_thread(self._ledger.withdraw, user, server)
+
+    async def cancel(self, user: str, server: str, reason: str, actor: str) -> None:
+        """Take a server out of the line for somebody else, and tell its user why.
+
+        The hub sees that its place is gone, and ends the start. Raises NotFound if it does not
+        wait, LedgerUnavailable.
+        """
+        await self._cancel(user, server, reason, actor)
+        beginning = self._starting.get((user, server))
+        if beginning is not None:  # this service was just starting it again
+            await asyncio.wait({beginning})
+            with suppress(NotFound):
+                await self._cancel(user, server, reason, actor)
+
+    async def _cancel(self, user: str, server: str, reason: str, actor: str) -> None:
+        await asyncio.to_thread(
+            self._ledger.cancel_waiting, user, server, reason, self._now(), actor=actor
+        )
 
     async def _orphans(self) -> list[QueueEntry]:
         snapshot = await asyncio.to_thread(self._ledger.snapshot, self._now())

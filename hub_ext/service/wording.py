@@ -155,6 +155,9 @@ _NOTICES: dict[NoticeKind, str] = {
         "The server was stopped because {by} took its GPUs back: “{reason}”. Files in ~/work are "
         "as they were; you can start it again."
     ),
+    NoticeKind.QUEUE_CANCELLED: N_(
+        "{by} took this server out of the line for a GPU: “{reason}”. You can start it again."
+    ),
     NoticeKind.LEASE_EXTENDED: N_(
         "{by} extended the GPU lease of this server to {until}: “{reason}”."
     ),

@@ -16,10 +16,12 @@ After every step:
 
 After every look of the service: a lease without a container has its patience running.
 
-At every grant: who asked for the same for the same person later is not served before. Nobody is
-overtaken for ever. When a request has waited (11 - priority) * aging, and
-is not served for want of devices, whoever came later gets a device that suits it only as backfill:
-set aside for someone until a time, and back by then.
+- who has a place in the line that an admin gave was moved there, or is before somebody who was.
+
+At every grant, but to those whom an admin moved: who asked for the same for the same person later
+is not served before. Nobody is overtaken for ever. When a request has waited (11 - priority) *
+aging, and is not served for want of devices, whoever came later gets a device that suits it only as
+backfill: set aside for someone until a time, and back by then.
 
 When all parts work again: who waited when the hub was killed waits again, or the line forgets them.
 
@@ -183,6 +185,11 @@ class Checks:
             if reset is None or reset.step in FINAL_STEPS:
                 assert lease.id in counted, f"nobody counts for {lease}"
 
+    def who_keeps_a_place_keeps_it_for_somebody(self) -> None:
+        boosts = self.rows("SELECT boost, moved_at IS NOT NULL FROM queue_entry WHERE boost > 0")
+        wanted = [boost for boost, was_moved in boosts if was_moved]
+        assert all(boost >= min(wanted, default=boost + 1) for boost, _was_moved in boosts)
+
     def use_adds_up(self) -> None:
         expected: dict[str, float] = defaultdict(float)
         for user, granted, ended, given_back, slots in self.rows(
@@ -210,12 +217,16 @@ class Checks:
         records = {each.device.uuid: each for each in seen.devices}
         decision = decide(seen)
         for earlier in seen.queue:
+            if mine.boost > earlier.boost:
+                continue  # an admin put it there
             if earlier.sequence < mine.sequence and earlier.waiter == mine.waiter:
                 twin = replace(earlier.request, server=request.server) == request
                 granted = (request.user, earlier.request.server) in decision.grants
                 assert granted or not twin, f"{request} goes before {earlier}"
         for earlier in self.at_the_top(seen, before=mine.sequence):
             other = earlier.request
+            if mine.boost > earlier.boost:
+                continue
             if (other.user, other.server) in decision.grants:
                 continue  # it has what it needs, and takes it at its next look
             for uuid in chosen:

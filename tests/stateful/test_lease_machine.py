@@ -36,9 +36,11 @@ from lease_world import GROUPS, World, request_from
 from simulated_process import Outcome, Process
 
 from hub_ext.errors import Conflict
+from hub_ext.fair_queue import line_up
 from hub_ext.ledger import Ledger
 from hub_ext.models import Cordon, Device, LeaseState
 from hub_ext.policy import Policy, Pool
+from hub_ext.service.api_queue import place_at
 
 STEPS = 60  # of an example
 WANTED_STEPS = 10_000
@@ -82,6 +84,7 @@ WEIGHTS = {
     "someone_resets": 3,
     "someone_extends_or_answers": 1,
     "someone_is_revoked_or_let_go_on": 2,
+    "someone_is_moved_or_taken_out_of_the_line": 2,
     "all_go_on": 14,
     "one_call_ends": 8,
     "one_call_fails": 3,
@@ -115,6 +118,10 @@ MOODS = {
     "resetting": {"someone_resets": 16, "the_service_is_killed": 4, "the_service_starts": 6},
     "ill": {"a_device_changes": 8, "an_admin_speaks": 5, "the_policy_changes": 3},
     "revoked": {"someone_is_revoked_or_let_go_on": 12, "the_service_looks_at_terms": 20},
+    "moved": {
+        "someone_is_moved_or_taken_out_of_the_line": 25,
+        "someone_starts_and_all_goes_well": 40,
+    },
     "waiting": {"someone_starts": 25, "time_passes_and_all_go_on": 30, "someone_stops": 8},
 }
 DRAWN_BY = {
@@ -187,6 +194,7 @@ class LeaseMachine(RuleBasedStateMachine):
     @invariant()
     def what_must_hold(self) -> None:
         self.checks.each_lease_is_sound()
+        self.checks.who_keeps_a_place_keeps_it_for_somebody()
         self.checks.nobody_is_stopped_before_their_notice_is_over()
         self.checks.the_queue_keeps_its_order()
         if self.steps % 10 == 0:
@@ -262,6 +270,29 @@ class LeaseMachine(RuleBasedStateMachine):
         found = self.ledger.revoke(lease.id, notice, "the exam", now, actor="admin")
         assert found.revocation is not None and found.expires_at <= found.revocation.until
         assert lease.expires_at is None or found.expires_at <= lease.expires_at
+        return True
+
+    def someone_is_moved_or_taken_out_of_the_line(self, a: int, b: int) -> bool:
+        seen = self.ledger.snapshot(self.world.now)
+        if not seen.queue:
+            return False
+        key = pick(seen.queue, a).request.user, pick(seen.queue, a).request.server
+        now, what = self.world.now, b % 8
+        if what == 0:
+            self.ledger.cancel_waiting(*key, "the exam", now, actor="admin")
+            assert key not in {(e.request.user, e.request.server) for e in self.ledger.queue()}
+        elif what < 3:
+            self.ledger.undo_move_in_queue(*key, now, actor="admin")
+        else:
+            try:
+                self.ledger.move_in_queue(
+                    *key, functools.partial(place_at, 1 + b // 8), "the demo", now, actor="admin"
+                )
+            except Conflict:
+                return True
+            line = [p for p in line_up(self.ledger.snapshot(now)) if p.can_be_served]
+            place = next(p for p in line if (p.entry.request.user, p.entry.request.server) == key)
+            assert place.position == min(1 + b // 8, len(line))
         return True
 
     # -- the processes go on

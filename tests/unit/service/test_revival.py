@@ -220,6 +220,26 @@ async def test_leaving_while_it_is_started_again_ends_that_start(world):
     assert [user for user, _ in waiting(world)] == ["bob", "kim"]
 
 
+async def test_who_is_taken_out_while_it_is_started_again_does_not_come_back(world):
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(HubLetsWait):
+        async def start(self, user, server, user_options):
+            begun.set()
+            await go_on.wait()
+            await super().start(user, server, user_options)
+
+    revival = Revival(world.ledger, Slow(world))
+    round_ = asyncio.create_task(revival.round())
+    await begun.wait()
+    taking_out = asyncio.create_task(revival.cancel("ada", "", "the exam", "kim"))
+    await asyncio.sleep(0.05)
+    go_on.set()
+    await asyncio.gather(round_, taking_out)
+    assert [user for user, _ in waiting(world)] == ["bob", "kim"]
+    assert world.ledger.notices("ada", "")[-1].kind is NoticeKind.QUEUE_CANCELLED
+
+
 async def test_whoever_has_a_lease_does_not_wait(world):
     world.ledger.withdraw("ada", "")
     world.run_server("ada")

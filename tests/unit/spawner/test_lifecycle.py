@@ -12,8 +12,16 @@ from one_server import FakeContainer, Place, now, soon
 from hub_ext import hub_side
 from hub_ext.container_args import HUB_LABEL, LEASE_LABEL
 from hub_ext.engine import Presence
-from hub_ext.errors import Conflict, EngineRefused, EngineUnavailable, QueueTimeout
+from hub_ext.errors import (
+    Conflict,
+    EngineRefused,
+    EngineUnavailable,
+    QueueTimeout,
+    TakenOutOfLine,
+)
+from hub_ext.fair_queue import line_up
 from hub_ext.models import LeaseState, OperationKind, OperationStep, Request
+from hub_ext.queue_moves import moved
 
 
 async def test_a_start_and_a_stop(place: Place) -> None:
@@ -76,6 +84,62 @@ async def test_waiting_goes_on_when_a_lease_ends_and_tells_each_place(place: Pla
     await soon(lambda: told[-1] == (1, 1))
     bob.cancel()
     await asyncio.gather(bob, return_exceptions=True)
+
+
+async def test_who_is_taken_out_of_the_line_does_not_wait_on_and_hears_why(place: Place) -> None:
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    life = place.life()
+    told: list[int] = []
+    waiting = asyncio.ensure_future(
+        life.acquire(Request("ada", "", 1), limit=60, tell=lambda p, *_: told.append(p.position))
+    )
+    await soon(lambda: told == [1])
+    place.ledger.cancel_waiting("ada", "", "the room is closed", now(), actor="kim")
+    with pytest.raises(TakenOutOfLine) as caught:
+        await waiting
+    assert (caught.value.by, caught.value.reason) == ("kim", "the room is closed")
+    await life.tear_down("taken out")
+    assert place.ledger.queue() == ()
+    # the next start waits as ever, though its user has not read the notice
+    again = place.life()
+    waiting = asyncio.ensure_future(
+        again.acquire(Request("ada", "", 1), limit=60, tell=lambda p, *_: told.append(p.position))
+    )
+    await soon(lambda: told == [1, 1])
+    place.ledger.withdraw("ada", "")  # whoever did that said nothing
+    with pytest.raises(TakenOutOfLine) as caught:
+        await waiting
+    assert (caught.value.by, caught.value.reason) == ("", "")
+    await again.tear_down("taken out")
+
+
+async def test_who_is_moved_sees_it_at_once(place: Place) -> None:
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    told: dict[str, Any] = {}
+
+    def wait(user: str) -> asyncio.Future[Any]:
+        def tell(seen: Any, *_: Any) -> None:
+            told[user] = (seen.position, seen.entry.move and seen.entry.move.reason)
+
+        life = place.life(user)
+        return asyncio.ensure_future(life.acquire(Request(user, "", 2), limit=60, tell=tell))
+
+    first, second = wait("ada"), None
+    await soon(lambda: told.get("ada") == (1, None))
+    second = wait("kim")
+    await soon(lambda: told.get("kim") == (2, None))
+    place.ledger.move_in_queue(
+        "kim",
+        "",
+        lambda seen, mine: (1, moved([p.entry for p in line_up(seen)], mine.sequence, 1)),
+        "the demo",
+        now(),
+        actor="root",
+    )
+    await soon(lambda: told == {"ada": (2, None), "kim": (1, "the demo")})
+    for each in (first, second):
+        each.cancel()
+    await asyncio.gather(first, second, return_exceptions=True)
 
 
 async def test_the_limit_of_waiting(place: Place) -> None:

@@ -27,6 +27,7 @@ from hub_ext.errors import (
     LedgerInUse,
     LedgerUnavailable,
     QueueTimeout,
+    TakenOutOfLine,
 )
 from hub_ext.failures import Trouble, describe_end, not_ready, server_stopped, spawn_failure
 from hub_ext.inventory import practice_devices
@@ -325,6 +326,8 @@ def test_the_hubs_templates_have_both_languages() -> None:
     [
         (BadRequest("from 0 to 2"), 400, "bad-options"),
         (QueueTimeout("late"), 503, "queue-timeout"),
+        (TakenOutOfLine("kim", "the exam"), 409, "taken-out-of-line"),
+        (TakenOutOfLine("", ""), 409, "taken-out-of-line"),
         (EngineUnavailable("no socket"), 503, "engine-unavailable"),
         (ImageMissing("no image"), 503, "image-missing"),
         (EngineRefused("no device"), 500, "engine-refused"),
@@ -342,9 +345,15 @@ def test_every_error_has_a_status_a_reason_and_its_words(
     failure = spawn_failure(error)
     assert (failure.status_code, failure.reason) == (status, reason)
     # the words for people say all that a queue's timeout does, and in their language
-    told = not isinstance(error, QueueTimeout)
+    told = not isinstance(error, QueueTimeout | TakenOutOfLine)
     assert (str(error) in failure.jupyterhub_message) is told
     assert (str(error) in failure.jupyterhub_html_message) is told
+
+
+def test_who_was_taken_out_of_the_line_reads_why() -> None:
+    failure = spawn_failure(TakenOutOfLine("kim", "<b>the exam</b>"))
+    assert "kim took your server out of the line: “<b>the exam</b>”" in failure.jupyterhub_message
+    assert "“&lt;b&gt;the exam&lt;/b&gt;”" in failure.jupyterhub_html_message
 
 
 def test_what_a_log_says_is_escaped_and_short() -> None:

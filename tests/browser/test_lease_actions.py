@@ -1,0 +1,81 @@
+"""Extending and revoking a lease of somebody else, on the pages, by keyboard, in both languages."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from playwright.sync_api import expect
+from service_server import running_service
+from service_world import World, now
+from test_service_pages import as_admin, picture, visit, world  # noqa: F401  # fixtures
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def termed(world: World) -> World:  # noqa: F811
+    world.stop_server("ada", "")
+    world.run_server("ada", term=8 * HOUR, at=now() - HOUR)
+    return world
+
+
+@pytest.mark.parametrize("path", ["devices", "users/ada/server"])
+def test_a_lease_is_revoked_by_keyboard_and_goes_on_again(termed, visit, path):  # noqa: F811
+    with running_service(termed) as service:
+        as_admin(service)
+        page = visit(service, path)
+        page.get_by_role("button", name="Revoke…: ada").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Revoke this lease?")
+        minutes = dialog.get_by_label("Minutes from now")
+        expect(minutes).to_be_focused()
+        expect(minutes).to_have_value("30")
+        picture(page, f"revoke-{path.split('/')[0]}")
+        # without a reason nothing is sent
+        page.keyboard.press("Enter")
+        expect(dialog).to_be_visible()
+        assert termed.ledger.lease_of("ada", "").revocation is None
+        dialog.get_by_label("Reason").fill("the exam begins")
+        page.keyboard.press("Enter")
+        expect(dialog).to_be_hidden()
+        expect(page.get_by_role("status").filter(has_text="is revoked")).to_be_visible()
+        expect(page.get_by_text("revoked by root, ends at")).to_be_visible()
+        picture(page, f"revoked-{path.split('/')[0]}")
+        assert termed.ledger.lease_of("ada", "").revocation.reason == "the exam begins"
+
+        page.get_by_role("button", name="Let it go on…: ada").click()
+        dialog = page.get_by_role("dialog", name="Let this lease go on?")
+        dialog.get_by_role("button", name="Let it go on").click()
+        expect(page.get_by_role("button", name="Revoke…: ada")).to_be_visible()
+        assert termed.ledger.lease_of("ada", "").revocation is None
+
+
+def test_who_is_revoked_reads_why_and_cannot_extend(termed, visit):  # noqa: F811
+    lease = termed.ledger.lease_of("ada", "")
+    termed.ledger.revoke(lease.id, 10 * timedelta(minutes=1), "the exam", now(), actor="root")
+    with running_service(termed) as service:
+        page = visit(service)
+        expect(page.get_by_text("root takes the GPUs of this server back")).to_be_visible()
+        expect(page.get_by_text("The lease of this server ends")).to_be_visible()
+        button = page.get_by_role("button", name="Extend")
+        expect(button).to_have_attribute("aria-disabled", "true")
+        expect(button).to_have_accessible_description(
+            "The lease was revoked, so it cannot be extended. Save your work before it ends."
+        )
+        picture(page, "revoked-own")
+
+
+def test_a_refused_extension_says_why_in_its_dialog_in_chinese(termed, visit):  # noqa: F811
+    uuid = termed.ledger.lease_of("ada", "").device_uuids[0]
+    with running_service(termed) as service:
+        as_admin(service)
+        page = visit(service, "devices", locale="zh-CN", viewport={"width": 360, "height": 740})
+        page.get_by_role("button", name="延长…: ada").click()
+        dialog = page.get_by_role("dialog", name="延长此租用？")
+        dialog.get_by_label("原因").fill("答辩")
+        picture(page, "extend-phone-zh")
+        termed.ledger.drain(uuid, now() + 9 * HOUR, "", now(), actor="root")
+        dialog.get_by_role("button", name="延长", exact=True).click()
+        expect(dialog.get_by_role("alert")).to_contain_text("维护")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
