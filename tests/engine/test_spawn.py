@@ -7,6 +7,8 @@ import html
 import re
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 
 import aiohttp
 import docker
@@ -14,6 +16,7 @@ import pytest
 from hub_app import HubApp, until
 
 from hub_ext.models import LeaseState
+from hub_ext.service.api_queue import place_at
 
 FIRST, SECOND = (f"GPU-5ca1ab1e-0000-4000-8000-{number:012x}" for number in range(2))
 
@@ -183,6 +186,27 @@ async def test_a_refused_request_does_not_spoil_the_next(
     assert status in (201, 202), body
     await hub.wait_ready("ada")
     assert environ_inside(engine, hub.container("ada"))["GPUCAMP_DEVICES"] == FIRST
+
+
+async def test_who_is_moved_and_taken_out_of_the_line_reads_why(hub: HubApp) -> None:
+    await hub.start_server("ada", 1)
+    await hub.start_server("bob", 1)
+    for user in ("cleo", "dan"):
+        status, body = await hub.request_server(user, {"gpus": 1})
+        assert status == 202, body
+    ledger, now = hub.ledger(), datetime.now(UTC)
+    async with hub.progress("dan") as progress:
+        await progress.until(lambda event: "number 2 of 2" in event["message"])
+        ledger.move_in_queue("dan", "", partial(place_at, 1), "the demo", now, actor="kim")
+        told = await progress.until(lambda event: "number 1 of 2" in event["message"])
+        assert "kim gave you this place: “the demo”." in told["message"]
+        ledger.cancel_waiting("dan", "", "the <exam>", now, actor="kim")
+        ended = await progress.until(lambda event: event.get("failed"))
+    assert "kim took your server out of the line: “the <exam>”" in ended["message"]
+    assert "“the &lt;exam&gt;”" in ended["html_message"]
+    assert [entry.request.user for entry in ledger.queue()] == ["cleo"]
+    await hub.stop_server("ada")
+    await hub.wait_ready("cleo")
 
 
 async def test_the_third_waits_in_line_and_goes_on(
