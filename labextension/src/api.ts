@@ -22,6 +22,7 @@ import type {
   LeaseView,
   LogEvent,
   MovedFiles,
+  Moving,
   NotebookScript,
   OfferedRepairs,
   RemovedPackages,
@@ -75,6 +76,8 @@ export interface IApi {
   removePackages(): Promise<RemovedPackages>;
   /** @param paths - relative to the home */
   moveToWork(paths: string[]): Promise<MovedFiles>;
+  /** How far the move that goes on is. */
+  moving(): Promise<Moving>;
   installAgain(signal?: AbortSignal): Promise<InstallAgain>;
   forgetInstallAgain(): Promise<void>;
 }
@@ -212,6 +215,10 @@ export class Api implements IApi {
 
   moveToWork(paths: string[]): Promise<MovedFiles> {
     return this._json('reset/moves', { method: 'POST', body: { paths } });
+  }
+
+  moving(): Promise<Moving> {
+    return this._json('reset/moves', {});
   }
 
   installAgain(signal?: AbortSignal): Promise<InstallAgain> {

@@ -435,6 +435,11 @@ export interface MovedFiles {
   failed: { path: string; why: string }[];
 }
 
+/** total_bytes: null where the folder has too much in it to be measured at once. */
+export interface Moving {
+  moving: { path: string; copied_bytes: number; total_bytes: number | null } | null;
+}
+
 export interface PackageAgain {
   name: string;
   version: string;

@@ -8,7 +8,7 @@ import { ApiError } from '../src/errors';
 import { AgainNotifier, againLine, type IAgainNotices } from '../src/reset/againNotifier';
 import { CarryOut, type CarryOutApi } from '../src/reset/carryOut';
 import type { Agreed } from '../src/reset/model';
-import type { InstallAgain, PackageAgain, Run, RunState } from '../src/wire';
+import type { InstallAgain, MovedFiles, PackageAgain, Run, RunState } from '../src/wire';
 import { english, fakeApi, runOf, until } from './helpers';
 
 const NEW: Agreed = { choice: 'new', again: ['six'], moves: ['a.txt'], runs: 0 };
@@ -51,6 +51,7 @@ const server = (change: Partial<CarryOutApi> = {}): CarryOutApi =>
       log.push(`move ${paths.join()}`);
       return Promise.resolve({ moved: paths.map(path => ({ path, to: path })), failed: [] });
     },
+    moving: () => Promise.resolve({ moving: null }),
     ddpRuns: () => Promise.resolve(runs),
     ddpStop: id => {
       log.push(`stop ${id}`);
@@ -127,6 +128,32 @@ describe('a new environment', () => {
     await carryOut({ moveToWork }).reset({ ...NEW, moves });
     expect(asked.length).toBe(50);
     expect(asked.flat()).toEqual(moves);
+  });
+
+  test('it is told how much of a large folder is copied', async () => {
+    let end: (moved: MovedFiles) => void = () => undefined;
+    const moveToWork = (): Promise<MovedFiles> => new Promise(resolve => (end = resolve));
+    const looks = [
+      { moving: null },
+      { moving: { path: 'a', copied_bytes: 2 ** 20, total_bytes: null } },
+      { moving: { path: 'a', copied_bytes: 2 ** 30, total_bytes: 3 * 2 ** 30 } },
+      { moving: { path: 'a', copied_bytes: 2 ** 32, total_bytes: 3 * 2 ** 30 } }
+    ];
+    const moving = (): ReturnType<CarryOutApi['moving']> => {
+      const look = looks.shift();
+      if (!look) {
+        end({ moved: [], failed: [] });
+        return Promise.reject(new ApiError('network', ''));
+      }
+      return Promise.resolve(look);
+    };
+    await carryOut({ moveToWork, moving }).reset({ ...NEW, moves: ['a'] });
+    expect(log.slice(2, 7)).toEqual([
+      ...['a', 'a', 'a, 1 GiB of 3 GiB', 'a, 3 GiB of 3 GiB'].map(
+        text => `= Moving to your work folder, 1 of 1: ${text}`
+      ),
+      '= Resetting…'
+    ]);
   });
 
   test('a move whose reply is lost resets nothing', async () => {

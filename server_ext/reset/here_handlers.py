@@ -2,7 +2,8 @@
 
 - POST kernels: all kernels are restarted
 - POST packages: what was installed is removed, then all kernels are restarted
-- POST moves {"paths": [...]}: what was saved in the home goes to work/from-home
+- POST moves {"paths": [...]}: what was saved in the home goes to work/from-home; GET moves: how
+  far what is moved now is
 
 Guarantees: only the user that the server belongs to; what one item comes to does not keep the
 others from theirs; what was begun is finished when the browser leaves.
@@ -25,7 +26,7 @@ from ..handlers import GpucampHandler
 from ..i18n import N_
 from .again_handlers import again_of
 from .kernels import restart_all
-from .moves import Mover
+from .moves import MoveProgress, Mover
 from .owners import OwnersHandler
 from .remove_packages import Remover
 
@@ -34,6 +35,7 @@ IMAGE = "gpucamp_reset_image"  # in the server's settings: what app.image_root s
 _REMOVING = "gpucamp_reset_removing"
 _ENDS = "gpucamp_reset_ends"
 _MOVING = "gpucamp_reset_moving"
+_PROGRESS = "gpucamp_reset_move_progress"
 
 
 def clear(app: ServerApp) -> None:
@@ -94,6 +96,17 @@ class MovesHandler(OwnersHandler):
 
     @web.authenticated
     @authorized
+    async def get(self) -> None:
+        """{moving: {path, copied_bytes, total_bytes}}; null where nothing is moved. total_bytes is
+        null where the folder has too much in it to be measured at once.
+        """
+        self.client()
+        now = self._progress()
+        moving = {"path": now.path, "copied_bytes": now.copied, "total_bytes": now.total}
+        self.reply({"moving": moving if now.path else None})
+
+    @web.authenticated
+    @authorized
     async def post(self) -> None:
         """{moved: [{path, to}], failed: [{path, why}]}; `to` is relative to the work folder."""
         self.client()
@@ -111,7 +124,11 @@ class MovesHandler(OwnersHandler):
 
     def _mover(self) -> Mover:
         home, work = os.path.realpath(Path.home()), Path(self.serverapp.root_dir)
-        return Mover(Path(home), work, ends(self.settings).is_set)
+        return Mover(Path(home), work, ends(self.settings).is_set, self._progress())
+
+    def _progress(self) -> MoveProgress:
+        found: MoveProgress = self.settings.setdefault(_PROGRESS, MoveProgress())
+        return found
 
 
 def _paths(body: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import Conflict, NotFound
@@ -31,6 +31,21 @@ _SPARE_BYTES = 2**24  # left free, so that notebooks can still be saved
 _IS_WRITTEN = N_("A program writes to it: end the program, then try again. Nothing was moved.")
 
 
+class _Stopped(Exception):
+    """The server ends, and the copy is not whole."""
+
+
+@dataclass
+class MoveProgress:
+    """What is moved now: path, the entry of the home ("" where nothing is); copied, bytes; total,
+    bytes on the disk, None where it could not be measured. Written by the thread that moves.
+    """
+
+    path: str = ""
+    copied: int = 0
+    total: int | None = None
+
+
 @dataclass(frozen=True)
 class Mover:
     """Of one server. stopped: whether the server ends."""
@@ -38,6 +53,7 @@ class Mover:
     home: Path
     work: Path
     stopped: Callable[[], bool]
+    progress: MoveProgress = field(default_factory=MoveProgress)
 
     def move(self, name: str) -> str:
         """Moves an entry of the home; where it is now, relative to the work folder. Raises
@@ -46,19 +62,22 @@ class Mover:
         source = self.home / name
         if not is_own(name, self.home, mount_points()) or not os.path.lexists(source):
             raise NotFound(N_("There is no such file or folder of yours in your home."))
+        self.progress.path, self.progress.copied, self.progress.total = name, 0, None
         try:
             self._must_be_at_rest(source)
             target = self._target()
             with suppress(OSError):  # on one file system it is a matter of a moment
                 return self._place(source, target)
             return self._copied(source, target)
-        except tree_copy.Stopped:
+        except _Stopped:
             raise Conflict(N_("The server ended meanwhile: it is where it was.")) from None
         except OSError as error:
             raise Conflict(
                 N_("It could not be moved, and is where it was: {reason}."),
                 reason=error.strerror or str(error),
             ) from error
+        finally:
+            self.progress.path = ""
 
     def clear(self) -> None:
         """Takes away what moves that were killed left. Never raises."""
@@ -82,7 +101,7 @@ class Mover:
         self._must_fit(source)
         with folders.hidden_folder(self._hidden) as hidden:
             copy = hidden / "copy"
-            marks = tree_copy.copy(str(source), str(copy), self.stopped)
+            marks = tree_copy.copy(str(source), str(copy), self._told)
             folders.to_disk(hidden)
             self._must_be_at_rest(source)
             if not tree_copy.unchanged(marks):
@@ -99,6 +118,12 @@ class Mover:
             )
         return to
 
+    def _told(self, copied: int) -> None:
+        """Counts what was copied. Raises _Stopped when the server ends."""
+        if self.stopped():
+            raise _Stopped
+        self.progress.copied += copied
+
     def _must_be_at_rest(self, source: Path) -> None:
         """Raises Conflict where a program would go on with a file that is gone."""
         if is_written(os.fspath(source)):
@@ -107,6 +132,7 @@ class Mover:
     def _must_fit(self, source: Path) -> None:
         """Raises Conflict where it is known that there is too little room."""
         tree = measure(str(source), Budget(300_000, 5.0))
+        self.progress.total = tree.allocated if tree is not None else None
         free = shutil.disk_usage(self.work).free
         if tree is not None and tree.allocated + _SPARE_BYTES > free:
             raise Conflict(

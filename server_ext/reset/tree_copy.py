@@ -22,8 +22,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 Mark = tuple[int, int, int, int]
 
 
-class Stopped(Exception):
-    """The server ends, and the copy is not whole."""
+Told = Callable[[int], None]  # bytes of data that were copied since; what it raises ends the copy
 
 
 def mark(facts: os.stat_result) -> Mark:
@@ -34,13 +33,13 @@ def mark(facts: os.stat_result) -> Mark:
     return (kind, facts.st_ino, facts.st_size, facts.st_mtime_ns)
 
 
-def copy(source: str, target: str, stopped: Callable[[], bool]) -> dict[str, Mark]:
+def copy(source: str, target: str, told: Told) -> dict[str, Mark]:
     """What of `source` was copied, parents before what is in them. target does not exist yet, its
-    folder does. Raises OSError and Stopped: then a part of the copy is left.
+    folder does. Raises OSError and what `told` raises: then a part of the copy is left.
     """
     loosened: dict[str, int] = {}
     try:
-        return _copy(source, target, stopped, loosened)
+        return _copy(source, target, told, loosened)
     except BaseException:
         for path, mode in reversed(loosened.items()):
             with suppress(OSError):
@@ -85,16 +84,13 @@ def take_away(marks: dict[str, Mark]) -> bool:
     return whole
 
 
-def _copy(
-    source: str, target: str, stopped: Callable[[], bool], loosened: dict[str, int]
-) -> dict[str, Mark]:
+def _copy(source: str, target: str, told: Told, loosened: dict[str, int]) -> dict[str, Mark]:
     marks: dict[str, Mark] = {}
     links: dict[tuple[int, int], str] = {}
     folders: list[tuple[str, os.stat_result]] = []
     todo = [(source, target)]
     while todo:
-        if stopped():
-            raise Stopped
+        told(0)
         path, new = todo.pop()
         facts = os.lstat(path)
         marks[path] = mark(facts)
@@ -109,7 +105,7 @@ def _copy(
         if facts.st_nlink > 1 and number in links:
             os.link(links[number], new, follow_symlinks=False)
             continue
-        _copy_one(path, new, facts, stopped, loosened)
+        _copy_one(path, new, facts, told, loosened)
         if facts.st_nlink > 1:
             links[number] = new
     for new, facts in reversed(folders):  # when all is in it, so that its mode and time stay
@@ -133,7 +129,7 @@ def _copy_one(
     path: str,
     new: str,
     facts: os.stat_result,
-    stopped: Callable[[], bool],
+    told: Told,
     loosened: dict[str, int],
 ) -> None:
     if stat.S_ISLNK(facts.st_mode):
@@ -145,23 +141,23 @@ def _copy_one(
         os.utime(new, ns=(facts.st_atime_ns, facts.st_mtime_ns))
     elif stat.S_ISREG(facts.st_mode):
         _loosen(path, facts, loosened)
-        _copy_file(path, new, facts, stopped)
+        _copy_file(path, new, facts, told)
     elif not stat.S_ISSOCK(facts.st_mode):
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
 
 
-def _copy_file(path: str, new: str, facts: os.stat_result, stopped: Callable[[], bool]) -> None:
+def _copy_file(path: str, new: str, facts: os.stat_result, told: Told) -> None:
     with open(os.open(path, _READ), "rb", buffering=0) as old:
         if mark(os.fstat(old.fileno())) != mark(facts):
             raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
         with open(os.open(new, _NEW, 0o600), "wb", buffering=0) as file:
-            _copy_data(old.fileno(), file.fileno(), facts.st_size, stopped)
+            _copy_data(old.fileno(), file.fileno(), facts.st_size, told)
             os.ftruncate(file.fileno(), facts.st_size)
             os.fchmod(file.fileno(), stat.S_IMODE(facts.st_mode))
             os.utime(file.fileno(), ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
-def _copy_data(old: int, new: int, size: int, stopped: Callable[[], bool]) -> None:
+def _copy_data(old: int, new: int, size: int, told: Told) -> None:
     """Without the holes."""
     end = 0
     while end < size:
@@ -174,9 +170,8 @@ def _copy_data(old: int, new: int, size: int, stopped: Callable[[], bool]) -> No
         end = min(os.lseek(old, start, os.SEEK_HOLE), size)
         os.lseek(new, start, os.SEEK_SET)
         while start < end:
-            if stopped():
-                raise Stopped
             sent = os.sendfile(new, old, start, min(_CHUNK, end - start))
             if sent == 0:
                 return  # it became shorter: `unchanged` will notice
             start += sent
+            told(sent)

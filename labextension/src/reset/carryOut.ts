@@ -10,6 +10,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { IApi } from '../api';
 import { isAlive } from '../ddp/runText';
 import { ApiError, describeError } from '../errors';
+import { bytesText } from '../statusText';
 import type { MovedFiles, ResetWish, RestartedKernels } from '../wire';
 import type { Agreed } from './model';
 import type { AgreedUndo } from './undoDialog';
@@ -44,7 +45,7 @@ export interface ILab {
 
 export type CarryOutApi = Pick<
   IApi,
-  'reset' | 'restartKernels' | 'removePackages' | 'moveToWork' | 'ddpRuns' | 'ddpStop'
+  'reset' | 'restartKernels' | 'removePackages' | 'moveToWork' | 'moving' | 'ddpRuns' | 'ddpStop'
 >;
 
 export class CarryOut {
@@ -137,10 +138,10 @@ export class CarryOut {
     const together = Math.ceil(paths.length / MOST_MOVES);
     for (let at = 0; at < paths.length; at += together) {
       const some = paths.slice(at, at + together);
-      notice.say(
-        trans.__('Moving to your work folder, %1 of %2: %3', at + 1, paths.length, some[0] ?? '')
-      );
-      failed.push(...(await this.api.moveToWork(some)).failed);
+      const says = (name: string) =>
+        trans.__('Moving to your work folder, %1 of %2: %3', at + 1, paths.length, name);
+      notice.say(says(some[0] ?? ''));
+      failed.push(...(await this._telling(this.api.moveToWork(some), says, notice)).failed);
     }
     return (
       failed.length === 0 ||
@@ -153,6 +154,31 @@ export class CarryOut {
         trans.__('Reset all the same')
       )
     );
+  }
+
+  /** What a request for moves comes to; until then it is told how much of a large file or folder is copied. */
+  private async _telling(
+    moves: Promise<MovedFiles>,
+    says: (name: string) => string,
+    notice: IProgress
+  ): Promise<MovedFiles> {
+    let ended = false;
+    const end = moves.finally(() => (ended = true));
+    const tell = async () => {
+      const moving = (await this.api.moving().catch(() => null))?.moving;
+      if (moving && !ended) {
+        const { path, copied_bytes: copied, total_bytes: total } = moving;
+        // holes and small files are counted otherwise in a total than in a copy
+        const sizes = total ? [bytesText(Math.min(copied, total)), bytesText(total)] : null;
+        notice.say(says(sizes ? this.trans.__('%1, %2 of %3', path, ...sizes) : path));
+      }
+    };
+    const timer = setInterval(() => void tell(), this.everyMs);
+    try {
+      return await end;
+    } finally {
+      clearInterval(timer);
+    }
   }
 
   /** Ends the runs that go on, so that their records say so. False where more go on than was agreed to. */

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from own_environment import Environment
 from scripted_service import ScriptedService
+
+from server_ext.reset import moves
 
 pytestmark = pytest.mark.timeout(120)
 CHOICES = ("kernels", "packages", "moves")
@@ -113,6 +117,46 @@ async def test_files_outside_work_are_told_and_moved(lab: Any) -> None:
         ["data.csv", odd, "results", "one.txt", "two.txt"]
     )
     assert (await lab.json("gpucamp/reset"))["outside"] == {"files": [], "bytes": 0, "more": 0}
+
+
+async def test_a_move_that_goes_on_is_told(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = "gpucamp/reset/moves"
+    assert await lab.json(path) == {"moving": None}
+    save(lab.home, "results/one.txt")
+    held, goes_on = threading.Event(), threading.Event()
+    measure = moves.measure
+
+    def wait(*arguments: Any) -> Any:
+        held.set()
+        assert goes_on.wait(60)
+        return measure(*arguments)
+
+    # between two file systems, as in a container
+    monkeypatch.setattr(moves.rename, "without_replacing", _other_file_system(held))
+    monkeypatch.setattr(moves, "measure", wait)
+    moved = asyncio.create_task(lab.json(path, method="POST", body={"paths": ["results"]}))
+    assert await asyncio.to_thread(held.wait, 60)
+    assert await lab.json(path) == {
+        "moving": {"path": "results", "copied_bytes": 0, "total_bytes": None}
+    }
+    lab.visitor = "bob"
+    assert (await lab.fetch(path)).code == 403
+    lab.visitor = "ada"
+    goes_on.set()
+    assert (await moved)["moved"] == [{"path": "results", "to": "from-home/results"}]
+    assert await lab.json(path) == {"moving": None}
+
+
+def _other_file_system(held: threading.Event) -> Any:
+    """A rename that fails until a copy is on its way."""
+    without_replacing = moves.rename.without_replacing
+
+    def rename(source: Path, target: Path) -> None:
+        if not held.is_set():
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        without_replacing(source, target)
+
+    return rename
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,33 @@ def test_the_end_of_the_server_ends_a_move(mover: Mover) -> None:
     assert (mover.home / "data").read_text() == "x"
 
 
+def test_it_is_known_how_far_a_move_is(mover: Mover, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes of data, chunk by chunk; and when it is over nothing is moved."""
+    source = mover.home / "data"
+    source.mkdir()
+    (source / "one").write_bytes(b"x" * 100_000)
+    (source / "two").write_bytes(b"y" * 100_000)
+    monkeypatch.setattr(tree_copy, "_CHUNK", 65_536)
+    seen: list[tuple[str, int, int | None]] = []
+
+    def look() -> bool:
+        now = mover.progress
+        seen.append((now.path, now.copied, now.total))
+        return False
+
+    Mover(mover.home, mover.work, look, mover.progress).move("data")
+    assert {path for path, _copied, _total in seen} == {"data"}
+    copied = [copied for _path, copied, _total in seen]
+    # looked at before each entry and after each chunk, when its bytes are not yet counted
+    assert copied == [0, 0, 0, 65_536, 100_000, 100_000, 165_536]
+    assert {total for _path, _copied, total in seen} == {seen[0][2]}
+    assert seen[0][2] is not None and 200_000 <= seen[0][2] < 300_000
+    assert (mover.progress.path, mover.progress.copied) == ("", 200_000)
+    with pytest.raises(NotFound):
+        mover.move("nothing")
+    assert mover.progress.path == ""
+
+
 def test_a_socket_is_no_data(mover: Mover) -> None:
     source = mover.home / "data"
     source.mkdir()
