@@ -14,7 +14,16 @@ from ..i18n import _
 from ..models import Operation, OperationKind
 from ..placement import usable_count
 from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET
-from . import api_admin, api_doctor, api_groups, api_kept_files, api_lease, api_leases, api_queue
+from . import (
+    api_admin,
+    api_doctor,
+    api_document,
+    api_groups,
+    api_kept_files,
+    api_lease,
+    api_leases,
+    api_queue,
+)
 from .api_base import LONGEST_REASON, ApiHandler, Check, text, whole
 from .api_host import HostViewHandler
 from .auth import Resource, requires
@@ -159,6 +168,7 @@ NAMED_SERVER = r"api/v1/users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"api/v1/health", HealthHandler),
+    *api_document.ROUTES,
     *api_admin.ROUTES,
     *api_leases.ROUTES,
     *api_queue.ROUTES,

@@ -23,12 +23,17 @@ def title_of(section: str) -> str:
 
 def to_html(section: str) -> str:
     """The paragraphs below the heading, as markup."""
-    _heading, _newline, rest = section.partition("\n")
-    paragraphs = [each.strip() for each in re.split(r"\n\s*\n", rest)]
-    return "\n".join(f"<p>{_inline(each)}</p>" for each in paragraphs if each)
+    return paragraphs_html(section.partition("\n")[2])
 
 
-def _inline(text: str) -> str:
+def paragraphs_html(text: str) -> str:
+    """Paragraphs, as markup."""
+    paragraphs = [each.strip() for each in re.split(r"\n\s*\n", text)]
+    return "\n".join(f"<p>{inline_html(each)}</p>" for each in paragraphs if each)
+
+
+def inline_html(text: str) -> str:
+    """A line, as markup."""
     parts = text.split("`")
     if len(parts) % 2 == 0:  # a lonely mark is a character like others
         parts = [text]

@@ -21,7 +21,7 @@ from ..scopes import (
     LEASE_EXTEND,
     LEASES_MANAGE,
 )
-from . import pages_admin, pages_doctor, pages_groups, pages_kept_files
+from . import pages_admin, pages_api, pages_doctor, pages_groups, pages_kept_files
 from .api import find_operation
 from .api_doctor import examination_view
 from .auth import Resource, requires
@@ -171,6 +171,7 @@ ROUTES: list[tuple[str, type[PageHandler]]] = [
     (r"users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)", EnvironmentPage),
     (r"operations/(?P<operation_id>[^/]+)", OperationPage),
     *pages_admin.ROUTES,
+    *pages_api.ROUTES,
     *pages_doctor.ROUTES,
     *pages_kept_files.ROUTES,
     *pages_groups.ROUTES,

@@ -17,6 +17,7 @@ from typing import Any
 import requests
 from jupyterhub.services.auth import HubOAuth
 from local_reader import LocalReader
+from openapi_contract import check_answer
 from service_world import FakeEngine, FakeHub, FakeRunner, World
 from tornado.netutil import bind_sockets
 from tornado.web import HTTPError, RequestHandler
@@ -249,7 +250,10 @@ class RunningService:
         if token:
             headers["Authorization"] = f"token {token}"
         kwargs.setdefault("allow_redirects", False)
-        return requests.request(method, self.url + path, headers=headers, timeout=10, **kwargs)
+        answer = requests.request(method, self.url + path, headers=headers, timeout=10, **kwargs)
+        if not kwargs.get("stream"):
+            check_answer(method, path, answer)
+        return answer
 
     async def _serve(self, ready: threading.Event, stop: asyncio.Event) -> None:
         self.stop, self.loop = stop, asyncio.get_running_loop()

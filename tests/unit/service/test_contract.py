@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import schemathesis
-import yaml
 from hypothesis import HealthCheck, settings
 from jupyterhub.scopes import _check_scopes_exist, define_custom_scopes
 from jupyterhub.services.auth import HubOAuthCallbackHandler
+from openapi_contract import ROUTES, SPEC, check_answer, operation_at, path_of, resolved
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from service_server import running_service
 from service_world import World, make_ledger
@@ -24,18 +24,12 @@ from hub_ext.service.reset import Failure
 
 ROOT = Path(hub_ext.__file__).parent.parent
 OPENAPI = Path(api.__file__).parent / "openapi.yaml"
-SPEC = yaml.safe_load(OPENAPI.read_text())
 VERBS = ("get", "head", "post", "put", "patch", "delete", "options")
 
 
 def verbs_of(handler: type[RequestHandler]) -> list[str]:
     """The methods that the handler answers with anything but 405."""
     return [v for v in VERBS if getattr(handler, v) is not getattr(RequestHandler, v)]
-
-
-def path_of(pattern: str) -> str:
-    """A route as openapi.yaml writes it."""
-    return "/" + re.sub(r"\(\?P<(\w+?)(?:_name|_id)>[^)]*\)", r"{\1}", pattern)
 
 
 def served() -> set[tuple[str, str, str]]:
@@ -79,6 +73,113 @@ def test_openapi_lists_what_is_served_with_its_scope():
                 security = item[verb].get("security", [{"token": []}])[0]["token"]
                 listed.add((verb.upper(), path, security[0] if security else "access:services"))
     assert listed == served()
+
+
+OPERATIONS = [
+    (verb.upper(), path, item[verb])
+    for path, item in SPEC["paths"].items()
+    for verb in VERBS
+    if verb in item
+]
+EXAMPLES = {
+    "user": "ada",
+    "server": "second",
+    "group": "class-1",
+    "generation": "1",
+    "device": "GPU-none",
+    "lease": "none",
+    "operation": "none",
+}
+
+
+def example(path: str) -> str:
+    """A path with something in its places."""
+    return re.sub(r"\{(\w+)\}", lambda found: EXAMPLES.get(found[1], "none"), path).lstrip("/")
+
+
+def test_the_paths_of_the_document_are_routes():
+    for verb, path, operation in OPERATIONS:
+        assert operation_at(verb, example(path)) is operation, path
+
+
+def test_every_query_argument_is_in_the_document_and_the_other_way_round():
+    for pattern, handler in ROUTES:
+        item = SPEC["paths"][path_of(pattern.pattern)]
+        for verb in verbs_of(handler):
+            given = [*item.get("parameters", []), *item[verb].get("parameters", [])]
+            listed = {each["name"] for each in map(resolved, given) if each["in"] == "query"}
+            # only a GET is asked with a query
+            assert listed == (handler.query if verb == "get" else set()), pattern.pattern
+
+
+@pytest.mark.parametrize(("verb", "path", "operation"), OPERATIONS)
+def test_every_operation_answers_as_documented_to_those_it_refuses(fuzzed, verb, path, operation):
+    """`fuzzed` compares each answer with the document; it has to know these statuses."""
+    address = example(path)
+    known = set(operation["responses"])
+    for token, status in ((None, 401), ("nonsense", 401), ("stranger-token", 403)):
+        assert fuzzed(verb, address, token).status_code == status
+    assert fuzzed(verb, f"{address}?no-such=1", "admin-token").status_code == 400
+    assert fuzzed(verb, f"{address}?no-such=1&no-such=2", "admin-token").status_code == 400
+    if verb == "POST":
+        for body, status in ((b"{", 400), (b"[1]", 400), (b" " * 70000, 413)):
+            assert fuzzed(verb, address, "admin-token", data=body).status_code in (status, 404)
+        assert "413" in known
+    assert {"400", "401", "403", "503"} <= known
+    assert ("404" in known) == ("{" in path), path
+
+
+def fields_of(schema: dict) -> list[tuple[set[str], set[str], object]]:
+    """Of every object in a schema: its fields, those that are required, and what else may be."""
+    found = []
+    if "properties" in schema:
+        found.append(
+            (
+                set(schema["properties"]),
+                set(schema.get("required", [])),
+                schema.get("additionalProperties"),
+            )
+        )
+        for each in schema["properties"].values():
+            found += fields_of(each)
+    for each in (*schema.get("anyOf", []), *([schema["items"]] if "items" in schema else [])):
+        found += fields_of(each)
+    return found
+
+
+# fields that are there only sometimes
+SOMETIMES = {"day", "user", "group", "device", "instance"}
+
+
+def test_every_field_of_an_answer_is_documented_and_there():
+    """What a test gets is checked against these schemas, so none may have a field too many."""
+    schemas = [
+        content["schema"]
+        for _verb, path, operation in OPERATIONS
+        if not path.endswith((".json", ".yaml"))
+        for response in map(resolved, operation["responses"].values())
+        for content in response.get("content", {}).values()
+    ]
+    seen = [fields for schema in schemas for fields in fields_of(schema)]
+    seen += [
+        fields for each in SPEC["components"]["schemas"].values() for fields in fields_of(each)
+    ]
+    assert len(seen) > 50
+    for properties, required, more in seen:
+        assert properties - required <= SOMETIMES, properties - required
+        assert more is False or more == {"type": "integer", "minimum": 0}, properties
+
+
+def test_the_comparison_finds_what_is_wrong(fuzzed):
+    answer = fuzzed("GET", "api/v1/health")
+    body = answer.json()
+    for wrong in ({**body, "more": 1}, {"status": "ok"}, {**body, "devices": 3}):
+        answer.json = lambda wrong=wrong: wrong
+        with pytest.raises(AssertionError):
+            check_answer("GET", "api/v1/health", answer)
+    answer.status_code = 418
+    with pytest.raises(AssertionError):
+        check_answer("GET", "api/v1/health", answer)
 
 
 def test_the_document_lists_what_is_served_with_its_scope():

@@ -143,8 +143,8 @@ def test_a_program_can_tell_what_is_away(ask, world, monkeypatch, error, status,
     def broken(*_args: object) -> None:
         raise error
 
-    monkeypatch.setattr(world.ledger, "environment", broken)
-    told(ask("GET", SERVER), status, kind)
+    monkeypatch.setattr(world.ledger, "lease_of", broken)
+    told(ask("POST", f"{SERVER}/lease/extend"), status, kind)
 
 
 def test_every_error_that_depends_on_others_has_a_kind():
