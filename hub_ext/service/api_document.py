@@ -6,6 +6,7 @@ read once. It tells nothing of this hub, so access to the service is enough.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import date
 from functools import lru_cache
@@ -31,7 +32,9 @@ def as_yaml(prefix: str) -> str:
 @lru_cache(maxsize=2)
 def document(prefix: str) -> dict[str, Any]:
     """The same as a value; nobody may change it."""
-    found: dict[str, Any] = yaml.safe_load(as_yaml(prefix))
+    # in C where it is there: ten times as fast
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found: dict[str, Any] = yaml.load(as_yaml(prefix), Loader=loader)  # noqa: S506  (a safe one)
     return found
 
 
@@ -45,14 +48,14 @@ class JsonDocumentHandler(ApiHandler):
     @requires(None)
     async def get(self) -> None:
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(as_json(self.service.prefix))
+        self.finish(await asyncio.to_thread(as_json, self.service.prefix))
 
 
 class YamlDocumentHandler(ApiHandler):
     @requires(None)
     async def get(self) -> None:
         self.set_header("Content-Type", "application/yaml; charset=utf-8")
-        self.finish(as_yaml(self.service.prefix))
+        self.finish(await asyncio.to_thread(as_yaml, self.service.prefix))
 
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [

@@ -209,8 +209,9 @@ def type_text(schema: Json) -> str:
     if "array" in kinds:
         kinds[kinds.index("array")] = f"array of {type_text(schema.get('items', {}))}"
     if "enum" in schema:
-        return "one of: " + ", ".join(_word(each) for each in schema["enum"])
-    said = " or ".join(kinds)
+        said = "one of: " + ", ".join(_word(each) for each in schema["enum"])
+    else:
+        said = " or ".join(kinds)
     if "format" in schema:
         said += f" ({schema['format']})"
     least, most = schema.get("minimum"), schema.get("maximum")

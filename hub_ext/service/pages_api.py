@@ -6,6 +6,7 @@ to which `type` leads.
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 
 from ..i18n import _
@@ -25,7 +26,8 @@ class ApiPage(PageHandler):
     @requires(None)
     async def get(self) -> None:
         kinds = [(kind, _(title)) for kind, title in KINDS.items()]
-        self.show("api.html", reference=_reference(self.service.prefix), kinds=kinds)
+        found = await asyncio.to_thread(_reference, self.service.prefix)
+        self.show("api.html", reference=found, kinds=kinds)
 
 
 ROUTES: list[tuple[str, type[PageHandler]]] = [(PAGE, ApiPage)]
