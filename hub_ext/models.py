@@ -413,6 +413,15 @@ class AuditEntry:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """What is known of a request with an Idempotency-Key; no status: it may not have been done."""
+
+    request: str  # which one, as a digest
+    status: int | None
+    body: str
+
+
 class NoticeKind(StrEnum):
     """What a user is told about their server; wording.py has the words."""
 

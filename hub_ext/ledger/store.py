@@ -30,6 +30,7 @@ from . import (
     terms,
     waiting,
 )
+from .answer_store import AnswerStore
 from .database import Database
 from .device_store import DeviceStore
 from .environment_store import EnvironmentStore
@@ -38,7 +39,7 @@ from .search_store import SearchStore
 from .verdict_store import VerdictStore
 
 
-class Ledger(DeviceStore, EnvironmentStore, GroupStore, SearchStore, VerdictStore):
+class Ledger(AnswerStore, DeviceStore, EnvironmentStore, GroupStore, SearchStore, VerdictStore):
     """Synchronous; call it with asyncio.to_thread from an event loop."""
 
     def __init__(self, url: str, *, actor: str = "hub") -> None:

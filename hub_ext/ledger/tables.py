@@ -376,3 +376,15 @@ audit_entry = Table(
 # for pages of the trail
 Index("ix_audit_entry_actor_id", audit_entry.c.actor, audit_entry.c.id)
 Index("ix_audit_entry_action_id", audit_entry.c.action, audit_entry.c.id)
+
+# Requests with an Idempotency-Key of the last day. No status: it is under way, or was cut off.
+kept_answer = Table(
+    "kept_answer",
+    metadata,
+    Column("caller", Text, primary_key=True),  # "user:ada"
+    Column("key", String(255), primary_key=True),
+    Column("request", String(64), nullable=False),  # a digest of it
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("status", Integer),
+    Column("body", Text, nullable=False),
+)

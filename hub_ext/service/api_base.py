@@ -8,7 +8,7 @@ value of another type, in words that say what is allowed.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from tornado.web import HTTPError
 from ..errors import BadRequest
 from ..i18n import _
 from .handlers import ServiceHandler
+from .idempotency import HEADER, REPLAYED, Answer, Requests, fingerprint, key_of
 from .problems import MEDIA_TYPE, as_json, problem
 
 MOST_ROWS = 1000
@@ -30,6 +31,8 @@ class ApiHandler(ServiceHandler):
     """Base of REST handlers. A query argument that is not in `query` is refused: it is a typo."""
 
     query: frozenset[str] = frozenset()
+    _claimed = False  # by an Idempotency-Key
+    _answer: Answer | None = None  # to a claimed request
 
     async def prepare(self) -> None:
         await super().prepare()
@@ -54,12 +57,51 @@ class ApiHandler(ServiceHandler):
         self.set_header("Content-Type", MEDIA_TYPE)
         self.finish(as_json(problem(error, status, message, self.service.prefix, self.instance)))
 
-    def answer(self, value: Mapping[str, Any], status: int | None = None) -> None:
-        """Finish with a JSON object."""
-        if status is not None:
-            self.set_status(status)
+    def answer(self, value: Mapping[str, Any], status: int = 200) -> None:
+        """Finish with a JSON object; once, as the last that a verb does."""
+        found = Answer(status, json.dumps(value, ensure_ascii=False))
+        if self._claimed:
+            self._answer = found  # it is sent when it is kept
+        else:
+            self._send(found)
+
+    def _send(self, answer: Answer) -> None:
+        self.set_status(answer.status)
         self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(json.dumps(value, ensure_ascii=False))
+        self.finish(answer.body)
+
+    async def run(self, verb: Callable[[], Awaitable[None]]) -> None:
+        """Do what was asked for; with an Idempotency-Key once, see idempotency.py."""
+        header = self.request.headers.get(HEADER)
+        if header is None or self.request.method != "POST":
+            await verb()
+            return
+        requests: Requests = self.settings["requests"]
+        request = self.request
+        begun = await requests.begin(
+            f"{self.caller.kind}:{self.caller.name}",
+            key_of(header),
+            fingerprint("POST", str(request.uri), request.body),
+        )
+        if isinstance(begun, Answer):
+            self.set_header(REPLAYED, "true")
+            self._send(begun)
+            return
+        self._claimed = True
+        try:
+            # what is cancelled stays as it is: whether it was done is not known
+            try:
+                await verb()
+            except Exception:
+                await begun.release()
+                raise
+            if self._answer is not None:
+                await begun.keep(self._answer)
+        finally:
+            self._claimed = False
+            begun.leave()
+        if self._answer is not None:
+            self._send(self._answer)
 
     # -- bodies
 

@@ -326,6 +326,7 @@ class GpucampService(Application):
         async def prune() -> None:
             before = service.now() - timedelta(days=self.history_days)
             await asyncio.to_thread(service.ledger.prune, before)
+            await asyncio.to_thread(service.ledger.forget_old_requests, service.now())
 
         async def forget_servers() -> None:
             await forget_lost_servers(service.ledger, service.hub)

@@ -124,7 +124,7 @@ def requires(scope: str | None) -> Callable[[Verb], Verb]:
             if scope is not None:
                 self.require_held(scope)
                 await self.authorize(scope, await self.resource(**kwargs))
-            await verb(self, *args, **kwargs)
+            await self.run(functools.partial(verb, self, *args, **kwargs))
 
         checked.required_scope = scope or "access:services"  # type: ignore[attr-defined]  # for tests
         return checked
@@ -169,6 +169,10 @@ class AuthenticatedHandler(HubOAuthenticated):
         except UserNotAllowed as error:
             raise Forbidden(_("You have no access to this service; ask an admin.")) from error
         return True
+
+    async def run(self, verb: Callable[[], Awaitable[None]]) -> None:
+        """Do what an authorised caller asked for."""
+        await verb()
 
     def _require_xsrf(self) -> None:
         try:

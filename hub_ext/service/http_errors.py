@@ -21,12 +21,14 @@ from ..errors import (
 )
 from ..i18n import N_, _
 from .auth import Forbidden
+from .idempotency import KeyReused
 
 STATUS: tuple[tuple[type[Exception], int], ...] = (
     (BadRequest, 400),
     (Forbidden, 403),
     (NotFound, 404),
     (Conflict, 409),
+    (KeyReused, 422),
     (HubRefused, 502),
     (EngineRefused, 502),
     (HubUnavailable, 503),

@@ -26,6 +26,7 @@ from .device_samples import DeviceSamples
 from .examinations import Examinations
 from .group_resets import GroupResets
 from .hub_api import HubClient
+from .idempotency import Requests
 from .kept_files import KeptFiles
 from .monitor import Monitor
 from .reset import ResetWorkflow
@@ -82,6 +83,7 @@ def make_web_application(service: Service, hub_auth: HubOAuth, **settings: Any) 
         [*routes, static, callback, *page_routes],
         service=service,
         hub_auth=hub_auth,
+        requests=Requests(service.ledger, service.now),
         templates=page_base.make_templates(),
         **settings,
     )

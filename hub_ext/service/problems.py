@@ -20,6 +20,7 @@ from ..errors import (
 )
 from ..i18n import N_, _
 from .cursors import BadCursor
+from .idempotency import KeyInUse, KeyReused, OutcomeUnknown
 
 MEDIA_TYPE = "application/problem+json"
 BLANK = "about:blank"
@@ -33,6 +34,9 @@ KINDS: dict[str, str] = {
     "engine-unavailable": N_("The Docker Engine does not answer"),
     "engine-refused": N_("The Docker Engine said no"),
     "bad-cursor": N_("The cursor is of another list"),
+    "idempotency-key-in-use": N_("The first request with this key is under way"),
+    "idempotency-key-reused": N_("The key was used for another request"),
+    "idempotency-outcome-unknown": N_("The first request with this key was cut off"),
 }
 _KIND_OF: tuple[tuple[type[Exception], str], ...] = (
     (HubUnavailable, "hub-unavailable"),
@@ -42,6 +46,9 @@ _KIND_OF: tuple[tuple[type[Exception], str], ...] = (
     (EngineUnavailable, "engine-unavailable"),
     (EngineRefused, "engine-refused"),
     (BadCursor, "bad-cursor"),
+    (KeyInUse, "idempotency-key-in-use"),
+    (KeyReused, "idempotency-key-reused"),
+    (OutcomeUnknown, "idempotency-outcome-unknown"),
 )
 
 # Of what is "about:blank": the status in words.

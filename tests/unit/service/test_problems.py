@@ -150,7 +150,7 @@ def test_a_program_can_tell_what_is_away(ask, world, monkeypatch, error, status,
 def test_every_error_that_depends_on_others_has_a_kind():
     for error, status in STATUS:
         made = error.__new__(error)
-        assert (problems.kind_of(made) is not None) == (status in (502, 503)), error
+        assert (problems.kind_of(made) is not None) == (status in (422, 502, 503)), error
 
 
 def test_openapi_names_every_kind():
