@@ -37,6 +37,7 @@ def full(ledger, make_devices, now):
     ledger.add_failed_start("ann", "", 2, now)
     ledger.begin_group_reset("red", ("ann", "bob"), requested_by="kim", reason="why", now=now)
     ledger.keep_verdict(Verdict("ann", "", now, findings=(("GC404", "degraded"),), passed=3))
+    ledger.begin_request("user:ann", "key", "digest", now)
     ledger.hub_id()
     return ledger
 
