@@ -180,6 +180,8 @@ def waiting_changes(policy: Policy, records: Iterable[DeviceRecord]) -> tuple[st
     changed = []
     for record in records:
         pool = policy.pool_of(record.device.uuid)
+        if record.slots_set is not None:
+            continue  # an admin's word, which a restart does not end
         if record.lease_ids and record.device.shared != (pool is not None and pool.shared):
             changed.append(record.device.uuid)
     return tuple(changed)

@@ -128,6 +128,7 @@ class DeviceRecord:
     lease_ids: tuple[str, ...] = ()
     cordon: Cordon = Cordon.NONE
     cordon_reason: str = ""
+    slots_set: int | None = None  # what an admin said of its slots; None: as configured
 
     @property
     def accepts(self) -> bool:

@@ -276,7 +276,8 @@ def _kind(record: DeviceRecord) -> Hashable | None:
     if not record.accepts:
         return None
     device = record.device
-    return (device.name, device.memory_bytes, device.pool, device.shared, device.is_mig)
+    mode = (device.shared, device.slots if device.shared else 1)
+    return (device.name, device.memory_bytes, device.pool, mode, device.is_mig)
 
 
 def _kind_with_room(record: DeviceRecord) -> Hashable | None:

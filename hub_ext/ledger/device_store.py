@@ -16,7 +16,9 @@ from ..models import (
     Usage,
 )
 from . import accounting, devices, notices
+from . import slots as slots_of
 from .database import Database
+from .slots import SlotHolder
 
 
 class DeviceStore:
@@ -62,6 +64,22 @@ class DeviceStore:
         """
         with self._database.write() as connection:
             return devices.drain(connection, uuid, until, reason, now, actor)
+
+    def divide(
+        self, uuid: str, slots: int | None, reason: str, now: datetime, *, actor: str
+    ) -> None:
+        """Divide a device into so many slots: 1, exclusive; None, as configured.
+
+        It stays so until the configuration says another number for it than it does now. Raises
+        NotFound, and Conflict while somebody holds the device.
+        """
+        with self._database.write() as connection:
+            slots_of.divide(connection, uuid, slots, reason, now, actor)
+
+    def slot_holders(self, uuid: str) -> tuple[SlotHolder, ...]:
+        """Who holds which slot of a device."""
+        with self._database.read() as connection:
+            return slots_of.holders(connection, uuid)
 
     # -- notices
 

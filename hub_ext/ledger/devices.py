@@ -2,8 +2,8 @@
 
 Guarantees:
 
-- a device's mode (exclusive, or shared with so many slots) comes from the policy, and does not
-  change while somebody holds it;
+- a device's mode (exclusive, or shared with so many slots) comes from the policy or an admin, and
+  does not change while somebody holds it (slots.py);
 - whoever holds a device that fell ill, or is well again, gets a notice in the same transaction;
 - each change of state and each word of an admin is in the audit trail.
 """
@@ -32,7 +32,7 @@ from ..models import (
     NoticeKind,
 )
 from ..policy import ALL_DEVICES, Policy, Pool
-from . import audit, facts, leases, notices
+from . import audit, facts, leases, notices, slots
 from .kept_rows import Kept, KeptRows
 from .tables import device, lease, slot
 from .texts import links, links_text
@@ -68,8 +68,11 @@ def record(
         seen.add(item.uuid)
         state = DeviceState.HEALTHY if item.healthy else DeviceState.QUARANTINED
         row = known.get(item.uuid)
-        values = _values(item, state) | _mode(item.uuid, row, pools, item.uuid in held_by)
+        mode = slots.mode(row, pools.of(item.uuid), item.uuid in held_by)
+        values = _values(item, state) | mode
         note(item.uuid, item.name, state, values["reason"])
+        if row is not None:
+            slots.note_end(connection, row, mode, now, actor)
         if row is None:
             new.append({"uuid": item.uuid, "last_seen": now, **values})
         elif any(getattr(row, name) != value for name, value in values.items()):
@@ -132,16 +135,6 @@ def _values(item: Device, state: DeviceState) -> dict[str, Any]:
         "numa_node": item.numa_node,
         "links": links_text(item.links),
     }
-
-
-def _mode(uuid: str, row: Row[Any] | None, pools: _Pools, in_use: bool) -> dict[str, Any]:
-    pool = pools.of(uuid)
-    shared = pool is not None and pool.shared
-    if row is not None and in_use and row.shared != shared:
-        # when it is free, the next inventory changes it
-        return {"shared": row.shared, "slots": row.slots, "pool": row.pool}
-    slots = pool.slots if pool is not None and shared else 1
-    return {"shared": shared, "slots": slots, "pool": pool.name if pool is not None else ""}
 
 
 def _tell(connection: Connection, change: DeviceChange, now: datetime, actor: str) -> None:
@@ -335,6 +328,7 @@ def _record(row: Row[Any]) -> DeviceRecord:
         reason=row.reason,
         cordon=Cordon(row.cordon),
         cordon_reason=row.cordon_reason,
+        slots_set=row.slots_set,
     )
 
 

@@ -118,6 +118,9 @@ device = Table(
     Column("links", Text, nullable=False, server_default=_NO_LIST),  # JSON: [[UUID, score], ...]
     Column("cordon", String(16), nullable=False, server_default=_NOTHING),
     Column("cordon_reason", Text, nullable=False, server_default=_NOTHING),
+    # what an admin said of the slots, and what the configuration said then; see slots.py
+    Column("slots_set", Integer),
+    Column("slots_configured", Integer),
 )
 Index("uq_device_uuid_shared", device.c.uuid, device.c.shared, unique=True)
 

@@ -9,7 +9,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ..errors import NotFound
 from ..fair_queue import decide, line_up
+from ..i18n import _
+from ..ledger.slots import configured
 from ..models import AuditEntry, DeviceRecord, Lease, Link, QueueEntry, Snapshot
 from .device_reasons import device_reason
 from .lease_views import Json, iso, place_view, revocation_view
@@ -53,6 +56,40 @@ def device_view(record: DeviceRecord, leases: Mapping[str, Lease]) -> Json:
             }
             for lease in (leases[each] for each in record.lease_ids if each in leases)
         ],
+    }
+
+
+async def whole_device_view(service: Service, uuid: str) -> Json:
+    """The same with its slots, what it did of late, and what the configuration says of it.
+
+    Raises NotFound.
+    """
+    now = service.now()
+    snapshot, holders = await asyncio.to_thread(
+        lambda: (service.ledger.snapshot(now), service.ledger.slot_holders(uuid))
+    )
+    record = next((each for each in snapshot.devices if each.device.uuid == uuid), None)
+    if record is None:
+        raise NotFound(_("There is no such device."))
+    leases = {lease.id: lease for lease in snapshot.leases}
+    series = service.samples.series(uuid, now)
+    held = {each.slot: each.lease_id for each in holders}
+    return {
+        **device_view(record, leases),
+        "driver_version": record.device.driver_version,
+        "cuda_version": record.device.cuda_version,
+        "last_seen": record.last_seen.isoformat(),
+        "configured_slots": configured(snapshot.policy.pool_of(uuid)),
+        # somebody may hold one of more slots than there are since the configuration changed
+        "slot_leases": [
+            held.get(number) for number in range(max([record.device.slots - 1, *held]) + 1)
+        ],
+        "samples": {
+            "until": series.until.isoformat(),
+            "step_seconds": series.step_seconds,
+            "utilization_percent": list(series.utilization_percent),
+            "memory_used_bytes": list(series.memory_used_bytes),
+        },
     }
 
 

@@ -13,6 +13,7 @@ from ..errors import BadRequest, NotFound
 from ..i18n import _
 from ..ledger.searches import AuditSearch, LeaseSearch
 from ..models import Cordon, DeviceState, LeaseState
+from ..policy_checks import MOST_SLOTS
 from ..scopes import DEVICES_MANAGE, DEVICES_READ, LEASES_READ
 from .admin_views import (
     audit_view,
@@ -20,6 +21,7 @@ from .admin_views import (
     devices_view,
     lease_view,
     queue_view,
+    whole_device_view,
 )
 from .api_base import ApiHandler, moment, text, whole
 from .api_lists import ListHandler, flag, line_page, one_of, sorted_page, words
@@ -49,6 +51,12 @@ class DevicesHandler(ListHandler):
             if wanted.admits(state=row["state"], pool=row["pool"], free=row["free"])
         ]
         self.answer_page("devices", *sorted_page(rows, lambda row: (row["uuid"],), wanted))
+
+
+class DeviceHandler(ApiHandler):
+    @requires(DEVICES_READ)
+    async def get(self, device_id: str) -> None:
+        self.answer({"device": await whole_device_view(self.service, device_id)})
 
 
 class DeviceChanger(ApiHandler):
@@ -112,6 +120,26 @@ class DrainHandler(DeviceChanger):
         except NotFound as error:
             raise NotFound(_("There is no such device.")) from error
         _log.info("%s drains device %s of %d leases", self.caller.name, device_id, len(leases))
+        await self.answer_device(device_id)
+
+
+class SlotsHandler(DeviceChanger):
+    @requires(DEVICES_MANAGE)
+    async def post(self, device_id: str) -> None:
+        given = self.body({}, {"slots": whole(1, MOST_SLOTS), "reason": text(LONGEST_REASON)})
+        try:
+            await asyncio.to_thread(
+                self.service.ledger.divide,
+                device_id,
+                given.get("slots"),
+                given.get("reason", ""),
+                self.service.now(),
+                actor=self.caller.name,
+            )
+        except NotFound as error:
+            raise NotFound(_("There is no such device.")) from error
+        slots = given.get("slots", "as many slots as configured")
+        _log.info("%s: device %s has %s", self.caller.name, device_id, slots)
         await self.answer_device(device_id)
 
 
@@ -219,9 +247,11 @@ class UsageHandler(ApiHandler):
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"api/v1/devices", DevicesHandler),
+    (r"api/v1/devices/(?P<device_id>[^/]+)", DeviceHandler),
     (r"api/v1/devices/(?P<device_id>[^/]+)/cordon", CordonHandler),
     (r"api/v1/devices/(?P<device_id>[^/]+)/drain", DrainHandler),
     (r"api/v1/devices/(?P<device_id>[^/]+)/uncordon", UncordonHandler),
+    (r"api/v1/devices/(?P<device_id>[^/]+)/slots", SlotsHandler),
     (r"api/v1/leases", LeasesHandler),
     (r"api/v1/queue", QueueHandler),
     (r"api/v1/audit", AuditHandler),

@@ -48,7 +48,7 @@ def test_somebody_is_moved_by_keyboard_and_moved_back(line, visit):  # noqa: F81
         # the focus went with the row
         expect(page.locator("#row-joe- :focus")).to_have_count(1)
         picture(page, "moved")
-        page.get_by_role("button", name="Take the move back…: joe").click()
+        page.get_by_role("button", name="Undo the move…: joe").click()
         dialog = page.get_by_role("dialog", name="Take the move back?")
         dialog.get_by_role("button", name="Take it back").click()
         expect(page.get_by_text("moved by root")).to_have_count(0)

@@ -479,7 +479,17 @@ class LeaseMachine(RuleBasedStateMachine):
     def an_admin_speaks(self, a: int, b: int) -> bool:
         uuid, now = pick(UUIDS, a), self.world.now
         said = pick([Cordon.NONE, Cordon.NONE, Cordon.CORDONED, Cordon.DRAINING], b)
-        if said is Cordon.DRAINING:
+        if b % 5 == 0:
+            slots = pick([1, 3, None], b // 5)
+            held = {each.device.uuid for each in self.ledger.devices() if each.lease_ids}
+            before = self.ledger.devices()
+            try:
+                self.ledger.divide(uuid, slots, "workshop", now, actor="admin")
+            except Conflict:
+                assert uuid in held
+            else:
+                assert uuid not in held or self.ledger.devices() == before
+        elif said is Cordon.DRAINING:
             self.ledger.drain(uuid, now + timedelta(minutes=10), "repair", now, actor="admin")
         else:
             self.ledger.cordon(uuid, said, "look at it", now, actor="admin")

@@ -15,8 +15,15 @@ from hub_ext.models import Cordon, NoticeKind, Request
 from hub_ext.policy import Policy, Pool
 
 HOUR = timedelta(hours=1)
-READS = ["api/v1/devices", "api/v1/leases", "api/v1/queue", "api/v1/audit", "api/v1/usage"]
-CHANGES = {"cordon": {}, "drain": {"minutes": 60}, "uncordon": {}}
+READS = [
+    "api/v1/devices",
+    f"api/v1/devices/{UUIDS[0]}",
+    "api/v1/leases",
+    "api/v1/queue",
+    "api/v1/audit",
+    "api/v1/usage",
+]
+CHANGES = {"cordon": {}, "drain": {"minutes": 60}, "uncordon": {}, "slots": {"slots": 2}}
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +115,11 @@ def test_a_drain_ends_leases_and_tells_their_users(world, ask):
         ("cordon", {"reson": "a typo"}),
         ("cordon", "because"),
         ("uncordon", {"reason": "x"}),
+        ("slots", {"slots": 0}),
+        ("slots", {"slots": 65}),
+        ("slots", {"slots": None}),
+        ("slots", {"slots": "2"}),
+        ("slots", {"slots": 2, "shared": True}),
     ],
 )
 def test_a_body_out_of_bounds_changes_nothing(module_ask, verb, body):
@@ -119,6 +131,44 @@ def test_a_body_out_of_bounds_changes_nothing(module_ask, verb, body):
 def test_a_device_that_never_was_is_not_found(module_ask, verb):
     answer = change(module_ask, verb, CHANGES[verb], "GPU-none")
     assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such device.")
+
+
+def test_one_device_tells_its_slots_and_what_it_did(world, ask):
+    found = ask("GET", f"api/v1/devices/{UUIDS[0]}", "admin-token").json()["device"]
+    (listed,) = [
+        each
+        for each in ask("GET", "api/v1/devices", "admin-token").json()["devices"]
+        if each["uuid"] == UUIDS[0]
+    ]
+    assert {name: found[name] for name in listed} == listed
+    assert found["slot_leases"] == [world.ledger.lease_of("ada", "").id]
+    assert found["configured_slots"] == 1
+    samples = found["samples"]
+    assert len(samples["utilization_percent"]) == len(samples["memory_used_bytes"]) == 120
+    free = ask("GET", f"api/v1/devices/{UUIDS[1]}", "admin-token").json()["device"]
+    assert (free["slot_leases"], free["leases"]) == ([None], [])
+    assert ask("GET", "api/v1/devices/GPU-none", "admin-token").status_code == 404
+
+
+def test_slots_are_changed_while_nobody_holds_a_device(world, ask):
+    view = change(ask, "slots", {"slots": 3, "reason": "workshop"}, UUIDS[1]).json()["device"]
+    assert (view["slots"], view["shared"]) == (3, True)
+    line = world.ledger.audit_trail()[-1]
+    assert (line.actor, line.action) == ("root", "device.slots")
+    found = ask("GET", f"api/v1/devices/{UUIDS[1]}", "admin-token").json()["device"]
+    assert (found["slot_leases"], found["configured_slots"]) == ([None] * 3, 1)
+    view = change(ask, "slots", {}, UUIDS[1]).json()["device"]
+    assert (view["slots"], view["shared"]) == (1, False)
+    for language, words in (("en", "Somebody holds this device"), ("zh-CN", "有人正在使用")):
+        answer = ask(
+            "POST",
+            f"api/v1/devices/{UUIDS[0]}/slots",
+            "admin-token",
+            json={"slots": 2},
+            headers={"Accept-Language": language},
+        )
+        assert answer.status_code == 409 and words in answer.text
+    assert all(not record.device.shared for record in world.ledger.devices())
 
 
 def test_a_reason_may_be_in_any_language(ask):
