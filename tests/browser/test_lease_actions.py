@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from playwright.sync_api import expect
 from service_server import running_service
-from service_world import World, now
+from service_world import UUIDS, World, now
 from test_service_pages import as_admin, picture, visit, world  # noqa: F401  # fixtures
 
 HOUR = timedelta(hours=1)
@@ -79,3 +79,28 @@ def test_a_refused_extension_says_why_in_its_dialog_in_chinese(termed, visit):  
         dialog.get_by_role("button", name="延长", exact=True).click()
         expect(dialog.get_by_role("alert")).to_contain_text("维护")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_slots_are_changed_by_keyboard_and_a_refusal_stays_in_its_dialog(world, visit):  # noqa: F811
+    with running_service(world) as service:
+        as_admin(service)
+        page = visit(service, "devices")
+        row = page.get_by_role("row").filter(has_text=UUIDS[1])
+        row.get_by_role("button", name="Slots…").focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name="Share this device?")
+        slots = dialog.get_by_label("Slots (empty")
+        expect(slots).to_be_focused()
+        slots.fill("3")
+        picture(page, "slots")
+        page.keyboard.press("Enter")
+        expect(dialog).to_be_hidden()
+        expect(row.get_by_text("shared by 3")).to_be_visible()
+        picture(page, "slots-changed")
+        row.get_by_role("button", name="Slots…").click()
+        page.keyboard.press("Enter")  # empty: as configured
+        expect(row.get_by_text("shared by")).to_have_count(0)
+        page.get_by_role("row").filter(has_text="ada").get_by_role("button", name="Slots…").click()
+        slots.fill("2")
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_role("alert")).to_contain_text("Somebody holds this device")
