@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, date, datetime
+from hashlib import blake2b
 from typing import Any
 
 from tornado.web import HTTPError
@@ -31,6 +32,7 @@ class ApiHandler(ServiceHandler):
     """Base of REST handlers. A query argument that is not in `query` is refused: it is a typo."""
 
     query: frozenset[str] = frozenset()
+    _etag: str | None = None
     _claimed = False  # by an Idempotency-Key
     _answer: Answer | None = None  # to a claimed request
 
@@ -67,8 +69,24 @@ class ApiHandler(ServiceHandler):
 
     def _send(self, answer: Answer) -> None:
         self.set_status(answer.status)
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(answer.body)
+        self.send_text(answer.body, "application/json")
+
+    def send_text(self, body: str, media: str) -> None:
+        """Finish with this text; to a GET with an ETag, or 304 for who has the same already.
+
+        A strong one: it is made of the bytes. What a view costs is spent anyway; 304 spares what
+        is sent, read and shown again. A cache may keep an answer, and has to ask each time.
+        """
+        self.set_header("Content-Type", f"{media}; charset=utf-8")
+        if self.request.method == "GET" and self.get_status() == 200:
+            self._etag = f'"{blake2b(body.encode(), digest_size=16).hexdigest()}"'
+            self.set_header("Cache-Control", "private, no-cache")
+            self.set_header("Vary", "Accept-Language, Authorization, Cookie")
+        self.finish(body)
+
+    def compute_etag(self) -> str | None:
+        """tornado asks for it; None: what is sent has none."""
+        return self._etag
 
     async def run(self, verb: Callable[[], Awaitable[None]]) -> None:
         """Do what was asked for; with an Idempotency-Key once, see idempotency.py."""

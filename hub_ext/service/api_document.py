@@ -47,15 +47,13 @@ def as_json(prefix: str) -> str:
 class JsonDocumentHandler(ApiHandler):
     @requires(None)
     async def get(self) -> None:
-        self.set_header("Content-Type", "application/json; charset=utf-8")
-        self.finish(await asyncio.to_thread(as_json, self.service.prefix))
+        self.send_text(await asyncio.to_thread(as_json, self.service.prefix), "application/json")
 
 
 class YamlDocumentHandler(ApiHandler):
     @requires(None)
     async def get(self) -> None:
-        self.set_header("Content-Type", "application/yaml; charset=utf-8")
-        self.finish(await asyncio.to_thread(as_yaml, self.service.prefix))
+        self.send_text(await asyncio.to_thread(as_yaml, self.service.prefix), "application/yaml")
 
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
