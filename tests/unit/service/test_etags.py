@@ -37,8 +37,8 @@ def test_the_same_again_is_304_without_a_body(ask, path):
         assert again.headers["ETag"] == etag
         assert again.headers["Cache-Control"] == "private, no-cache"
         assert "Content-Type" not in again.headers
-    for said in ('"x"', etag[:-2] + '"', "nonsense", '"', ""):
-        answer = ask("GET", path, "admin-token", headers={"If-None-Match": said})
+    for said in ('"x"', 'W/"x" , ""', etag[:-2] + '"', "nonsense", '"', "", etag[2:-2], "é"):
+        answer = ask("GET", path, "admin-token", headers={"If-None-Match": said.encode()})
         assert (answer.status_code, answer.content) == (200, first.content), said
 
 
@@ -93,7 +93,5 @@ def test_every_get_of_json_knows_304():
         if "get" not in item:
             continue
         content = item["get"]["responses"]["200"].get("content", {})
-        given = [each.get("$ref", "") for each in item["get"].get("parameters", [])]
         knows = "304" in item["get"]["responses"]
-        asked = "#/components/parameters/ifNoneMatch" in given
-        assert knows == asked == bool({"application/json", "application/yaml"} & set(content)), path
+        assert knows == bool({"application/json", "application/yaml"} & set(content)), path
