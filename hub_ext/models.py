@@ -404,7 +404,11 @@ class GroupReset:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of the audit trail; a later one has a higher number."""
+    """One line of the audit trail; a later one has a higher number.
+
+    It is about the server `user`/`server` (no user: about none), a device or a group. `action` is
+    one of audit_actions.py, or that of another version of gpucamp.
+    """
 
     number: int
     at: datetime
@@ -412,6 +416,11 @@ class AuditEntry:
     action: str
     lease_id: str = ""
     detail: str = ""
+    user: str = ""
+    server: str = ""
+    device: str = ""
+    group: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

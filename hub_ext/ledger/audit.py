@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
 
+from ..audit_actions import Action
 from ..models import AuditEntry
 from .tables import audit_entry
 
@@ -16,14 +17,32 @@ def write(
     *,
     at: datetime,
     actor: str,
-    action: str,
+    action: Action,
     lease_id: str = "",
     detail: str = "",
+    user: str = "",
+    server: str = "",
+    device: str = "",
+    group: str = "",
+    reason: str = "",
 ) -> None:
-    """Append a line."""
+    """Append a line: who did what, in words; about whose server, which device or group; why.
+
+    `user` and `server` say together which server; a line about no server has no user. `reason` is
+    in the words of whoever asked for it.
+    """
     connection.execute(
         insert(audit_entry).values(
-            at=at, actor=actor, action=action, lease_id=lease_id, detail=detail
+            at=at,
+            actor=actor,
+            action=action.value,
+            lease_id=lease_id,
+            detail=detail,
+            user_name=user,
+            server_name=server,
+            device_uuid=device,
+            group_name=group,
+            reason=reason,
         )
     )
 
@@ -54,4 +73,9 @@ def entry(row: Row[Any]) -> AuditEntry:
         action=row.action,
         lease_id=row.lease_id,
         detail=row.detail,
+        user=row.user_name,
+        server=row.server_name,
+        device=row.device_uuid,
+        group=row.group_name,
+        reason=row.reason,
     )

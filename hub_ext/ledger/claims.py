@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from ..audit_actions import Action
 from ..errors import LedgerInUse
 from . import audit
 from .tables import claim, fact
@@ -32,7 +33,7 @@ def take(connection: Connection, owner: str, now: datetime, ttl: timedelta) -> N
     held = connection.execute(select(claim)).one_or_none()
     if held is None:
         connection.execute(insert(claim).values(id=1, **values))
-        audit.write(connection, at=now, actor=owner, action="claim")
+        audit.write(connection, at=now, actor=owner, action=Action.CLAIM)
     elif held.owner == owner:
         connection.execute(update(claim).values(expires_at=now + ttl))
     elif held.expires_at > now:
@@ -48,7 +49,7 @@ def take(connection: Connection, owner: str, now: datetime, ttl: timedelta) -> N
             connection,
             at=now,
             actor=owner,
-            action="claim",
+            action=Action.CLAIM,
             detail=f"taken over from {held.owner}, whose claim expired",
         )
 

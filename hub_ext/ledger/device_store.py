@@ -88,17 +88,19 @@ class DeviceStore:
     ) -> Notice:
         """Tell a user something about a server; the latest 20 unread ones of it are kept."""
         with self._database.write() as connection:
-            return notices.add(connection, user, server, kind, detail, now)
+            return notices.add(connection, user, server, kind, detail, now, self._actor)
 
     def notices(self, user: str, server: str | None = None) -> tuple[Notice, ...]:
         """What a user has not read, oldest first; of one server, or of all (None)."""
         with self._database.read() as connection:
             return notices.read(connection, user, server)
 
-    def read_notices(self, user: str, server: str, up_to_id: int) -> None:
-        """The user has read those of this server up to `up_to_id`."""
+    def read_notices(
+        self, user: str, server: str, up_to_id: int, now: datetime, *, actor: str = ""
+    ) -> None:
+        """The user (or `actor` for them) has read those of this server up to `up_to_id`."""
         with self._database.write() as connection:
-            notices.mark_read(connection, user, server, up_to_id)
+            notices.mark_read(connection, user, server, up_to_id, now, actor or user)
 
     # -- usage
 

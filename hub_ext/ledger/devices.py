@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, select, update
 
+from ..audit_actions import Action
 from ..errors import NotFound
 from ..i18n import N_
 from ..models import (
@@ -141,7 +142,15 @@ def _tell(connection: Connection, change: DeviceChange, now: datetime, actor: st
     well = change.after is DeviceState.HEALTHY
     reason = "" if well else change.reason
     detail = f"{change.uuid} is {change.after.value}" + (f": {reason}" if reason else "")
-    audit.write(connection, at=now, actor=actor, action="device", detail=detail)
+    audit.write(
+        connection,
+        at=now,
+        actor=actor,
+        action=Action.DEVICE,
+        detail=detail,
+        device=change.uuid,
+        reason=reason,
+    )
     was_well = change.before in (None, DeviceState.HEALTHY)
     if not change.lease_ids or was_well == well:
         return
@@ -150,7 +159,7 @@ def _tell(connection: Connection, change: DeviceChange, now: datetime, actor: st
     if not well:
         told["reason"] = reason
     for each in leases.on_device(connection, change.uuid):
-        notices.add(connection, each.user, each.server, kind, told, now)
+        notices.add(connection, each.user, each.server, kind, told, now, actor)
 
 
 def cordon(
@@ -164,7 +173,7 @@ def cordon(
     kept = reason if said is not Cordon.NONE else ""
     if before == (said.value, kept):
         return
-    _set_cordon(connection, uuid, said, kept, now, actor, _WORDS[said])
+    _set_cordon(connection, uuid, said, kept, now, actor, _ACTIONS[said])
     if before[0] == Cordon.DRAINING.value and said is not Cordon.DRAINING:
         for each in leases.on_device(connection, uuid):
             notices.forget(connection, each.user, each.server, NoticeKind.DRAINING, uuid)
@@ -174,7 +183,11 @@ def cordon(
                 )
 
 
-_WORDS = {Cordon.NONE: "uncordon", Cordon.CORDONED: "cordon", Cordon.DRAINING: "drain"}
+_ACTIONS = {
+    Cordon.NONE: Action.UNCORDON,
+    Cordon.CORDONED: Action.CORDON,
+    Cordon.DRAINING: Action.DRAIN,
+}
 
 
 def drain(
@@ -183,15 +196,22 @@ def drain(
     """No new leases, and those there are end by `until`; gives them. Raises NotFound."""
     name = _name_of(connection, uuid)
     words = f"drain until {until:%Y-%m-%d %H:%M:%S %Z}"
-    _set_cordon(connection, uuid, Cordon.DRAINING, reason, now, actor, "drain", words)
+    _set_cordon(connection, uuid, Cordon.DRAINING, reason, now, actor, Action.DRAIN, words)
     for each in leases.on_device(connection, uuid):
         if each.expires_at is None or until < each.expires_at:
             leases.change(
-                connection, each.id, now, actor, "shorten", f"{words}: {reason}", drain_until=until
+                connection,
+                each.id,
+                now,
+                actor,
+                Action.SHORTEN,
+                f"{words}: {reason}",
+                reason,
+                drain_until=until,
             )
         detail = {"device": uuid, "name": name, "reason": reason, "until": until.isoformat()}
         notices.forget(connection, each.user, each.server, NoticeKind.DRAINING, uuid)
-        notices.add(connection, each.user, each.server, NoticeKind.DRAINING, detail, now)
+        notices.add(connection, each.user, each.server, NoticeKind.DRAINING, detail, now, actor)
     return leases.on_device(connection, uuid)
 
 
@@ -210,14 +230,22 @@ def _set_cordon(
     reason: str,
     now: datetime,
     actor: str,
-    action: str,
+    action: Action,
     words: str = "",
 ) -> None:
     connection.execute(
         update(device).where(device.c.uuid == uuid).values(cordon=said.value, cordon_reason=reason)
     )
     detail = ": ".join(part for part in (uuid, words, reason) if part)
-    audit.write(connection, at=now, actor=actor, action=action, detail=detail)
+    audit.write(
+        connection,
+        at=now,
+        actor=actor,
+        action=action,
+        detail=detail,
+        device=uuid,
+        reason=reason,
+    )
 
 
 def _cordon_of(connection: Connection, uuid: str) -> tuple[str, str]:

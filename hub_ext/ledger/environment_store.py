@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 
+from ..audit_actions import Action
 from ..errors import Conflict
 from ..models import (
     FINAL_STEPS,
@@ -13,7 +14,7 @@ from ..models import (
     OperationKind,
     OperationStep,
 )
-from . import environments, failed_starts, group_resets, notices, operations
+from . import audit, environments, failed_starts, group_resets, notices, operations
 from .database import Database
 
 _NOTICES = {
@@ -26,6 +27,7 @@ class EnvironmentStore:
     """Generations, and resets and undos under way."""
 
     _database: Database
+    _actor: str
 
     def environment(self, user: str, server: str) -> Environment:
         """The server's environment; generation 1 if it was never reset."""
@@ -40,7 +42,9 @@ class EnvironmentStore:
         with self._database.read() as connection:
             return environments.expired(connection, user, server)
 
-    def give_up_generation(self, user: str, server: str, generation: int) -> None:
+    def give_up_generation(
+        self, user: str, server: str, generation: int, now: datetime | None = None
+    ) -> None:
         """Nobody goes back to a kept generation any more, and its volume may be deleted.
 
         Raises Conflict if it is not kept, or while a reset or an undo of the server is under way.
@@ -50,6 +54,15 @@ class EnvironmentStore:
             if latest is not None and latest.step not in FINAL_STEPS:
                 raise Conflict(f"A {latest.kind.value} of this server is under way.")
             environments.give_up(connection, user, server, generation)
+            audit.write(
+                connection,
+                at=now or datetime.now(UTC),
+                actor=self._actor,
+                action=Action.ENVIRONMENT_GIVE_UP,
+                detail=f"generation {generation}",
+                user=user,
+                server=server,
+            )
 
     def forget_generation(self, user: str, server: str, generation: int) -> None:
         """The volume of an expired generation is deleted. Raises Conflict if it was not expired."""
@@ -64,7 +77,17 @@ class EnvironmentStore:
     def add_failed_start(self, user: str, server: str, generation: int, now: datetime) -> int:
         """A start in this generation ended before the server answered; how many in a row."""
         with self._database.write() as connection:
-            return failed_starts.add(connection, user, server, generation, now)
+            count = failed_starts.add(connection, user, server, generation, now)
+            audit.write(
+                connection,
+                at=now,
+                actor=self._actor,
+                action=Action.START_FAIL,
+                detail=f"{count} in a row in generation {generation}",
+                user=user,
+                server=server,
+            )
+            return count
 
     def failed_starts(self, user: str, server: str) -> int:
         """How many starts in a row failed in the environment of now; a good one forgets them."""
@@ -118,7 +141,7 @@ class EnvironmentStore:
     ) -> Operation:
         """Go on to a later step. Raises NotFound, and Conflict for a step back."""
         with self._database.write() as connection:
-            return operations.advance(connection, operation_id, step, now, error)
+            return operations.advance(connection, operation_id, step, now, self._actor, error)
 
     def switch_environment(self, operation_id: str, now: datetime) -> Environment:
         """Change the generation as the operation asks, and advance it to STARTING, in one.
@@ -131,11 +154,13 @@ class EnvironmentStore:
             found = operations.one(connection, operation_id)
             if found.step is OperationStep.STARTING:
                 return environments.read(connection, found.user, found.server)
-            operations.advance(connection, operation_id, OperationStep.STARTING, now)
+            operations.advance(connection, operation_id, OperationStep.STARTING, now, self._actor)
             if found.requested_by != found.user:
                 told = {"by": found.requested_by, "reason": found.reason}
                 kind = _NOTICES[found.kind]
-                notices.add(connection, found.user, found.server, kind, told, now)
+                notices.add(
+                    connection, found.user, found.server, kind, told, now, found.requested_by
+                )
             if found.kind is OperationKind.UNDO:
                 return environments.undo(
                     connection, found.user, found.server, found.generation, now

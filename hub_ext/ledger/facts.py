@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
+from ..audit_actions import Action
 from ..json_values import from_json, to_json
 from ..models import EPOCH
 from ..policy import Policy
@@ -110,9 +111,14 @@ def run(connection: Connection) -> Run:
     return _run(read(connection, (HUB_RUN,)))
 
 
-def set_policy(connection: Connection, policy: Policy) -> None:
-    """Keep a policy for all who read this ledger."""
-    write(connection, POLICY, json.dumps(to_json(policy)))
+def set_policy(connection: Connection, policy: Policy, now: datetime, actor: str) -> None:
+    """Keep a policy for all who read this ledger; the present one again changes nothing."""
+    found = read(connection, (POLICY,))
+    text = json.dumps(to_json(policy))
+    if found.get(POLICY) == text:
+        return
+    write(connection, POLICY, text)
+    audit.write(connection, at=now, actor=actor, action=Action.POLICY_SET)
 
 
 def begin_run(connection: Connection, name: str, now: datetime, actor: str) -> None:
@@ -121,7 +127,7 @@ def begin_run(connection: Connection, name: str, now: datetime, actor: str) -> N
         return
     since = now.astimezone(UTC).isoformat()
     write(connection, HUB_RUN, json.dumps({"run": name, "since": since}))
-    audit.write(connection, at=now, actor=actor, action="hub run", detail=name)
+    audit.write(connection, at=now, actor=actor, action=Action.HUB_RUN, detail=name)
 
 
 def remember(connection: Connection, name: str, value: str | None) -> None:

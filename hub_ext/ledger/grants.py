@@ -11,9 +11,11 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select, update
 
+from ..audit_actions import Action
 from ..errors import Conflict
 from ..models import DeviceRecord, DeviceState, Lease, LeaseState, Request, Snapshot
 from . import accounting, audit, devices, facts, leases, waiting
@@ -99,7 +101,7 @@ def _take_up(
             .where(lease_device.c.lease_id == held.id, lease_device.c.device_uuid.in_(surplus))
             .values(given_back_at=now)
         )
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     if not kept:
         values = {"expires_at": None, "shared": False, **leases.NOT_REVOKED}
     leases.change(
@@ -107,7 +109,7 @@ def _take_up(
         held.id,
         now,
         actor,
-        "take up",
+        Action.TAKE_UP,
         f"{_server(request)}: {_names(kept)}"
         + (f"; gave back {_names(surplus)}" if surplus else ""),
         state=LeaseState.GRANTED.value,
@@ -151,9 +153,11 @@ def _grant(
         connection,
         at=now,
         actor=actor,
-        action="grant",
+        action=Action.GRANT,
         lease_id=lease_id,
         detail=f"{_server(request)}: {_names(chosen)}",
+        user=request.user,
+        server=request.server,
     )
     return leases.one(connection, lease_id)
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from ..audit_actions import Action
 from ..errors import Conflict, NotFound
 from ..i18n import _
 from ..models import FINAL_STEPS, GroupMember, GroupReset, GroupResetState
-from . import operations
+from . import audit, operations
 from .tables import group_reset, group_reset_member
 
 _RUNNING = group_reset.c.state == GroupResetState.RUNNING.value
@@ -57,7 +58,9 @@ def begin(
                 for user in sorted(set(users))
             ],
         )
-    return one(connection, made)
+    begun = one(connection, made)
+    _note(connection, begun, now, requested_by, Action.GROUP_RESET_BEGIN, f"{len(users)} people")
+    return begun
 
 
 def one(connection: Connection, group_reset_id: str) -> GroupReset:
@@ -97,8 +100,11 @@ def require_turn(connection: Connection, group_reset_id: str, user: str) -> None
         raise Conflict(f"{user} is not to be reset (any more) by {group_reset_id}.")
 
 
-def refuse(connection: Connection, group_reset_id: str, user: str, why: str) -> None:
-    """This member cannot be reset, and is not tried again."""
+def refuse(
+    connection: Connection, group_reset_id: str, user: str, why: str, now: datetime, actor: str
+) -> None:
+    """This member cannot be reset, and is not tried again. Raises NotFound."""
+    found = one(connection, group_reset_id)
     connection.execute(
         update(group_reset_member)
         .where(
@@ -107,22 +113,25 @@ def refuse(connection: Connection, group_reset_id: str, user: str, why: str) -> 
         )
         .values(refusal=why)
     )
+    _note(connection, found, now, actor, Action.GROUP_RESET_REFUSE, why, user)
 
 
-def finish(connection: Connection, group_reset_id: str) -> GroupReset:
+def finish(connection: Connection, group_reset_id: str, now: datetime, actor: str) -> GroupReset:
     """DONE if every member has a result and it was not cancelled before."""
     found = one(connection, group_reset_id)
     if found.state is GroupResetState.RUNNING and all(map(has_result, found.members)):
         _set_state(connection, group_reset_id, GroupResetState.DONE)
+        _note(connection, found, now, actor, Action.GROUP_RESET_FINISH, "")
     return one(connection, group_reset_id)
 
 
-def cancel(connection: Connection, group: str) -> GroupReset:
+def cancel(connection: Connection, group: str, now: datetime, actor: str) -> GroupReset:
     """Nobody else is begun. Raises Conflict if none is under way."""
     found = latest(connection, group)
     if found is None or found.state is not GroupResetState.RUNNING:
         raise Conflict(_("No reset of this group is under way."))
     _set_state(connection, found.id, GroupResetState.CANCELLED)
+    _note(connection, found, now, actor, Action.GROUP_RESET_CANCEL, "")
     return one(connection, found.id)
 
 
@@ -131,6 +140,27 @@ def has_result(member: GroupMember) -> bool:
     if member.operation is not None:
         return member.operation.step in FINAL_STEPS
     return bool(member.refusal)
+
+
+def _note(
+    connection: Connection,
+    found: GroupReset,
+    now: datetime,
+    actor: str,
+    action: Action,
+    detail: str,
+    user: str = "",
+) -> None:
+    audit.write(
+        connection,
+        at=now,
+        actor=actor,
+        action=action,
+        detail=detail,
+        user=user,
+        group=found.group,
+        reason=found.reason,
+    )
 
 
 def _set_state(connection: Connection, group_reset_id: str, state: GroupResetState) -> None:

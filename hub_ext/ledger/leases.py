@@ -19,6 +19,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, delete, select, update
 
+from ..audit_actions import Action
 from ..errors import Conflict, NotFound
 from ..models import Lease, LeaseState, Revocation
 from . import accounting, audit, facts
@@ -26,7 +27,12 @@ from .kept_rows import Kept, KeptRows
 from .tables import lease, lease_device, slot
 from .texts import names
 
-NOT_REVOKED = {"revoked_at": None, "revoke_until": None, "revoked_by": "", "revoke_reason": ""}
+NOT_REVOKED: dict[str, Any] = {
+    "revoked_at": None,
+    "revoke_until": None,
+    "revoked_by": "",
+    "revoke_reason": "",
+}
 _LIVE = lease.c.state != LeaseState.ENDED.value
 
 
@@ -186,7 +192,7 @@ def mark_running(
         lease_id,
         now,
         actor,
-        "run",
+        Action.RUN,
         f"container {container_id}",
         state=LeaseState.RUNNING.value,
         container_id=container_id,
@@ -202,7 +208,7 @@ def name_container(
     """The container is made, and about to start. Raises Conflict, NotFound."""
     if unended(connection, lease_id).container_id != container_id:
         detail = f"container {container_id}"
-        change(connection, lease_id, now, actor, "create", detail, container_id=container_id)
+        change(connection, lease_id, now, actor, Action.CREATE, detail, container_id=container_id)
 
 
 def hold(connection: Connection, lease_id: str, until: datetime, now: datetime, actor: str) -> None:
@@ -216,7 +222,7 @@ def hold(connection: Connection, lease_id: str, until: datetime, now: datetime, 
         lease_id,
         now,
         actor,
-        "hold",
+        Action.HOLD,
         f"until {until:%Y-%m-%d %H:%M:%S %Z}",
         state=LeaseState.HELD.value,
         hold_until=until,
@@ -230,7 +236,7 @@ def mark_gone(connection: Connection, lease_id: str, now: datetime, actor: str) 
     """
     found = one(connection, lease_id)
     if found.state is LeaseState.HELD and found.gone_at is None:
-        change(connection, lease_id, now, actor, "container gone", "", gone_at=now)
+        change(connection, lease_id, now, actor, Action.CONTAINER_GONE, "", gone_at=now)
 
 
 def end(
@@ -252,7 +258,8 @@ def end(
         lease_id,
         now,
         actor,
-        "end",
+        Action.END,
+        reason,
         reason,
         state=LeaseState.ENDED.value,
         hold_until=None,
@@ -285,13 +292,29 @@ def change(
     lease_id: str,
     now: datetime,
     actor: str,
-    action: str,
+    action: Action,
     detail: str,
+    reason: str = "",
     **values: Any,
 ) -> None:
-    """Change a lease's columns, and write the audit trail."""
-    connection.execute(update(lease).where(lease.c.id == lease_id).values(**values))
-    audit.write(connection, at=now, actor=actor, action=action, lease_id=lease_id, detail=detail)
+    """Change columns of a lease that there is, and write the audit trail."""
+    of = connection.execute(
+        update(lease)
+        .where(lease.c.id == lease_id)
+        .values(**values)
+        .returning(lease.c.user_name, lease.c.server_name)
+    ).one()
+    audit.write(
+        connection,
+        at=now,
+        actor=actor,
+        action=action,
+        lease_id=lease_id,
+        detail=detail,
+        user=of.user_name,
+        server=of.server_name,
+        reason=reason,
+    )
 
 
 _live = KeptRows(

@@ -9,7 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select
 
+from ..audit_actions import Action
 from ..models import Notice, NoticeKind
+from . import audit
 from .tables import notice
 
 UNREAD_PER_SERVER = 20
@@ -22,6 +24,7 @@ def add(
     kind: NoticeKind,
     detail: Mapping[str, str],
     now: datetime,
+    actor: str,
 ) -> Notice:
     """Tell a user; the oldest of that server goes when there are too many."""
     mine = (notice.c.user_name == user) & (notice.c.server_name == server)
@@ -45,6 +48,17 @@ def add(
     ).scalar()
     if last_kept is not None:
         connection.execute(delete(notice).where(mine, notice.c.id < last_kept))
+    audit.write(
+        connection,
+        at=now,
+        actor=actor,
+        action=Action.NOTICE_ADD,
+        detail=kind.value,
+        user=user,
+        server=server,
+        device=detail.get("device", ""),
+        reason=detail.get("reason", ""),
+    )
     return Notice(number, user, server, now, kind, dict(detail))
 
 
@@ -56,15 +70,27 @@ def read(connection: Connection, user: str, server: str | None = None) -> tuple[
     return tuple(_notice(row) for row in connection.execute(query))
 
 
-def mark_read(connection: Connection, user: str, server: str, up_to_id: int) -> None:
+def mark_read(
+    connection: Connection, user: str, server: str, up_to_id: int, now: datetime, actor: str
+) -> None:
     """The user has read those up to this one: they are not kept."""
-    connection.execute(
+    found = connection.execute(
         delete(notice).where(
             notice.c.user_name == user,
             notice.c.server_name == server,
             notice.c.id <= up_to_id,
         )
     )
+    if found.rowcount:
+        audit.write(
+            connection,
+            at=now,
+            actor=actor,
+            action=Action.NOTICE_READ,
+            detail=f"up to {up_to_id}",
+            user=user,
+            server=server,
+        )
 
 
 def forget(

@@ -8,12 +8,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
 
+from ..audit_actions import Action
 from ..errors import Conflict, NotFound
 from ..i18n import _
 from ..models import FINAL_STEPS, Operation, OperationKind, OperationStep
+from . import audit
+from .tables import group_reset as group_reset_table
 from .tables import operation
 
 _ORDER = tuple(OperationStep)
+_ACTIONS = {
+    OperationKind.RESET: Action.ENVIRONMENT_RESET,
+    OperationKind.UNDO: Action.ENVIRONMENT_UNDO,
+}
 _UNFINISHED = operation.c.step.not_in([step.value for step in FINAL_STEPS])
 
 
@@ -54,7 +61,9 @@ def begin(
             group_reset=group_reset or None,
         )
     )
-    return one(connection, operation_id)
+    made = one(connection, operation_id)
+    _note(connection, made, now, requested_by, _ACTIONS[kind], "")
+    return made
 
 
 def advance(
@@ -62,6 +71,7 @@ def advance(
     operation_id: str,
     step: OperationStep,
     now: datetime,
+    actor: str,
     error: str = "",
 ) -> Operation:
     """Go on to a later step; the same step again only renews its time.
@@ -81,7 +91,30 @@ def advance(
         .where(operation.c.id == operation_id)
         .values(step=step.value, updated_at=now, error=error)
     )
-    return one(connection, operation_id)
+    reached = one(connection, operation_id)
+    if step is not found.step:
+        told = f"{step.value}: {error}" if error else step.value
+        _note(connection, reached, now, actor, Action.ENVIRONMENT_STEP, told)
+    return reached
+
+
+def _note(
+    connection: Connection, found: Operation, now: datetime, actor: str, action: Action, told: str
+) -> None:
+    group = connection.execute(
+        select(group_reset_table.c.group_name).where(group_reset_table.c.id == found.group_reset)
+    ).scalar()
+    audit.write(
+        connection,
+        at=now,
+        actor=actor,
+        action=action,
+        detail=f"{found.kind.value} {found.id}" + (f" is {told}" if told else ""),
+        user=found.user,
+        server=found.server,
+        group=group or "",
+        reason=found.reason,
+    )
 
 
 def one(connection: Connection, operation_id: str) -> Operation:

@@ -38,6 +38,7 @@ class LeaseSearch:
 class AuditSearch:
     """What a line must be; None is anything. since <= at < until."""
 
+    user: str | None = None  # whose server it is about
     lease: str | None = None
     actor: str | None = None
     action: str | None = None
@@ -88,6 +89,7 @@ def find_audit(
     line = audit_entry.c
     query = select(audit_entry).order_by(line.id.desc()).limit(limit)
     for column, wanted in (
+        (line.user_name, sought.user),
         (line.lease_id, sought.lease),
         (line.actor, sought.actor),
         (line.action, sought.action),

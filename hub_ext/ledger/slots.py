@@ -17,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from ..audit_actions import Action
 from ..errors import Conflict, NotFound
 from ..i18n import _
 from ..policy import Pool
@@ -62,7 +63,14 @@ def note_end(
     """An admin's word that ends by a change of the configuration is in the audit trail."""
     if row.slots_set is not None and values["slots_set"] is None:
         detail = f"{row.uuid}: as configured, no longer {row.slots_set}"
-        audit.write(connection, at=now, actor=actor, action="device.slots", detail=detail)
+        audit.write(
+            connection,
+            at=now,
+            actor=actor,
+            action=Action.DEVICE_SLOTS,
+            detail=detail,
+            device=row.uuid,
+        )
 
 
 def divide(
@@ -94,7 +102,15 @@ def divide(
     )
     words = f"{row.slots} to {wanted}" + (" (as configured)" if wanted == usual else "")
     detail = ": ".join(part for part in (uuid, words, reason) if part)
-    audit.write(connection, at=now, actor=actor, action="device.slots", detail=detail)
+    audit.write(
+        connection,
+        at=now,
+        actor=actor,
+        action=Action.DEVICE_SLOTS,
+        detail=detail,
+        device=uuid,
+        reason=reason,
+    )
 
 
 def holders(connection: Connection, uuid: str) -> tuple[SlotHolder, ...]:

@@ -95,10 +95,10 @@ class Ledger(AnswerStore, DeviceStore, EnvironmentStore, GroupStore, SearchStore
 
     # -- policy and memos
 
-    def set_policy(self, policy: Policy) -> None:
+    def set_policy(self, policy: Policy, now: datetime | None = None) -> None:
         """Keep a policy for all who read this ledger; devices get it with the next inventory."""
         with self._database.write() as connection:
-            facts.set_policy(connection, policy)
+            facts.set_policy(connection, policy, now or datetime.now(UTC), self._actor)
 
     def policy(self) -> Policy:
         """What was set last; Policy() if nothing was."""
@@ -131,7 +131,7 @@ class Ledger(AnswerStore, DeviceStore, EnvironmentStore, GroupStore, SearchStore
         server again if that run ends.
         """
         with self._database.write() as connection:
-            return waiting.add(connection, request, now, waiter, user_options)
+            return waiting.add(connection, request, now, self._actor, waiter, user_options)
 
     def drop_orphans(self, before: datetime, now: datetime) -> tuple[QueueEntry, ...]:
         """Withdraw all that an earlier run waited for, if the present one began by `before`.
@@ -141,10 +141,10 @@ class Ledger(AnswerStore, DeviceStore, EnvironmentStore, GroupStore, SearchStore
         with self._database.write() as connection:
             return waiting.drop_orphans(connection, before, now, self._actor)
 
-    def withdraw(self, user: str, server: str) -> None:
+    def withdraw(self, user: str, server: str, now: datetime | None = None) -> None:
         """Leave the queue; nothing happens if the server is not in it."""
         with self._database.write() as connection:
-            waiting.remove(connection, user, server)
+            waiting.leave(connection, user, server, now or datetime.now(UTC), self._actor)
 
     def move_in_queue(
         self,
@@ -334,11 +334,13 @@ class Ledger(AnswerStore, DeviceStore, EnvironmentStore, GroupStore, SearchStore
         since: datetime | None,
         reclaim_at: datetime | None,
         now: datetime,
+        *,
+        actor: str = "",
     ) -> None:
         """Note since when a lease's devices do nothing, and when they are taken back if they still
         do nothing then. A lease that has ended is left alone. Raises NotFound."""
         with self._database.write() as connection:
-            terms.mark_idle(connection, lease_id, since, reclaim_at, now, self._actor)
+            terms.mark_idle(connection, lease_id, since, reclaim_at, now, actor or self._actor)
 
     def lease(self, lease_id: str) -> Lease:
         """A lease, ended or not. Raises NotFound."""

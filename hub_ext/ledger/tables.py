@@ -374,11 +374,18 @@ audit_entry = Table(
     Column("action", Text, nullable=False),
     Column("lease_id", String(32), nullable=False, index=True),
     Column("detail", Text, nullable=False),
+    # whom and what it is about, as far as it is about one; "" in lines of earlier versions
+    Column("user_name", Text, nullable=False, server_default=_NOTHING),
+    Column("server_name", Text, nullable=False, server_default=_NOTHING),
+    Column("device_uuid", Text, nullable=False, server_default=_NOTHING),
+    Column("group_name", Text, nullable=False, server_default=_NOTHING),
+    Column("reason", Text, nullable=False, server_default=_NOTHING),
     sqlite_autoincrement=True,
 )
 # for pages of the trail
 Index("ix_audit_entry_actor_id", audit_entry.c.actor, audit_entry.c.id)
 Index("ix_audit_entry_action_id", audit_entry.c.action, audit_entry.c.id)
+Index("ix_audit_entry_user_name_id", audit_entry.c.user_name, audit_entry.c.id)
 
 # Requests with an Idempotency-Key of the last day. No status: it is under way, or was cut off.
 kept_answer = Table(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Connection, update
 
+from ..audit_actions import Action
 from ..errors import Conflict
 from ..i18n import _
 from ..models import Lease, LeaseState, NoticeKind
@@ -46,15 +48,18 @@ def extend(
         lease_id,
         now,
         actor,
-        "extend",
+        Action.EXTEND,
         f"until {until:%Y-%m-%d %H:%M:%S %Z}"
         + (f": {reason}" if reason else "" if by_user else ", as nobody waits"),
+        reason,
         expires_at=until,
         extensions=found.extensions + 1 if by_user else found.extensions,
     )
     if reason:
         told = {"by": actor, "reason": reason, "until": until.isoformat()}
-        notices.add(connection, found.user, found.server, NoticeKind.LEASE_EXTENDED, told, now)
+        notices.add(
+            connection, found.user, found.server, NoticeKind.LEASE_EXTENDED, told, now, actor
+        )
 
 
 def revoke(
@@ -81,8 +86,9 @@ def revoke(
         lease_id,
         now,
         actor,
-        "revoke",
+        Action.REVOKE,
         f"until {said.until:%Y-%m-%d %H:%M:%S %Z}: {reason}",
+        reason,
         revoked_at=said.at,
         revoke_until=said.until,
         revoked_by=actor,
@@ -90,7 +96,7 @@ def revoke(
     )
     _forget(connection, found)
     told = {"by": actor, "reason": reason, "until": said.until.isoformat()}
-    notices.add(connection, found.user, found.server, NoticeKind.LEASE_REVOKED, told, now)
+    notices.add(connection, found.user, found.server, NoticeKind.LEASE_REVOKED, told, now, actor)
     return leases.one(connection, lease_id)
 
 
@@ -104,10 +110,10 @@ def undo_revoke(connection: Connection, lease_id: str, now: datetime, actor: str
         return found
     if found.revocation.until <= now:
         raise Conflict(_("It is too late: this lease is being ended."))
-    leases.change(connection, lease_id, now, actor, "undo revoke", "", **leases.NOT_REVOKED)
+    leases.change(connection, lease_id, now, actor, Action.UNDO_REVOKE, "", **leases.NOT_REVOKED)
     _forget(connection, found)
     kind = NoticeKind.REVOCATION_UNDONE
-    notices.add(connection, found.user, found.server, kind, {"by": actor}, now)
+    notices.add(connection, found.user, found.server, kind, {"by": actor}, now, actor)
     return leases.one(connection, lease_id)
 
 
@@ -131,7 +137,9 @@ def shorten(
         return
     if found.expires_at is None or until < found.expires_at:
         detail = f"until {until:%Y-%m-%d %H:%M:%S %Z}: {reason}"
-        leases.change(connection, lease_id, now, actor, "shorten", detail, expires_at=until)
+        leases.change(
+            connection, lease_id, now, actor, Action.SHORTEN, detail, reason, expires_at=until
+        )
 
 
 def mark_idle(
@@ -149,10 +157,10 @@ def mark_idle(
     found = leases.one(connection, lease_id)
     if found.state is LeaseState.ENDED:
         return
-    values = {"idle_since": since, "reclaim_at": reclaim_at}
+    values: dict[str, Any] = {"idle_since": since, "reclaim_at": reclaim_at}
     if found.reclaim_at == reclaim_at:
         if found.idle_since != since:
             connection.execute(update(lease).where(lease.c.id == lease_id).values(**values))
         return
     detail = f"{reclaim_at:%Y-%m-%d %H:%M:%S %Z}" if reclaim_at is not None else "not any more"
-    leases.change(connection, lease_id, now, actor, "reclaim", detail, **values)
+    leases.change(connection, lease_id, now, actor, Action.RECLAIM, detail, **values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from ..audit_actions import Action
 from ..models import Key
 from ..verdicts import Verdict
 from . import audit, verdicts
@@ -15,6 +16,7 @@ class VerdictStore:
     """One verdict for each server."""
 
     _database: Database
+    _actor: str
 
     def keep_verdict(self, found: Verdict) -> bool:
         """Keep a verdict, unless one of a later examination is known. Whether it changed anything.
@@ -22,7 +24,21 @@ class VerdictStore:
         Coming again, or late, does no harm.
         """
         with self._database.write() as connection:
-            return verdicts.keep(connection, found)
+            known = verdicts.read(connection, found.user, found.server)
+            if not verdicts.keep(connection, found):
+                return False
+            if known is None or known.findings != found.findings:
+                audit.write(
+                    connection,
+                    at=found.at,
+                    actor=self._actor,
+                    action=Action.DOCTOR_VERDICT,
+                    lease_id=found.lease_id,
+                    detail=", ".join(code for code, _severity in found.findings),
+                    user=found.user,
+                    server=found.server,
+                )
+            return True
 
     def verdict(self, user: str, server: str) -> Verdict | None:
         """The last one about a server, or None."""
@@ -48,7 +64,9 @@ class VerdictStore:
                 connection,
                 at=now,
                 actor=actor,
-                action="examine",
+                action=Action.EXAMINE,
                 lease_id=lease_id,
                 detail=f"{user}/{server}",
+                user=user,
+                server=server,
             )

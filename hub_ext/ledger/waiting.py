@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
+from ..audit_actions import Action
 from ..errors import NotFound
 from ..i18n import _
 from ..models import NoticeKind, QueueEntry, QueueMove, Request
@@ -27,6 +28,7 @@ def add(
     connection: Connection,
     request: Request,
     now: datetime,
+    actor: str,
     waiter: str = "",
     user_options: Mapping[str, object] | None = None,
 ) -> QueueEntry:
@@ -49,22 +51,35 @@ def add(
         .values(**values)
         .returning(queue_entry)
     ).one_or_none()
+    action = Action.QUEUE_JOIN if row is None else Action.QUEUE_CHANGE
     if row is None:
         row = connection.execute(
             insert(queue_entry)
             .values(user_name=request.user, server_name=request.server, enqueued_at=now, **values)
             .returning(queue_entry)
         ).one()
+    entry = _entry(row)
+    _note(connection, entry, action, f"{request.gpus} devices", "", now, actor)
+    return entry
+
+
+def remove(connection: Connection, user: str, server: str) -> QueueEntry | None:
+    """Take a server out of the queue, if it is in it. The caller writes the audit trail."""
+    row = connection.execute(
+        delete(queue_entry).where(_is(user, server)).returning(queue_entry)
+    ).one_or_none()
+    if row is None:
+        return None
+    if row.boost:
+        _release(connection)
     return _entry(row)
 
 
-def remove(connection: Connection, user: str, server: str) -> None:
-    """Take a server out of the queue, if it is in it."""
-    boosts = connection.execute(
-        delete(queue_entry).where(_is(user, server)).returning(queue_entry.c.boost)
-    ).scalars()
-    if any(boosts.all()):
-        _release(connection)
+def leave(connection: Connection, user: str, server: str, now: datetime, actor: str) -> None:
+    """Take a server out of the queue that gets nothing, if it is in it."""
+    entry = remove(connection, user, server)
+    if entry is not None:
+        _note(connection, entry, Action.QUEUE_LEAVE, "", "", now, actor)
 
 
 def _is(user: str, server: str) -> ColumnElement[bool]:
@@ -96,7 +111,7 @@ def move(
         connection.execute(
             update(queue_entry).where(queue_entry.c.sequence == sequence).values(boost=boost)
         )
-    _note(connection, entry, "queue.move", f"to place {position}", reason, now, actor)
+    _note(connection, entry, Action.QUEUE_MOVE, f"to place {position}", reason, now, actor)
 
 
 def undo_move(connection: Connection, entry: QueueEntry, now: datetime, actor: str) -> None:
@@ -106,7 +121,7 @@ def undo_move(connection: Connection, entry: QueueEntry, now: datetime, actor: s
         update(queue_entry).where(queue_entry.c.sequence == entry.sequence).values(**values)
     )
     _release(connection)
-    _note(connection, entry, "queue.undo_move", "", "", now, actor)
+    _note(connection, entry, Action.QUEUE_UNDO_MOVE, "", "", now, actor)
 
 
 def _release(connection: Connection) -> None:
@@ -133,22 +148,31 @@ def cancel(
     user, server = entry.request.user, entry.request.server
     remove(connection, user, server)
     told = {"by": actor, "reason": reason, "occasion": str(entry.sequence)}
-    notices.add(connection, user, server, NoticeKind.QUEUE_CANCELLED, told, now)
-    _note(connection, entry, "queue.cancel", "", reason, now, actor)
+    notices.add(connection, user, server, NoticeKind.QUEUE_CANCELLED, told, now, actor)
+    _note(connection, entry, Action.QUEUE_CANCEL, "", reason, now, actor)
 
 
 def _note(
     connection: Connection,
     entry: QueueEntry,
-    action: str,
+    action: Action,
     what: str,
     reason: str,
     now: datetime,
     actor: str,
 ) -> None:
-    who = f"{entry.request.user}/{entry.request.server}"
-    detail = ": ".join(part for part in (who, what, reason) if part)
-    audit.write(connection, at=now, actor=actor, action=action, detail=detail)
+    user, server = entry.request.user, entry.request.server
+    detail = ": ".join(part for part in (f"{user}/{server}", what, reason) if part)
+    audit.write(
+        connection,
+        at=now,
+        actor=actor,
+        action=action,
+        detail=detail,
+        user=user,
+        server=server,
+        reason=reason,
+    )
 
 
 def read(connection: Connection) -> tuple[QueueEntry, ...]:
@@ -175,13 +199,15 @@ def drop_orphans(
     for entry in dropped:
         user, server = entry.request.user, entry.request.server
         remove(connection, user, server)
-        notices.add(connection, user, server, NoticeKind.START_LOST, {"reason": ""}, now)
+        notices.add(connection, user, server, NoticeKind.START_LOST, {"reason": ""}, now, actor)
         audit.write(
             connection,
             at=now,
             actor=actor,
-            action="drop from queue",
+            action=Action.DROP_FROM_QUEUE,
             detail=f"{user}/{server}: its hub ended while it waited",
+            user=user,
+            server=server,
         )
     return dropped
 

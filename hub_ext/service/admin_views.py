@@ -185,4 +185,9 @@ def audit_view(entry: AuditEntry) -> Json:
         "action": entry.action,
         "lease": entry.lease_id,
         "detail": entry.detail,
+        "user": entry.user,
+        "server": entry.server,
+        "device": entry.device,
+        "group": entry.group,
+        "reason": entry.reason,
     }

@@ -190,6 +190,7 @@ class QueueHandler(ListHandler):
 
 class AuditHandler(ListHandler):
     filters = {
+        "user": words,
         "lease": words,
         "actor": words,
         "action": words,

@@ -59,7 +59,7 @@ class GroupResetCancelHandler(GroupHandler):
     @requires(ENVIRONMENT_RESET)
     async def post(self, group_name: str) -> None:
         self.empty_body()
-        found = await self.service.group_resets.cancel(group_name)
+        found = await self.service.group_resets.cancel(group_name, self.caller.name)
         self.answer({"reset": group_reset_view(found)})
 
 

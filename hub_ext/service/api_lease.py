@@ -58,6 +58,7 @@ class ExtendHandler(LeaseHandler):
                 extension.until,
                 self.service.now(),
                 by_user=True,
+                actor=self.caller.name,
             )
         except NotFound as error:
             raise Conflict(_("The lease has ended.")) from error
@@ -72,7 +73,9 @@ class KeepHandler(LeaseHandler):
         lease = await self.lease(user_name, server_name)
         now = self.service.now()
         try:
-            await asyncio.to_thread(self.service.ledger.mark_idle, lease.id, now, None, now)
+            await asyncio.to_thread(
+                self.service.ledger.mark_idle, lease.id, now, None, now, actor=self.caller.name
+            )
         except NotFound as error:
             raise Conflict(_("The lease has ended.")) from error
         await self.answer_server(user_name, server_name)
@@ -82,7 +85,15 @@ class ReadNoticesHandler(LeaseHandler):
     @requires(LEASE_EXTEND)
     async def post(self, user_name: str, server_name: str = "") -> None:
         up_to = self.body({"up_to": whole(0, MAX_ID)}, {})["up_to"]
-        await asyncio.to_thread(self.service.ledger.read_notices, user_name, server_name, up_to)
+        now = self.service.now()
+        await asyncio.to_thread(
+            self.service.ledger.read_notices,
+            user_name,
+            server_name,
+            up_to,
+            now,
+            actor=self.caller.name,
+        )
         await self.answer_server(user_name, server_name)
 
 

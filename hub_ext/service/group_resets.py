@@ -75,9 +75,11 @@ class GroupResets:
         self._tasks.see_to(found.id, self._drive)
         return found
 
-    async def cancel(self, group: str) -> GroupReset:
+    async def cancel(self, group: str, by: str) -> GroupReset:
         """Nobody else is begun. Raises Conflict if none is under way."""
-        return await asyncio.to_thread(self._ledger.cancel_group_reset, group)
+        return await asyncio.to_thread(
+            self._ledger.cancel_group_reset, group, self._now(), actor=by
+        )
 
     async def resume(self) -> None:
         """Go on with what an earlier service left unfinished; after ResetWorkflow.resume."""

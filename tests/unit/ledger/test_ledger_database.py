@@ -45,7 +45,8 @@ def test_only_the_owner_may_read_the_ledger(tmp_path, now):
     ledger.enqueue(ANN, now)
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     found = {path.name: stat.S_IMODE(path.stat().st_mode) for path in file.parent.iterdir()}
-    assert set(found) == {"ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm"}
+    names = ("ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm", "ledger.sqlite-mark")
+    assert set(found) == set(names)
     assert set(found.values()) == {0o600}
     ledger.close()
 

@@ -64,7 +64,7 @@ def test_who_has_to_wait_stays_in_the_queue(pool, now):
     assert pool.acquire(ANN, lambda snapshot: None, now) is None
     assert pool.queue() == (entry,)
     assert pool.leases(include_ended=True) == ()
-    assert pool.audit_trail()[-1].action == "device"
+    assert pool.audit_trail()[-1].action == "queue.join"
 
 
 @pytest.mark.parametrize("running", [False, True])

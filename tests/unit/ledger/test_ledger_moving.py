@@ -93,7 +93,7 @@ def test_nothing_is_moved_over_a_ledger_in_use(full, ledger_url, kind, tmp_path,
     with new_ledger(kind, folder) as used:
         other = open_ledger(used)
         other.enqueue(Request("zoe", "", 1), now)
-        with pytest.raises(Conflict, match="queue_entry has rows.*empty database"):
+        with pytest.raises(Conflict, match="audit_entry has rows.*empty database"):
             move(ledger_url, used)
         assert [entry.request.user for entry in other.queue()] == ["zoe"]
         assert other.leases() == ()

@@ -24,7 +24,7 @@ POLICY = Policy(pools=(Pool("quarters", ("GPU-2",), slots=4),), half_life=6 * HO
 
 @pytest.fixture
 def pool(ledger, make_devices, now):
-    ledger.set_policy(POLICY)
+    ledger.set_policy(POLICY, now)
     ledger.record_inventory(make_devices(3), now)
     return ledger
 

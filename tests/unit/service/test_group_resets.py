@@ -130,7 +130,7 @@ async def test_after_a_cancel_nobody_else_is_begun(school):
     resets, groups = parts(school, hub, at_once=1)
     found = await begin(groups)  # ada comes first, and stands still
     await until(lambda: school.ledger.unfinished_operations())
-    await groups.cancel("class-1")
+    await groups.cancel("class-1", "kim")
     await groups.settled()
     await resets.close()
     after = school.ledger.group_reset(found.id)

@@ -156,6 +156,9 @@ def test_the_audit_trail_is_filtered(world, ask):
     assert [line["action"] for line in page(ask, "audit", "actor=root")["audit"]] == ["cordon"]
     assert len(pages(ask, "audit", "action=grant", 2)) == 4
     assert page(ask, "audit", "action=grant&actor=root")["audit"] == []
+    about = page(ask, "audit", "user=ada")["audit"]
+    assert about and {line["user"] for line in about} == {"ada"}
+    assert page(ask, "audit", "user=root")["audit"] == []
 
 
 def test_the_audit_trail_of_a_time(world, ask):

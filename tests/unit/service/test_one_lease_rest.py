@@ -158,8 +158,9 @@ def test_an_admin_gives_more_than_the_policy_and_while_others_wait(termed, ask):
     assert notice.kind is NoticeKind.LEASE_EXTENDED
     text = ask("GET", "api/v1/users/ada/server").json()["notices"][0]["text"]
     assert "root extended" in text and "“the talk”" in text
-    line = termed.ledger.audit_trail()[-1]
+    line, told = termed.ledger.audit_trail()[-2:]
     assert (line.actor, line.action, line.lease_id) == ("root", "extend", after.id)
+    assert (line.user, line.reason, told.action) == ("ada", "the talk", "notice.add")
 
 
 def refused(ask, verb: str, words: str, chinese: str, body=None) -> None:

@@ -135,7 +135,8 @@ async def test_told_once_until_it_is_well_again(world: World) -> None:
     await watch.round()
     await watch.round()
     assert told(world) == [(NoticeKind.SPACE_SHORT, "work")]
-    world.ledger.read_notices("ada", "", world.ledger.notices("ada", "")[-1].id)
+    last = world.ledger.notices("ada", "")[-1]
+    world.ledger.read_notices("ada", "", last.id, last.at)
     await watch.round()
     assert not told(world)
     grow(world, None, 10 * GIB)
