@@ -22,6 +22,10 @@ class Conflict(GpucampError):
     """The thing is in a state that does not allow it (a reset under way, nothing to undo)."""
 
 
+class TooMany(GpucampError):
+    """Asked for more often than anybody needs; the message says to wait."""
+
+
 class LedgerInUse(GpucampError):
     """Another hub holds this ledger; `owner` is the name in its claim."""
 

@@ -31,6 +31,7 @@ ENVIRONMENT_FILES = "custom:gpucamp:environment:files"
 DEVICES_READ = "custom:gpucamp:devices:read"
 LEASES_READ = "custom:gpucamp:leases:read"
 LEASE_EXTEND = "custom:gpucamp:lease:extend"
+HAND = "custom:gpucamp:hand"
 DEVICES_MANAGE = "custom:gpucamp:devices:manage"
 LEASES_MANAGE = "custom:gpucamp:leases:manage"
 
@@ -46,6 +47,7 @@ CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     LEASE_EXTEND: {
         "description": "Extend a server's GPU lease, answer its warnings, and leave the line."
     },
+    HAND: {"description": "Raise a hand to ask for help, and lower it."},
     DEVICES_MANAGE: {"description": "Take GPUs out of use for repair, and give them back."},
     LEASES_MANAGE: {
         "description": "Extend and revoke other people's GPU leases, with a reason that they read."
@@ -63,11 +65,12 @@ USER_SCOPES: tuple[str, ...] = (
     f"{ENVIRONMENT_EXAMINE}!user",
     f"{ENVIRONMENT_FILES}!user",
     f"{LEASE_EXTEND}!user",
+    f"{HAND}!user",
 )
 
 # JUPYTERHUB_API_TOKEN of a user's server. Any code in a notebook can read it, so it can neither
 # start nor stop servers (`servers` would accept arbitrary user_options): it asks the service for a
-# reset of that one server, or for more time for its lease, and tells what GPU doctor found there.
+# reset of that one server, for more time for its lease or for help, and tells of GPU doctor.
 # Naming scopes replaces JupyterHub's default list, so that comes first.
 SERVER_TOKEN_SCOPES: tuple[str, ...] = (
     "users:activity!user",
@@ -77,6 +80,7 @@ SERVER_TOKEN_SCOPES: tuple[str, ...] = (
     f"{ENVIRONMENT_RESET}!server",
     f"{ENVIRONMENT_EXAMINE}!server",
     f"{LEASE_EXTEND}!server",
+    f"{HAND}!server",
 )
 
 # What a visitor's browser session at the service may carry, of what the visitor holds.
@@ -88,6 +92,7 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     DEVICES_READ,
     LEASES_READ,
     LEASE_EXTEND,
+    HAND,
     DEVICES_MANAGE,
     LEASES_MANAGE,
 )
@@ -112,6 +117,7 @@ INSTRUCTOR_SCOPES: tuple[str, ...] = (
     ENVIRONMENT_EXAMINE,
     LEASE_EXTEND,
     LEASES_MANAGE,
+    HAND,
 )
 
 # What JupyterHub's own role `admin` lacks. Devices and leases, with who holds them, are for admins.

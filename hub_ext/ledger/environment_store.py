@@ -9,6 +9,7 @@ from ..errors import Conflict
 from ..models import (
     FINAL_STEPS,
     Environment,
+    Key,
     NoticeKind,
     Operation,
     OperationKind,
@@ -93,6 +94,11 @@ class EnvironmentStore:
         """How many starts in a row failed in the environment of now; a good one forgets them."""
         with self._database.read() as connection:
             return failed_starts.in_a_row(connection, user, server)
+
+    def all_failed_starts(self) -> dict[Key, int]:
+        """The same of all servers of which there are any."""
+        with self._database.read() as connection:
+            return failed_starts.all_in_a_row(connection)
 
     # -- operations
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select
 
+from ..models import Key
 from . import environments
-from .tables import failed_starts
+from .tables import environment, failed_starts
 
 
 def add(connection: Connection, user: str, server: str, generation: int, now: datetime) -> int:
@@ -46,6 +47,20 @@ def in_a_row(connection: Connection, user: str, server: str) -> int:
         ).scalar()
         or 0
     )
+
+
+def all_in_a_row(connection: Connection) -> dict[Key, int]:
+    """The same of all servers that have any."""
+    same = (environment.c.user_name == failed_starts.c.user_name) & (
+        environment.c.server_name == failed_starts.c.server_name
+    )
+    generation = func.coalesce(environment.c.generation, 1)  # what was never reset is in its first
+    found = connection.execute(
+        select(failed_starts.c.user_name, failed_starts.c.server_name, failed_starts.c.count)
+        .select_from(failed_starts.outerjoin(environment, same))
+        .where(failed_starts.c.generation == generation)
+    )
+    return {(user, server): count for user, server, count in found}
 
 
 def _is(user: str, server: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -35,11 +35,14 @@ from .database import Database
 from .device_store import DeviceStore
 from .environment_store import EnvironmentStore
 from .group_store import GroupStore
+from .hand_store import HandStore
 from .search_store import SearchStore
 from .verdict_store import VerdictStore
 
 
-class Ledger(AnswerStore, DeviceStore, EnvironmentStore, GroupStore, SearchStore, VerdictStore):
+class Ledger(
+    AnswerStore, DeviceStore, EnvironmentStore, GroupStore, HandStore, SearchStore, VerdictStore
+):
     """Synchronous; call it with asyncio.to_thread from an event loop."""
 
     def __init__(self, url: str, *, actor: str = "hub") -> None:

@@ -349,6 +349,17 @@ notice = Table(
 )
 Index("ix_notice_user_name_server_name", notice.c.user_name, notice.c.server_name)
 
+# Who asks for help; a row goes when the hand is lowered.
+hand = Table(
+    "hand",
+    metadata,
+    Column("user_name", Text, primary_key=True),
+    Column("server_name", Text, nullable=False),
+    Column("raised_at", UtcDateTime, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("groups", Text, nullable=False),  # JSON
+)
+
 # The last verdict of GPU doctor about each server, as the server told it.
 verdict = Table(
     "verdict",

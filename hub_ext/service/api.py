@@ -16,9 +16,11 @@ from ..placement import usable_count
 from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET
 from . import (
     api_admin,
+    api_class,
     api_doctor,
     api_document,
     api_groups,
+    api_hands,
     api_kept_files,
     api_lease,
     api_leases,
@@ -163,8 +165,9 @@ async def find_operation(handler: ServiceHandler, operation_id: str) -> Operatio
         raise NotFound(_("There is no such server.")) from error
 
 
-SERVER = r"api/v1/users/(?P<user_name>[^/]+)/server"
-NAMED_SERVER = r"api/v1/users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)"
+USER = r"api/v1/users/(?P<user_name>[^/]+)"
+SERVER = USER + r"/server"
+NAMED_SERVER = USER + r"/servers/(?P<server_name>[^/]+)"
 
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"api/v1/health", HealthHandler),
@@ -172,6 +175,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     *api_admin.ROUTES,
     *api_leases.ROUTES,
     *api_queue.ROUTES,
+    *api_class.ROUTES,
     *api_groups.ROUTES,
     (SERVER, ServerHandler),
     (SERVER + r"/reset", ResetHandler),
@@ -184,6 +188,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     *api_lease.routes(SERVER, NAMED_SERVER),
     *api_doctor.routes(SERVER, NAMED_SERVER),
     *api_kept_files.routes(SERVER, NAMED_SERVER),
+    *api_hands.routes(USER, SERVER, NAMED_SERVER),
     (r"api/v1/operations/(?P<operation_id>[^/]+)", OperationHandler),
     (r"api(?:/.*)?", UnknownHandler),
 ]

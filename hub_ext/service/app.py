@@ -49,9 +49,10 @@ from .monitor import Monitor
 from .parts import Service, make_http_server, make_web_application
 from .reset import Limits, ResetWorkflow
 from .revival import Revival
+from .roster import Roster
 from .space_watch import SpaceWatch
 from .terms_loop import TermsLoop
-from .verdict_rounds import forget_lost_servers
+from .verdict_rounds import forget_lost_hands, forget_lost_servers
 
 LOOK_SECONDS = 1.0  # between two looks at the port, and at the hub that started this
 PORT_ATTEMPTS = 10
@@ -330,6 +331,7 @@ class GpucampService(Application):
 
         async def forget_servers() -> None:
             await forget_lost_servers(service.ledger, service.hub)
+            await forget_lost_hands(service.ledger, service.hub)
 
         return [
             asyncio.create_task(every(self.terms_interval, service.terms.round)),
@@ -412,6 +414,7 @@ class GpucampService(Application):
             space=SpaceWatch(ledger, hub, engine),
             kept_files=KeptFiles(ledger, engine, EngineExec(), self.image),
             examinations=Examinations(ledger, engine, EngineExec(), prefix=hub_auth.base_url),
+            roster=Roster(hub),
             prefix=hub_auth.base_url,
             # with subdomains the hub has a host of its own
             hub_prefix=hub_auth.hub_host + hub_auth.hub_prefix,

@@ -18,6 +18,7 @@ from ..errors import (
     LedgerInUse,
     LedgerUnavailable,
     NotFound,
+    TooMany,
 )
 from ..i18n import N_, _
 from .auth import Forbidden
@@ -29,6 +30,7 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (KeyReused, 422),
+    (TooMany, 429),
     (HubRefused, 502),
     (EngineRefused, 502),
     (HubUnavailable, 503),

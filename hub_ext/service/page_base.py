@@ -17,6 +17,7 @@ import jinja2
 
 from ..i18n import LANGUAGES, _, ngettext
 from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASES_READ
+from . import sparkline
 from .auth import Caller
 from .finding_page import inline_html, paragraphs_html
 from .handlers import LANGUAGE_COOKIE, ServiceHandler
@@ -46,6 +47,7 @@ def make_templates() -> jinja2.Environment:
     environment.filters["bytes"] = bytes_text
     environment.filters["moment"] = lambda seconds: datetime.fromtimestamp(seconds, UTC).isoformat()
     environment.filters["utc"] = utc
+    environment.filters["sparkline"] = sparkline.path
     environment.filters["paragraphs"] = paragraphs_html
     environment.filters["inline"] = inline_html
     environment.filters["short_name"] = lambda uuid, names: names.get(uuid, uuid)

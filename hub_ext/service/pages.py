@@ -18,10 +18,11 @@ from ..scopes import (
     ENVIRONMENT_FILES,
     ENVIRONMENT_READ,
     ENVIRONMENT_RESET,
+    HAND,
     LEASE_EXTEND,
     LEASES_MANAGE,
 )
-from . import pages_admin, pages_api, pages_doctor, pages_groups, pages_kept_files
+from . import pages_admin, pages_api, pages_class, pages_doctor, pages_groups, pages_kept_files
 from .api import find_operation
 from .api_doctor import examination_view
 from .auth import Resource, requires
@@ -54,6 +55,7 @@ class EnvironmentPage(PageHandler):
             own=user == self.caller.name,
             spawn_url=spawn,
             api_url=f"{self.service.prefix}api/v1/{server_path(user, server_name)}",
+            hand_url=f"{self.service.prefix}api/v1/{server_path(user, server_name)}/hand",
             may_reset=await self.allows(ENVIRONMENT_RESET, Resource(user, server_name)),
             may_read_files=await self.allows(ENVIRONMENT_FILES, Resource(user, server_name)),
             may_examine=may_examine,
@@ -64,6 +66,7 @@ class EnvironmentPage(PageHandler):
             and await self.allows(LEASES_MANAGE, Resource(user, server_name)),
             notice_minutes=await pages_admin.notice_minutes(self.service),
             may_extend=await self.allows(LEASE_EXTEND, Resource(user, server_name)),
+            may_hand=await self.allows(HAND, Resource(user, server_name)),
             under_way=operation if operation and operation["step"] not in FINAL_STEPS else None,
             offers_reset=view["failed_starts"] >= OFFER_RESET_AFTER and view["state"] != "running",
             limits=limits(view["quota"]),
@@ -171,6 +174,7 @@ ROUTES: list[tuple[str, type[PageHandler]]] = [
     (r"users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)", EnvironmentPage),
     (r"operations/(?P<operation_id>[^/]+)", OperationPage),
     *pages_admin.ROUTES,
+    *pages_class.ROUTES,
     *pages_api.ROUTES,
     *pages_doctor.ROUTES,
     *pages_kept_files.ROUTES,

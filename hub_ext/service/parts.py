@@ -7,7 +7,7 @@ that says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,8 +29,10 @@ from .hub_api import HubClient
 from .idempotency import Requests
 from .kept_files import KeptFiles
 from .monitor import Monitor
+from .rates import Rate
 from .reset import ResetWorkflow
 from .revival import Revival
+from .roster import Roster
 from .space_watch import SpaceWatch
 from .terms_loop import TermsLoop
 
@@ -51,11 +53,13 @@ class Service:
     examinations: Examinations
     space: SpaceWatch
     kept_files: KeptFiles
+    roster: Roster
     prefix: str  # of this service, "/services/gpucamp/"
     hub_prefix: str  # "/hub/"
     image: str  # what new servers get
     recent_xids: Callable[[], Sequence[XidEvent]] = tuple  # of this run, of all cards
     host: HostLook | None = None
+    hand_rate: Rate = field(default_factory=lambda: Rate(10, 60.0))  # raised, by user
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

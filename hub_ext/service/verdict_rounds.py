@@ -1,4 +1,4 @@
-"""Forgets the verdicts about servers that are no more.
+"""Forgets the verdicts about servers that are no more, and the hands of users who are no more.
 
 Guarantees: what is forgotten has no lease, and JupyterHub says that there is no such user or named
 server; while it does not answer, everything stays.
@@ -27,3 +27,17 @@ async def forget_lost_servers(ledger: Ledger, hub: HubClient) -> None:
             break  # nobody can say; the next round asks again
     if gone:
         await asyncio.to_thread(ledger.forget_verdicts, gone)
+
+
+async def forget_lost_hands(ledger: Ledger, hub: HubClient) -> None:
+    """One round. Raises LedgerUnavailable."""
+    gone = []
+    for hand in await asyncio.to_thread(ledger.hands):
+        try:
+            await hub.user(hand.user)
+        except NotFound:
+            gone.append(hand.user)
+        except (HubUnavailable, HubRefused):
+            break
+    if gone:
+        await asyncio.to_thread(ledger.forget_hands, gone)

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from ..errors import HubRefused, HubUnavailable, NotFound
 from ..i18n import _
 from ..models import FINAL_STEPS, KeptGeneration, Operation, OperationStep
+from .hand_views import hand_view
 from .hub_api import HubServer
 from .lease_views import Json, lease_facts, term_views
 from .space_views import space_view
@@ -36,7 +37,7 @@ def server_path(user: str, server: str) -> str:
 
 
 async def server_view(service: Service, user: str, server: str) -> Json:
-    """A server's environment and latest operation, its lease, notices and the doctor's verdict.
+    """A server's environment, latest operation, lease, notices, verdict, and its user's hand.
 
     Raises NotFound for an unknown user, or a named server that was never made. The default server
     of a user always is, if only stopped.
@@ -52,12 +53,13 @@ async def server_view(service: Service, user: str, server: str) -> Json:
             raise NotFound(_("There is no such server."))
     except (HubUnavailable, HubRefused):
         state = "unknown"
-    environment, failed_starts, operation, verdict = await asyncio.to_thread(
+    environment, failed_starts, operation, verdict, hand = await asyncio.to_thread(
         lambda: (
             ledger.environment(user, server),
             ledger.failed_starts(user, server),
             ledger.operation_of(user, server),
             ledger.verdict(user, server),
+            ledger.hand(user),
         )
     )
     facts = await lease_facts(service, user, server)
@@ -77,6 +79,7 @@ async def server_view(service: Service, user: str, server: str) -> Json:
         "undo": [kept_view(each) for each in environment.kept],
         "failed_starts": failed_starts,
         "operation": operation_brief(operation) if operation is not None else None,
+        "hand": hand_view(hand),
         "doctor": verdict_view(verdict, facts.lease, service.prefix),
         "space": space_view(service.space, user, facts.snapshot.policy, facts.groups),
         **term_views(facts, user),

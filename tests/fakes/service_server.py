@@ -33,6 +33,7 @@ from hub_ext.service.monitor import Monitor
 from hub_ext.service.parts import Service, make_http_server, make_web_application
 from hub_ext.service.reset import Limits, ResetWorkflow
 from hub_ext.service.revival import Revival
+from hub_ext.service.roster import Roster
 from hub_ext.service.space_watch import SpaceWatch
 from hub_ext.service.terms_loop import TermsLoop
 
@@ -288,6 +289,7 @@ class RunningService:
             revival=Revival(self.world.ledger, client),
             space=SpaceWatch(self.world.ledger, client, self.engine),
             kept_files=KeptFiles(self.world.ledger, self.engine, LocalReader(), "image"),
+            roster=Roster(client),
             examinations=Examinations(self.world.ledger, self.engine, self.runner, prefix=PREFIX),
             prefix=PREFIX,
             hub_prefix="/hub/",

@@ -72,7 +72,7 @@ async function post(button, onDone) {
       body: JSON.stringify(bodyOf(button)),
     });
     if (answer.ok) {
-      if (answer.body.progress_url) {
+      if (answer.body.progress_url && !("stays" in button.dataset)) {
         window.location.assign(answer.body.progress_url);
         return;
       }
@@ -90,6 +90,7 @@ async function post(button, onDone) {
   show(problem, message);
 }
 
+// Buttons with data-stays do not follow where the answer leads: one of many things on the page.
 // Buttons with data-open show a dialog; what the button says of its subject goes into it. Buttons
 // with data-post send a request, and `onDone` follows. Both may come and go with the page.
 export function wireButtons(onDone) {

@@ -35,6 +35,7 @@ def full(ledger, make_devices, now):
     ledger.notify("ann", "", NoticeKind.LEASE_EXPIRED, {"a": "b"}, now)
     reset(ledger, "ann", "", now)
     ledger.add_failed_start("ann", "", 2, now)
+    ledger.raise_hand("ada", "", "torch?", ("class-1",), now)
     ledger.begin_group_reset("red", ("ann", "bob"), requested_by="kim", reason="why", now=now)
     ledger.keep_verdict(Verdict("ann", "", now, findings=(("GC404", "degraded"),), passed=3))
     ledger.begin_request("user:ann", "key", "digest", now)
