@@ -121,6 +121,9 @@ def requires(scope: str | None) -> Callable[[Verb], Verb]:
     def decorate(verb: Verb) -> Verb:
         @functools.wraps(verb)
         async def checked(self: AuthenticatedHandler, *args: str, **kwargs: str) -> None:
+            # no database keeps such a name, and some call it an error of theirs
+            if any("\0" in each for each in (*args, *kwargs.values())):
+                raise NotFound(_("There is nothing here."))
             if scope is not None:
                 self.require_held(scope)
                 await self.authorize(scope, await self.resource(**kwargs))

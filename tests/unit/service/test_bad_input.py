@@ -1,0 +1,160 @@
+"""Whatever is sent, wherever: the right status, a problem document, and nothing is changed."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from openapi_contract import SPEC
+from service_server import person, running_service
+from service_world import UUIDS, World, make_ledger
+
+from hub_ext import scopes
+
+OPERATIONS = [
+    (verb.upper(), path.lstrip("/"))
+    for path, item in SPEC["paths"].items()
+    for verb in item
+    if verb in ("get", "post")
+]
+WITH_NAMES = [each for each in OPERATIONS if "{" in each[1]]
+# percent-encoded, as they come
+NAMES = {
+    "slash": "a%2Fb",
+    "slashes": "%2F%2F",
+    "up": "%2E%2E%2Fada",
+    "unicode": "%E8%89%BE%E8%BE%BE",
+    "emoji": "%F0%9F%92%A5",
+    "direction": "%E2%80%AEada",
+    "nul": "ada%00",
+    "newline": "ada%0A",
+    "blank": "%20",
+    "percent": "%25%66",
+    "long": "x" * 3000,
+    "quote": "%27%20OR%201%3D1--",
+    "broken": "%FF%FE",
+    "number": "0",
+}
+
+
+@pytest.fixture(scope="module")
+def module_ask(tmp_path_factory):
+    """Nothing is changed by any of these."""
+    ledger = make_ledger(tmp_path_factory.mktemp("bad"))
+    world = World(ledger)
+    world.run_server("ada")
+    world.users |= {"bob": ("class-1",)}
+    with running_service(world) as running:
+        yield running
+    ledger.close()
+
+
+@pytest.fixture
+def unchanged(module_ask):
+    """Fails if the test changed anything."""
+    ledger = module_ask.world.ledger
+
+    def state() -> tuple[object, ...]:
+        return (
+            ledger.audit_trail(),
+            ledger.leases(include_ended=True),
+            ledger.queue(),
+            ledger.operation_of("ada", ""),
+            [record.device.uuid for record in ledger.devices()],
+        )
+
+    before = state()
+    yield
+    assert state() == before
+
+
+@pytest.mark.parametrize("name", list(NAMES))
+@pytest.mark.usefixtures("unchanged")
+def test_a_name_that_nobody_has(module_ask, name):
+    """All places of all paths."""
+    for verb, path in WITH_NAMES:
+        for place in re.findall(r"\{(\w+)\}", path):
+            address = path.replace(f"{{{place}}}", NAMES[name]).replace("{user}", "ada")
+            address = re.sub(r"\{\w+\}", "1", address)
+            body = {"reason": "why"} if verb == "POST" else None
+            answer = module_ask(verb, address, "admin-token", json=body)
+            assert answer.status_code in (400, 404), (verb, address, answer.text)
+            assert answer.headers["Content-Type"] == "application/problem+json", address
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"null", b"[]", b"0", b'""', b"{", b"}", b"\x00", b"\xff", b'{"reason": 1e999}',
+        b'{"minutes": "5"}', b'{"minutes": 5.5}', b'{"minutes": NaN}', b'{"minutes": -1}',
+        b'{"minutes": 1e308}', b'{"reason": {}}', b'{"reason": "\\u0000"}',
+        b'{"reason": "\\ud800"}', b'{"reason": "\\u202eabc"}', b'{"__proto__": {}}',
+        b'{"reason": null}', b"[" * 20000, b'{"a":' * 10000, b"1" * 5000,
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("unchanged")
+def test_a_body_that_nothing_takes(module_ask, body):
+    for verb, path in OPERATIONS:
+        if verb != "POST":
+            continue
+        address = path.replace("{device}", UUIDS[0]).replace("{user}", "ada")
+        address = re.sub(r"\{\w+\}", "none", address)
+        answer = module_ask(verb, address, "admin-token", data=body)
+        assert answer.status_code in (400, 404), (address, answer.text)
+        assert answer.headers["Content-Type"] == "application/problem+json", address
+
+
+@pytest.mark.usefixtures("unchanged")
+def test_tokens_that_are_of_no_use(module_ask):
+    """Made up, of another hub, of a service that may nothing, of somebody without access."""
+    module_ask.tokens["other-service"] = {"kind": "service", "name": "x", "scopes": ["read:users"]}
+    module_ask.tokens["elsewhere"] = person("mia")
+    module_ask.tokens["elsewhere"]["scopes"] = [
+        "access:services!service=other",
+        *scopes.ADMIN_SCOPES[1:],
+    ]
+    for verb, path in OPERATIONS:
+        address = re.sub(r"\{\w+\}", "ada", path)
+        for token, status in (
+            ("made-up", 401),
+            ("x" * 5000, 401),
+            ("other-service", 403),
+            ("elsewhere", 403),
+        ):
+            answer = module_ask(verb, address, token)
+            assert answer.status_code == status, (verb, address, token, answer.text)
+            assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+def test_a_token_that_has_expired(ask, world):
+    assert ask("GET", "api/v1/users/ada/server").status_code == 200
+    del ask.tokens["ada-token"]
+    deadline = time.monotonic() + 30
+    while (
+        ask("GET", "api/v1/users/ada/server").status_code == 200
+    ):  # the hub's word is kept a while
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for verb, path in (
+        ("GET", "api/v1/users/ada/server"),
+        ("POST", "api/v1/users/ada/server/reset"),
+    ):
+        answer = ask(verb, path)
+        assert answer.status_code == 401
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.json()["title"] == "Not signed in"
+    assert world.ledger.operation_of("ada", "") is None
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "HEAD", "TRACE", "X"])
+@pytest.mark.usefixtures("unchanged")
+def test_a_method_that_is_not_there(module_ask, method):
+    for path in SPEC["paths"]:
+        address = re.sub(r"\{\w+\}", "1", path.lstrip("/"))
+        answer = module_ask(method, address, "admin-token")
+        assert answer.status_code in (404, 405), (method, address)
+        if answer.status_code == 405 and method != "HEAD":
+            assert answer.headers["Content-Type"] == "application/problem+json"
+            verbs = {verb.upper() for verb in SPEC["paths"][path] if verb in ("get", "post")}
+            assert set(answer.headers["Allow"].split(", ")) == verbs
