@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import repeat
 from operator import mul
@@ -165,12 +165,19 @@ def _faded_to(moment: float, shares: Mapping[str, Share], half_life: timedelta) 
     }
 
 
-def by_days(connection: Connection, since: date, until: date, now: datetime) -> tuple[Usage, ...]:
+def by_days(
+    connection: Connection, since: date, until: date, now: datetime, *, user: str | None = None
+) -> tuple[Usage, ...]:
     """Usage on the days `since` to `until`, both included, live leases up to `now`."""
     totals: dict[tuple[date, str, str, str], float] = defaultdict(float)
-    for row in connection.execute(select(usage).where(usage.c.day.between(since, until))).all():
+    query = select(usage).where(usage.c.day.between(since, until))
+    mine: list[ColumnElement[bool]] = []
+    if user is not None:
+        query = query.where(usage.c.user_name == user)
+        mine = [lease.c.user_name == user]
+    for row in connection.execute(query).all():
         totals[row.day, row.user_name, row.group_name, row.device_uuid] = row.seconds
-    for span in _spans(connection, _OPEN):
+    for span in _spans(connection, _OPEN, *mine):
         for day, part in by_day(span.began, now):
             if since <= day <= until:
                 for group in ("", *span.groups):
@@ -199,25 +206,57 @@ def device_seconds(
             )
         ).scalar_one()
     )
-    spans = list(_spans(connection, _OPEN, *mine))
-    if since < first_day:
-        # the rest of a day that began before `since`: from the leases themselves
-        spans += [
-            Span(span.user, span.groups, span.device_uuid, span.devices, span.began, ended)
-            for span in _spans(
-                connection,
-                or_(lease.c.ended_at > since, lease_device.c.given_back_at > since),
-                lease.c.granted_at < first_day,
-                *mine,
-            )
-            if span.ended is not None and (ended := min(span.ended, first_day))
-        ]
-    for span in spans:
+    for span in _begun_spans(connection, since, first_day, *mine):
         if not group or group in span.groups:
             until = min(span.ended or now, now)
             seconds = (until - max(span.began, since)).total_seconds()
             total += max(seconds, 0.0) * span.devices
     return total
+
+
+def seconds_by_user(
+    connection: Connection, users: Collection[str], since: datetime, now: datetime
+) -> dict[str, float]:
+    """Device-seconds in [since, now] of each of these users, in few queries."""
+    first_day = day_start(since)
+    if first_day < since:
+        first_day += DAY
+    names_ = list(users)
+    found = dict.fromkeys(names_, 0.0)
+    query = (
+        select(usage.c.user_name, func.sum(usage.c.seconds).label("seconds"))
+        .where(
+            usage.c.group_name == "",
+            usage.c.user_name.in_(names_),
+            usage.c.day >= first_day.date(),
+        )
+        .group_by(usage.c.user_name)
+    )
+    for row in connection.execute(query).all():
+        found[row.user_name] += float(row.seconds)
+    mine = lease.c.user_name.in_(names_)
+    for span in _begun_spans(connection, since, first_day, mine):
+        until = min(span.ended or now, now)
+        seconds = (until - max(span.began, since)).total_seconds()
+        found[span.user] += max(seconds, 0.0) * span.devices
+    return found
+
+
+def _begun_spans(
+    connection: Connection, since: datetime, first_day: datetime, *mine: ColumnElement[bool]
+) -> Iterator[Span]:
+    """What the days from `first_day` on do not tell: live leases, and the rest of a day that began
+    before `since`, from the leases themselves."""
+    yield from _spans(connection, _OPEN, *mine)
+    if since < first_day:
+        for span in _spans(
+            connection,
+            or_(lease.c.ended_at > since, lease_device.c.given_back_at > since),
+            lease.c.granted_at < first_day,
+            *mine,
+        ):
+            if span.ended is not None:
+                yield replace(span, ended=min(span.ended, first_day))
 
 
 def forget_faded(connection: Connection, before: datetime, policy: Policy) -> None:

@@ -36,12 +36,20 @@ from .device_store import DeviceStore
 from .environment_store import EnvironmentStore
 from .group_store import GroupStore
 from .hand_store import HandStore
+from .people_store import PeopleStore
 from .search_store import SearchStore
 from .verdict_store import VerdictStore
 
 
 class Ledger(
-    AnswerStore, DeviceStore, EnvironmentStore, GroupStore, HandStore, SearchStore, VerdictStore
+    AnswerStore,
+    DeviceStore,
+    EnvironmentStore,
+    GroupStore,
+    HandStore,
+    PeopleStore,
+    SearchStore,
+    VerdictStore,
 ):
     """Synchronous; call it with asyncio.to_thread from an event loop."""
 

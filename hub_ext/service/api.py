@@ -25,6 +25,7 @@ from . import (
     api_lease,
     api_leases,
     api_queue,
+    api_users,
 )
 from .api_base import LONGEST_REASON, ApiHandler, Check, text, whole
 from .api_host import HostViewHandler
@@ -176,6 +177,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     *api_leases.ROUTES,
     *api_queue.ROUTES,
     *api_class.ROUTES,
+    *api_users.ROUTES,
     *api_groups.ROUTES,
     (SERVER, ServerHandler),
     (SERVER + r"/reset", ResetHandler),

@@ -55,6 +55,15 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Whom a scope is held for: all, or these users and the members of these groups."""
+
+    all: bool = False
+    users: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Whoever JupyterHub says is asking."""
 
@@ -74,6 +83,15 @@ class Caller:
         """True if the groups of the resource's user matter."""
         found = parse_scopes(self.scopes).get(scope)
         return found is not None and found is not Scope.ALL and "group" in found
+
+    def reach(self, scope: str) -> Reach:
+        """Which users the scope is held for as a whole; a single server of somebody is not."""
+        found = parse_scopes(self.scopes).get(scope)
+        if found is None or found is Scope.ALL:
+            return Reach(all=found is Scope.ALL)
+        return Reach(
+            users=frozenset(found.get("user", ())), groups=frozenset(found.get("group", ()))
+        )
 
     def may_for_group(self, scope: str, group: str) -> bool:
         """True if the scope is held for everyone, or for everyone in this group."""
@@ -221,6 +239,19 @@ class AuthenticatedHandler(HubOAuthenticated):
                 )
         elif not await self.allows(scope, resource):
             raise NotFound(_("There is no such server."))
+
+    async def allows_for_user(self, scope: str, user: str) -> bool:
+        """Whether the caller holds the scope for a user as a whole, with all their servers."""
+        reach = self.caller.reach(scope)
+        if reach.all or user in reach.users:
+            return True
+        if not reach.groups:
+            return False
+        try:
+            found = await self.service.hub.user(user)
+        except NotFound:
+            return False
+        return not reach.groups.isdisjoint(found.groups)
 
     async def allows(self, scope: str, resource: Resource) -> bool:
         """Whether the caller holds the scope for this server."""

@@ -202,19 +202,21 @@ def _quota(facts: LeaseFacts, user: str, groups: Collection[str]) -> Json:
     rule = facts.snapshot.policy.rule_for(groups)
     mine = [lease for lease in facts.snapshot.leases if lease.user == user]
     return {
-        "devices": _share(sum(len(lease.device_uuids) for lease in mine), rule.max_devices),
-        "servers": _share(len(mine), rule.max_servers),
-        "hours_today": _hours(facts.seconds_today, rule.device_hours_per_day),
-        "hours": _hours(facts.seconds, rule.device_hours),
+        "devices": share(sum(len(lease.device_uuids) for lease in mine), rule.max_devices),
+        "servers": share(len(mine), rule.max_servers),
+        "hours_today": hours(facts.seconds_today, rule.device_hours_per_day),
+        "hours": hours(facts.seconds, rule.device_hours),
     }
 
 
-def _share(used: float, limit: float | None) -> Json:
+def share(used: float, limit: float | None) -> Json:
+    """What is used of a limit; None: there is none."""
     return {"used": used, "limit": None if limit is None or math.isinf(limit) else limit}
 
 
-def _hours(seconds: float, limit: float | None) -> Json:
-    return _share(round(seconds / 3600, 3), limit)
+def hours(seconds: float, limit: float | None) -> Json:
+    """The same in hours, of seconds."""
+    return share(round(seconds / 3600, 3), limit)
 
 
 def iso(moment: datetime | None) -> str | None:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hub_ext.ledger import history, snapshots
-from hub_ext.models import Device, Request
+from hub_ext.models import EPOCH, Device, Request
 from hub_ext.policy import Policy, Pool
 from hub_ext.usage import decayed_use
 
@@ -245,3 +245,42 @@ def test_pruning_keeps_the_day_on_which_an_event_began(pool, now):
     assert before == (1 + 28) * 3600
     assert pool.prune(now + 100 * HOUR) == 1
     assert pool.device_seconds("ann", now + 2 * HOUR, now + 40 * HOUR) == before
+
+
+def test_the_use_of_many_is_that_of_each(ledger, make_devices, now):
+    """Ended, live and shared leases, from midnight on and from the middle of a day."""
+    ledger.set_policy(Policy(pools=(Pool("halves", ("GPU-0",), slots=2),)))
+    ledger.record_inventory(make_devices(4), now - timedelta(days=4))
+    for number, user in enumerate(("ann", "bob", "cyd", "dan")):
+        began = now - timedelta(days=3, hours=number)
+        share = number < 2
+        uuid = "GPU-0" if share else f"GPU-{number}"
+        lease = ledger.acquire(
+            Request(user, "", 1, share=share), lambda s, uuid=uuid: [uuid], began
+        )
+        if number % 2:
+            ledger.end(lease.id, "stopped", began + timedelta(hours=30))
+    users = ["ann", "bob", "cyd", "dan", "eve"]
+    for since in (now - timedelta(days=9), now - timedelta(days=2, hours=5), now, EPOCH):
+        assert ledger.device_seconds_of(users, since, now) == pytest.approx(
+            {user: ledger.device_seconds(user, since, now) for user in users}
+        )
+    first, last = (now - timedelta(days=5)).date(), now.date()
+    for user in users:
+        assert ledger.usage_of(user, first, last, now) == tuple(
+            row for row in ledger.usage(first, last, now) if row.user == user
+        )
+    assert ledger.users(limit=10) == ("ann", "bob", "cyd", "dan")
+    assert ledger.users(after="ann", limit=2) == ("bob", "cyd")
+
+
+def test_users_come_in_the_order_of_code_points(ledger, now):
+    users = ["Zoe", "ann", "zoe", "Öre", "_x", "张"]
+    for user in users:
+        ledger.enqueue(Request(user, "", 1), now)
+    assert ledger.users(limit=10) == tuple(sorted(users))
+    found: list[str] = []
+    while page := ledger.users(after=found[-1] if found else "", limit=2):
+        found += page
+    assert found == sorted(users)
+    assert ledger.servers_of(["ann", "张", "nobody"]) == {("ann", ""), ("张", "")}
