@@ -58,6 +58,10 @@ class Action(StrEnum):
     )
     UNCORDON = "uncordon", "a cordon or a drain was lifted"
 
+    # people
+    HAND_RAISE = "hand.raise", "a user asks for help, or says something else of what is the matter"
+    HAND_LOWER = "hand.lower", "a user's hand is down, by themselves or by who has helped"
+
     # environments
     ENVIRONMENT_RESET = "environment.reset", "a fresh environment was asked for"
     ENVIRONMENT_UNDO = "environment.undo", "an earlier environment was asked for"

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, insert, select, update
 
+from ..audit_actions import Action
 from ..hands import Hand
 from . import audit, texts
 from .tables import hand
@@ -36,7 +37,7 @@ def up(
         connection.execute(insert(hand).values(user_name=user, **values))
     else:
         connection.execute(update(hand).where(hand.c.user_name == user).values(**values))
-    audit.write(connection, at=now, actor=user, action="hand.raise", detail=f"{user}/{server}")
+    audit.write(connection, at=now, actor=user, action=Action.HAND_RAISE, user=user, server=server)
     return after
 
 
@@ -47,7 +48,12 @@ def down(connection: Connection, user: str, now: datetime, actor: str) -> bool:
         return False
     connection.execute(delete(hand).where(hand.c.user_name == user))
     audit.write(
-        connection, at=now, actor=actor, action="hand.lower", detail=f"{user}/{before.server}"
+        connection,
+        at=now,
+        actor=actor,
+        action=Action.HAND_LOWER,
+        user=user,
+        server=before.server,
     )
     return True
 
