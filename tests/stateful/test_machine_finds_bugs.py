@@ -18,7 +18,7 @@ from test_lease_machine import WANTED_STEPS, LeaseMachine, machine_settings
 
 from hub_ext import lifecycle, terms
 from hub_ext.engine import Presence
-from hub_ext.ledger import Ledger, accounting, leases
+from hub_ext.ledger import Ledger, accounting, leases, slots, waiting
 from hub_ext.ledger.tables import lease
 from hub_ext.models import Device, DeviceChange, LeaseState, QueueEntry
 from hub_ext.service import monitor, revival
@@ -88,6 +88,14 @@ def what_was_revoked_goes_on_like_any_other(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(terms, "_is_due", lambda *_all: False)
 
 
+def a_place_is_kept_for_who_is_gone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(waiting, "_release", lambda *_all: None)
+
+
+def a_device_in_use_is_divided(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(slots, "holders", lambda *_all: ())
+
+
 BUGS: list[Callable[[pytest.MonkeyPatch], None]] = [
     an_engine_that_does_not_answer_has_no_containers,
     a_stop_that_nobody_confirmed_counts,
@@ -96,6 +104,8 @@ BUGS: list[Callable[[pytest.MonkeyPatch], None]] = [
     an_inventory_that_finds_nothing_frees_all,
     nobody_is_started_again,
     what_was_revoked_goes_on_like_any_other,
+    a_place_is_kept_for_who_is_gone,
+    a_device_in_use_is_divided,
 ]
 
 
