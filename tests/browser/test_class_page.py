@@ -1,0 +1,144 @@
+"""The class, live, and the room's screen, in a real Chromium."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from accessibility import violations
+from playwright.sync_api import Page, expect
+from service_server import RunningService, running_service
+from service_world import now
+from test_service_pages import SlowHub, picture, visit, world  # noqa: F401  (fixtures)
+
+from hub_ext.models import Device, Request
+from hub_ext.verdicts import Verdict
+
+PHONE = {"viewport": {"width": 360, "height": 740}}
+
+
+def fill(world) -> None:  # noqa: F811
+    """A class in which there is something to see."""
+    names = ("ada", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
+    world.users |= {name: ("class-1",) for name in names} | {"kim": ("class-2",)}
+    world.stop_server("ada", "")
+    ledger = world.ledger
+    ledger.begin_run("run", now())
+    world.run_server("ada", groups=("class-1",), term=timedelta(hours=2))
+    world.run_server("bob", groups=("class-1",), term=timedelta(minutes=9))
+    for name in ("cleo", "dan"):
+        world.run_server(name, gpus=0, groups=("class-1",))
+    for name in ("eve", "finn"):
+        ledger.enqueue(Request(name, "", 1, groups=("class-1",)), now(), waiter="run")
+    lease = ledger.lease_of("cleo", "").id
+    ledger.keep_verdict(Verdict("cleo", "", now(), (("GC102", "blocker"),), lease_id=lease))
+    for _ in range(2):
+        ledger.add_failed_start("gus", "", 1, now())
+    ledger.raise_hand("dan", "", "torch does not see my GPU", ("class-1",), now())
+
+
+def samples(service: RunningService) -> None:
+    """Ten minutes of two devices."""
+    for step in range(120):
+        at = now() - timedelta(seconds=5 * (120 - step))
+        service.service.monitor.samples.add(
+            [
+                Device(
+                    record.device.uuid,
+                    record.device.name,
+                    record.device.memory_bytes,
+                    utilization_percent=(step * (3 + number)) % 97 if step % 40 > 4 else None,
+                )
+                for number, record in enumerate(service.world.ledger.devices())
+            ],
+            at,
+        )
+
+
+@pytest.fixture
+def service(world):  # noqa: F811
+    fill(world)
+    with running_service(world, hub=SlowHub(world)) as running:
+        samples(running)
+        running.visitor = running.tokens["instructor-token"]
+        yield running
+
+
+def card(page: Page, name: str):
+    return page.locator("li.person").filter(has=page.get_by_role("link", name=name, exact=True))
+
+
+def test_who_needs_help_is_seen_first_and_can_be_helped(service, visit):  # noqa: F811
+    page = visit(service, "class?group=class-1")
+    expect(page.locator("li.person h3")).to_have_text(
+        ["dan", "cleo", "gus", "bob", "eve", "finn", "ada", "hana"]
+    )
+    expect(card(page, "dan")).to_contain_text("torch does not see my GPU")
+    expect(card(page, "cleo")).to_contain_text("cannot work")
+    expect(card(page, "gus")).to_contain_text("did not start 2 times in a row")
+    expect(card(page, "bob")).to_contain_text("the lease ends")
+    picture(page, "class")
+    dan = card(page, "dan")
+    # by keyboard alone
+    dan.get_by_text("Help", exact=True).focus()
+    page.keyboard.press("Enter")
+    lower = dan.get_by_role("button", name="Lower hand")
+    lower.focus()
+    picture(page, "class-help")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The hand of dan is down.")).to_be_visible()
+    expect(page.locator("li.person h3").first).to_have_text("cleo")
+    assert service.world.ledger.hand("dan") is None
+
+
+def test_a_reset_asks_first_and_leaves_one_on_the_page(service, visit):  # noqa: F811
+    page = visit(service, "class")
+    bob = card(page, "bob")
+    bob.get_by_text("Help", exact=True).click()
+    bob.get_by_role("button", name="Reset environment…").click()
+    dialog = page.get_by_role("dialog", name="Reset the environment of bob?")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    picture(page, "class-reset-dialog")
+    dialog.get_by_role("button", name="Reset environment").click()
+    expect(dialog).to_be_visible()  # a reason is needed
+    dialog.get_by_label("Reason").fill("torch was replaced")
+    dialog.get_by_role("button", name="Reset environment").click()
+    expect(page.get_by_text("bob is being reset.")).to_be_visible()
+    expect(page).to_have_url(service.url + "class")
+    expect(card(page, "bob")).to_contain_text("Running", timeout=30_000)
+    assert service.world.ledger.operation_of("bob", "").reason == "torch was replaced"
+
+
+def test_the_page_changes_by_itself_and_what_is_open_stays_open(service, visit):  # noqa: F811
+    page = visit(service, "class?group=class-1")
+    ada = card(page, "ada")
+    ada.get_by_text("Help", exact=True).click()
+    expect(ada.get_by_role("button", name="Examine")).to_be_visible()
+    service.world.ledger.raise_hand("ada", "", "", ("class-1",), now() - timedelta(hours=1))
+    expect(page.locator("li.person h3").first).to_have_text("ada", timeout=20_000)
+    expect(ada.get_by_role("button", name="Examine")).to_be_visible()
+
+
+def test_the_screen_of_the_room(service, visit):  # noqa: F811
+    page = visit(service, "class?group=class-1", viewport={"width": 1920, "height": 1080})
+    page.get_by_role("link", name="For the room’s screen").click()
+    expect(page.get_by_role("heading", name="class-1")).to_be_visible()
+    for shown in ("dan", "eve", "finn"):
+        expect(page.locator(".names").get_by_text(shown)).to_be_visible()
+    for name in ("cleo", "gus", "torch does not see my GPU"):
+        expect(page.locator("main").get_by_text(name)).to_have_count(0)
+    picture(page, "class-screen")
+    page.keyboard.press("f")
+    expect(page.locator("body")).to_have_class("full-screen")
+    expect(page.get_by_role("navigation", name="Pages")).to_be_hidden()
+    page.get_by_role("button", name="Full screen").click()
+    expect(page.locator("body")).not_to_have_class("full-screen")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_on_a_phone(service, visit, scheme):  # noqa: F811
+    page = visit(service, "class?group=class-1", color_scheme=scheme, locale="zh-CN", **PHONE)
+    expect(page.get_by_role("heading", name="分组 class-1")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    picture(page, f"class-phone-{scheme}")
+    assert violations(page) == []
