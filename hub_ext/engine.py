@@ -31,6 +31,7 @@ import requests
 import urllib3
 from docker.utils import kwargs_from_env
 
+from . import engine_metrics
 from .errors import EngineRefused, EngineUnavailable, ImageMissing, NameTaken
 from .pulling import Pull, PullProgress, follow, is_unknown
 from .tasks import seen
@@ -323,6 +324,7 @@ class EngineClient:
                 except EngineUnavailable:
                     return await self._change(call)
         except TimeoutError as error:
+            engine_metrics.silent()
             raise EngineUnavailable(
                 f"The Docker Engine did not answer within {self._answer_timeout:g} seconds."
             ) from error
@@ -338,8 +340,10 @@ class EngineClient:
             words = str(error.explanation or error)
             if error.status_code == 404:
                 raise _NotThere(words, 404) from error
+            engine_metrics.refused()
             raise EngineRefused(words, int(error.status_code or 0)) from error
         except _NO_ANSWER as error:
+            engine_metrics.unavailable()
             raise EngineUnavailable(f"The Docker Engine cannot be reached: {error}") from error
 
     def _api(self) -> docker.APIClient:

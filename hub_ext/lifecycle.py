@@ -40,6 +40,7 @@ from .hub_side import HubSide
 from .models import Lease, LeaseState, NoticeKind, QueueEntry, Request
 from .pulling import PullProgress
 from .queue_keeper import is_reset
+from .spawn_metrics import Stage, timed
 
 LOOK_EVERY = 1.0  # seconds between looks at the ledger while waiting (leases end elsewhere, too)
 RETRY_CLEAN_UP = 3.0
@@ -200,14 +201,19 @@ class Lifecycle:
             return await self._create_and_start(make_request(False))
 
     async def _create_and_start(self, request: Mapping[str, Any]) -> ContainerState:
-        async with self.side.start_slots.one():
-            await self._create_and_start_now(request)
+        async with contextlib.AsyncExitStack() as slot:
+            with timed(Stage.SLOT):
+                await slot.enter_async_context(self.side.start_slots.one())
+            with timed(Stage.CREATE):
+                await self._create_now(request)
+            with timed(Stage.START):
+                await self._start_now()
         state = await self.state()
         if state.presence is Presence.UNKNOWN:
             raise EngineUnavailable(state.error)
         return state
 
-    async def _create_and_start_now(self, request: Mapping[str, Any]) -> None:
+    async def _create_now(self, request: Mapping[str, Any]) -> None:
         self._may_exist = self.create_sent = True
         self.container_id = ""  # until the reply: a cancelled create is found by name
         self.container_id = await self._do(self._create(request))
@@ -216,6 +222,8 @@ class Lifecycle:
             await self._ledger(
                 self.side.ledger.name_container, self.lease.id, self.container_id, _now()
             )
+
+    async def _start_now(self) -> None:
         try:
             await self._do(self.side.engine.start(self.container_id))
         except EngineUnavailable:  # its reply may be lost; to start twice does no harm

@@ -34,6 +34,7 @@ LEASE_EXTEND = "custom:gpucamp:lease:extend"
 HAND = "custom:gpucamp:hand"
 DEVICES_MANAGE = "custom:gpucamp:devices:manage"
 LEASES_MANAGE = "custom:gpucamp:leases:manage"
+METRICS_READ = "custom:gpucamp:metrics:read"
 
 CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     ENVIRONMENT_READ: {"description": "See a server's environment and lease in gpucamp."},
@@ -52,6 +53,7 @@ CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     LEASES_MANAGE: {
         "description": "Extend and revoke other people's GPU leases, with a reason that they read."
     },
+    METRICS_READ: {"description": "Read the metrics of gpucamp, for Prometheus."},
 }
 
 # Without it JupyterHub lets nobody near the service.
@@ -95,6 +97,7 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     HAND,
     DEVICES_MANAGE,
     LEASES_MANAGE,
+    METRICS_READ,
 )
 
 # The service's own token: it stops and starts servers (reset, ends of leases, starts that a restart
@@ -127,4 +130,8 @@ ADMIN_SCOPES: tuple[str, ...] = (
     DEVICES_READ,
     DEVICES_MANAGE,
     LEASES_READ,
+    METRICS_READ,
 )
+
+# A Prometheus that scrapes this service and the hub itself (`read:metrics` is JupyterHub's).
+PROMETHEUS_SCOPES: tuple[str, ...] = (ACCESS_SERVICE, METRICS_READ, "read:metrics")

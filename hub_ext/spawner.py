@@ -37,6 +37,7 @@ from .options import user_options_of
 from .progress import Progress
 from .readiness import ServerStopped, wait_until_ready
 from .space import limit_bytes
+from .spawn_metrics import Stage, timed
 from .start_slots import usual_count
 
 
@@ -244,7 +245,7 @@ class GPUDockerSpawner(DockerSpawner):
     async def _check_options(self, user_options: object) -> None:
         """Refuse what is out of bounds with 400, and do not keep it for the next start."""
         self._asking.speak_as_asked()
-        with failures.told():
+        with failures.told(), timed(Stage.OPTIONS):
             self._request = await self._asking.check(await self._side(), user_options)
 
     async def _check_form(self, form: Mapping[str, Any]) -> dict[str, object]:
@@ -269,14 +270,17 @@ class GPUDockerSpawner(DockerSpawner):
         side = await self._side()
         self._life = Lifecycle(side, self.user.name, self.name, self.object_name)
         self.progress_log.say(5, _("Looking for what is free"))
-        await self._life.make_room()
-        await self._life.pull_if_missing(self.image, self.progress_log.tell_pull)
-        lease = await self._life.acquire(
-            request,
-            limit=self.queue_timeout,
-            tell=self.progress_log.tell_place,
-            user_options=user_options_of(request),
-        )
+        with timed(Stage.ROOM):
+            await self._life.make_room()
+        with timed(Stage.PULL):
+            await self._life.pull_if_missing(self.image, self.progress_log.tell_pull)
+        with timed(Stage.QUEUE):
+            lease = await self._life.acquire(
+                request,
+                limit=self.queue_timeout,
+                tell=self.progress_log.tell_place,
+                user_options=user_options_of(request),
+            )
         snapshot = (await side.line.look()).snapshot
         if self.limit_volumes:
             rule = snapshot.policy.rule_for(lease.groups)
@@ -303,12 +307,13 @@ class GPUDockerSpawner(DockerSpawner):
             if state.presence is Presence.RUNNING and not self._address:
                 raise EngineRefused(f"The container has no address in network {self.network_name}.")
             self.progress_log.say(60, _("Starting JupyterLab"))
-            await wait_until_ready(
-                f"http://{self._address}:{self.port}{self.server.base_url}api",
-                life.state,
-                interval=self.ready_interval,
-                limit=deadline - asyncio.get_running_loop().time(),
-            )
+            with timed(Stage.READY):
+                await wait_until_ready(
+                    f"http://{self._address}:{self.port}{self.server.base_url}api",
+                    life.state,
+                    interval=self.ready_interval,
+                    limit=deadline - asyncio.get_running_loop().time(),
+                )
             await life.mark_running()
         except ServerStopped as stopped:
             tail = await life.log_tail()

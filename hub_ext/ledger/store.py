@@ -26,14 +26,17 @@ from . import (
     grants,
     history,
     leases,
+    operations,
     snapshots,
     terms,
+    verdicts,
     waiting,
 )
 from .answer_store import AnswerStore
 from .database import Database
 from .device_store import DeviceStore
 from .environment_store import EnvironmentStore
+from .figures import Figures
 from .group_store import GroupStore
 from .hand_store import HandStore
 from .people_store import PeopleStore
@@ -213,6 +216,15 @@ class Ledger(
         with self._database.write() as connection:
             leases.end_expired(connection, moment, self._actor)
             return self._look(connection, moment)
+
+    def figures(self, now: datetime) -> Figures:
+        """What metrics show, in one transaction that only reads."""
+        with self._database.read() as connection:
+            return Figures(
+                self._look(connection, now),
+                verdicts.read_current(connection),
+                operations.unfinished(connection),
+            )
 
     def _look(self, connection: Connection, now: datetime) -> Snapshot:
         self._seen = seen = snapshots.read(connection, now, self._seen)

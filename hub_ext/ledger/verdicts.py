@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from ..models import Key
+from ..models import Key, LeaseState
 from ..verdicts import Verdict
-from .tables import verdict
+from .tables import lease, verdict
 
 
 def keep(connection: Connection, found: Verdict) -> bool:
@@ -51,6 +51,13 @@ def read_all(connection: Connection) -> dict[Key, Verdict]:
     """By server."""
     found = [_verdict(row) for row in connection.execute(select(verdict))]
     return {(each.user, each.server): each for each in found}
+
+
+def read_current(connection: Connection) -> tuple[Verdict, ...]:
+    """Those about leases that have not ended."""
+    live = select(lease.c.id).where(lease.c.state != LeaseState.ENDED.value)
+    rows = connection.execute(select(verdict).where(verdict.c.lease_id.in_(live)))
+    return tuple(_verdict(row) for row in rows)
 
 
 def forget(connection: Connection, servers: Iterable[Key]) -> None:

@@ -40,6 +40,7 @@ from ..ledger import Ledger
 from ..volumes import PREFIX
 from .containers import HubContainers
 from .cookie_secret import cookie_secret
+from .counters import watch_loop
 from .examinations import Examinations
 from .group_resets import GroupResets
 from .hub_api import HubClient
@@ -334,6 +335,7 @@ class GpucampService(Application):
             await forget_lost_hands(service.ledger, service.hub)
 
         return [
+            asyncio.create_task(watch_loop()),
             asyncio.create_task(every(self.terms_interval, service.terms.round)),
             asyncio.create_task(every(self.revival_interval, service.revival.round)),
             asyncio.create_task(every(self.space_interval, service.space.round)),

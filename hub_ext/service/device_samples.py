@@ -72,6 +72,11 @@ class DeviceSamples:
         kept = self._kept.get(uuid)
         return kept[-1] if kept and now - kept[-1].at <= 3 * STEP else None
 
+    def all_latest(self, now: datetime) -> dict[str, Sample]:
+        """The same of all devices that are seen now, by UUID."""
+        found = {uuid: self.latest(uuid, now) for uuid in self._kept}
+        return {uuid: sample for uuid, sample in found.items() if sample is not None}
+
     def series(self, uuid: str, now: datetime) -> Series:
         """A device's last ten minutes; nothing but gaps if it was not seen."""
         utilization: list[int | None] = [None] * STEPS

@@ -10,6 +10,7 @@ from uuid import uuid4
 from tornado.web import RequestHandler
 
 from ..i18n import choose_language, language, set_language
+from . import counters
 from .auth import AuthenticatedHandler
 from .http_errors import message_for, status_of
 
@@ -31,11 +32,18 @@ SECURITY_HEADERS = {
 class ServiceHandler(AuthenticatedHandler, RequestHandler):
     """Base of pages and REST."""
 
-    def initialize(self) -> None:
+    def initialize(self, route: str = counters.OTHER) -> None:
+        self._route = route  # its address with names for what differs, such as /api/v1/users/{user}
         self.hub_auth = self.settings["hub_auth"]
         self.instance = ""  # names an error that nobody expected, here and in the log
         # nobody, until `identify` knows better: current_user never asks the hub by itself
         self._hub_auth_user_cache = None
+
+    def on_finish(self) -> None:
+        request = self.request
+        counters.http_request(
+            self._route, request.method, self.get_status(), request.request_time()
+        )
 
     def set_default_headers(self) -> None:
         for name, value in SECURITY_HEADERS.items():

@@ -32,6 +32,7 @@ from ..reconcile import (
     RemoveContainer,
     plan,
 )
+from . import counters
 from .containers import HubContainers
 from .device_samples import DeviceSamples
 
@@ -151,6 +152,11 @@ class Monitor:
         fresh = self._fresh()
         return fresh[1] if fresh is not None else None
 
+    @property
+    def inventory_at(self) -> datetime | None:
+        """When the last inventory that succeeded was recorded, however old; None: none was."""
+        return self._last_scan[1] if self._last_scan is not None else None
+
     def _fresh(self) -> tuple[Sequence[Device], datetime] | None:
         if self._last_scan is None or self.health.inventory_error:
             return None
@@ -166,6 +172,14 @@ class Monitor:
 
     async def reconcile(self) -> None:
         """Compare once and act. Raises LedgerUnavailable."""
+        try:
+            await self._compare_and_act()
+        except Exception:
+            counters.round_ended("failed")
+            raise
+        counters.round_ended("engine_unavailable" if self.health.engine_error else "succeeded")
+
+    async def _compare_and_act(self) -> None:
         # the snapshot ends holds that have run out; leases are read before containers are listed
         leases = (await asyncio.to_thread(self._ledger.snapshot, self._now())).leases
         containers: tuple[ContainerFact, ...] | None
@@ -202,6 +216,7 @@ class Monitor:
                     "removing container %s: no live lease %s", action.container_id, action.lease_id
                 )
                 await self._engine.remove(action.container_id)
+                counters.reconciled(action)
             return
         if state is None or state != states.get(action.lease_id):
             return
@@ -218,6 +233,7 @@ class Monitor:
                 await self._engine.remove(container_id)
             case AdoptContainer(lease_id, container_id):
                 await asyncio.to_thread(self._ledger.mark_running, lease_id, container_id, now)
+        counters.reconciled(action)
 
     async def _state_now(self, lease_id: str) -> tuple[LeaseState, str] | None:
         try:

@@ -6,6 +6,7 @@ that says so.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,11 +21,12 @@ from tornado.web import StaticFileHandler
 from ..health import XidEvent
 from ..host_facts import HostLook
 from ..ledger import Ledger
-from . import api, page_base, pages
+from . import api, metrics, page_base, pages
 from .body_limit import UNLIMITED, BodyLimit
 from .device_samples import DeviceSamples
 from .examinations import Examinations
 from .group_resets import GroupResets
+from .handlers import ServiceHandler
 from .hub_api import HubClient
 from .idempotency import Requests
 from .kept_files import KeptFiles
@@ -75,22 +77,39 @@ class Service:
 
 def make_web_application(service: Service, hub_auth: HubOAuth, **settings: Any) -> WebApplication:
     """The table of handlers below the service's prefix."""
-    routes = [(service.prefix + pattern, handler) for pattern, handler in api.ROUTES]
+    handlers: list[tuple[str, type[ServiceHandler]]] = [
+        *api.ROUTES,
+        *metrics.ROUTES,
+        (r"oauth_callback", pages.CallbackHandler),
+    ]
     static = (
         service.prefix + r"static/(.*)",
         StaticFileHandler,
         {"path": str(HERE / "static")},
     )
-    callback = (service.prefix + r"oauth_callback", pages.CallbackHandler)
-    page_routes = [(service.prefix + pattern, handler) for pattern, handler in pages.ROUTES]
     return WebApplication(
-        [*routes, static, callback, *page_routes],
+        [static, *_routes(service.prefix, handlers), *_routes(service.prefix, pages.ROUTES)],
         service=service,
         hub_auth=hub_auth,
         requests=Requests(service.ledger, service.now),
         templates=page_base.make_templates(),
         **settings,
     )
+
+
+def _routes(
+    prefix: str, handlers: Sequence[tuple[str, type[ServiceHandler]]]
+) -> list[tuple[str, type[ServiceHandler], dict[str, str]]]:
+    return [
+        (prefix + pattern, handler, {"route": route_of(pattern)}) for pattern, handler in handlers
+    ]
+
+
+def route_of(pattern: str) -> str:
+    """A pattern of the table as metrics name it: /api/v1/users/{user}/server."""
+    named = re.sub(r"\(\?P<(\w+?)(?:_name|_id)?>[^)]*\)", r"{\1}", pattern).replace("\\.", ".")
+    plain = re.fullmatch(r"[\w./{}-]*", named)
+    return f"/{named}" if plain else "unknown"
 
 
 def make_http_server(application: WebApplication, prefix: str) -> HTTPServer:

@@ -38,6 +38,7 @@ from ..errors import (
 from ..ledger import Ledger
 from ..models import FINAL_STEPS, LeaseState, Operation, OperationKind, OperationStep
 from ..reconcile import ContainerFact
+from . import counters
 from .hub_api import HubServer
 from .keyed_tasks import KeyedTasks
 from .pacing import Deadline, Pace
@@ -175,6 +176,7 @@ class ResetWorkflow:
 
     async def _drive(self, operation_id: str) -> None:
         operation = await self._persist(lambda: self._ledger.operation(operation_id))
+        began = operation.step
         steps: dict[OperationStep, Callable[[Operation], Awaitable[None]]] = {
             OperationStep.REQUESTED: self._hold,
             OperationStep.STOPPING: self._stop,
@@ -192,6 +194,8 @@ class ResetWorkflow:
             await self._fail(operation, _Failed(Failure.UNEXPECTED, str(error)))
         else:
             _log.info("%s %s is done", operation.kind, operation_id)
+            if began not in FINAL_STEPS:
+                counters.reset_ended(operation, self._now())
             await asyncio.sleep(self._limits.tidy)
             await self._delete_expired_volumes(operation)
 
@@ -373,6 +377,7 @@ class ResetWorkflow:
                 operation.id, OperationStep.FAILED, self._now(), str(failed)
             )
         )
+        counters.reset_ended(operation, self._now(), failed.failure.value)
 
     async def _persist(self, call: Callable[[], T]) -> T:
         """Call the ledger off the event loop, again and again until it answers."""

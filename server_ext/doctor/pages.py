@@ -43,3 +43,8 @@ def _sections() -> dict[str, str]:
 def page(code: str) -> str | None:
     """The Markdown of a code, or None."""
     return _sections().get(code)
+
+
+def codes() -> frozenset[str]:
+    """All that have a page."""
+    return frozenset(_sections())

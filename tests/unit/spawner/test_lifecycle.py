@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from one_server import FakeContainer, Place, now, soon
 
-from hub_ext import hub_side
+from hub_ext import hub_side, spawn_metrics
 from hub_ext.container_args import HUB_LABEL, LEASE_LABEL
 from hub_ext.engine import Presence
 from hub_ext.errors import (
@@ -369,3 +369,35 @@ async def test_many_wait_and_one_of_them_is_worked_out_once(
     assert len(decided) <= 5  # one a look, not one a waiter
     for each in waiting:
         await leave(each)
+
+
+def stage_counts() -> dict[tuple[str, str], float]:
+    """How many of each stage ended in each way, as the hub's metrics say."""
+    return {
+        (sample.labels["stage"], sample.labels["ending"]): sample.value
+        for family in spawn_metrics.STAGE_SECONDS.collect()
+        for sample in family.samples
+        if sample.name.endswith("_count")
+    }
+
+
+async def test_the_stages_in_the_engine_are_counted(place: Place) -> None:
+    before = stage_counts()
+    await place.start(place.life(), gpus=1)
+    after = stage_counts()
+    changed = {key for key, count in after.items() if count != before[key]}
+    assert changed == {(stage, "succeeded") for stage in ("slot", "create", "start")}
+
+
+async def test_a_create_that_is_refused_counts_as_failed(place: Place) -> None:
+    before = stage_counts()
+
+    async def refuse(*_args: object, **_named: object) -> str:
+        raise EngineRefused("no")
+
+    place.engine.create = refuse
+    with pytest.raises(EngineRefused):
+        await place.start(place.life(), gpus=1)
+    after = stage_counts()
+    changed = {key for key, count in after.items() if count != before[key]}
+    assert changed == {("slot", "succeeded"), ("create", "failed")}

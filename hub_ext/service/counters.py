@@ -1,0 +1,130 @@
+"""What the service counts from the start of its process: requests, resets, reconciling, lag.
+
+Guarantees: labels come from closed lists only (routes, methods, enums), never from what somebody
+sent; to count never raises. Any thread may count. All are shown by metrics.py, and by nothing else:
+no registry is global.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+
+from prometheus_client import Counter, Histogram
+from prometheus_client.metrics import MetricWrapperBase
+from tornado.web import RequestHandler
+
+from ..engine_metrics import FAILED_CALLS
+from ..models import Operation, OperationKind
+from ..reconcile import Action, AdoptContainer, EndLease, MarkGone, RemoveContainer
+
+OTHER = "other"
+LAG_SECONDS = 1.0  # between two looks at the event loop
+
+HTTP_REQUESTS = Counter(
+    "gpucamp_http_requests",
+    "HTTP requests that reached a handler, by route, method and status.",
+    ["route", "method", "status"],
+    registry=None,
+)
+HTTP_SECONDS = Histogram(
+    "gpucamp_http_request_duration_seconds",
+    "How long HTTP requests took until their answer was written, by route and method.",
+    ["route", "method"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
+    registry=None,
+)
+RESET_SECONDS = Histogram(
+    "gpucamp_reset_duration_seconds",
+    "How long resets and undos took from the request to their end, by kind and ending.",
+    ["kind", "ending"],
+    buckets=(1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1200),
+    registry=None,
+)
+RESET_FAILURES = Counter(
+    "gpucamp_reset_failures",
+    "Resets and undos that failed, by kind and failure (its code over REST).",
+    ["kind", "failure"],
+    registry=None,
+)
+RECONCILE_ROUNDS = Counter(
+    "gpucamp_reconcile_rounds",
+    "Comparisons of ledger and Docker Engine, by how they ended.",
+    ["outcome"],
+    registry=None,
+)
+RECONCILE_ACTIONS = Counter(
+    "gpucamp_reconcile_actions",
+    "What reconciling did about differences between ledger and Docker Engine.",
+    ["action"],
+    registry=None,
+)
+LOOP_LAG = Histogram(
+    "gpucamp_event_loop_lag_seconds",
+    "How much later than asked for the event loop came back, measured each second.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+    registry=None,
+)
+
+ALL: tuple[MetricWrapperBase, ...] = (
+    HTTP_REQUESTS,
+    HTTP_SECONDS,
+    RESET_SECONDS,
+    RESET_FAILURES,
+    RECONCILE_ROUNDS,
+    RECONCILE_ACTIONS,
+    LOOP_LAG,
+    FAILED_CALLS,
+)
+
+ROUND_OUTCOMES = ("succeeded", "engine_unavailable", "failed")
+_ACTIONS: dict[type[Action], str] = {
+    EndLease: "end_lease",
+    MarkGone: "mark_gone",
+    RemoveContainer: "remove_container",
+    AdoptContainer: "adopt_container",
+}
+
+# there from the start, as 0: the first one is seen by rate(), too
+for _kind in OperationKind:
+    for _ending in ("succeeded", "failed"):
+        RESET_SECONDS.labels(_kind.value, _ending)
+for _outcome in ROUND_OUTCOMES:
+    RECONCILE_ROUNDS.labels(_outcome)
+for _name in _ACTIONS.values():
+    RECONCILE_ACTIONS.labels(_name)
+
+
+def http_request(route: str, method: str | None, status: int, seconds: float) -> None:
+    """A request was answered; `route` is one of the table of handlers."""
+    known = method if method in RequestHandler.SUPPORTED_METHODS else OTHER
+    HTTP_REQUESTS.labels(route, known, str(status)).inc()
+    HTTP_SECONDS.labels(route, known).observe(seconds)
+
+
+def reset_ended(operation: Operation, now: datetime, failure: str = "") -> None:
+    """A reset or undo came to its end; "" is success."""
+    kind = operation.kind.value
+    seconds = max(0.0, (now - operation.requested_at).total_seconds())
+    RESET_SECONDS.labels(kind, "failed" if failure else "succeeded").observe(seconds)
+    if failure:
+        RESET_FAILURES.labels(kind, failure).inc()
+
+
+def round_ended(outcome: str) -> None:
+    """A comparison of ledger and Engine ended, as one of ROUND_OUTCOMES."""
+    RECONCILE_ROUNDS.labels(outcome).inc()
+
+
+def reconciled(action: Action) -> None:
+    """Reconciling did this."""
+    RECONCILE_ACTIONS.labels(_ACTIONS[type(action)]).inc()
+
+
+async def watch_loop(seconds: float = LAG_SECONDS) -> None:
+    """Measure how late the event loop is, without end."""
+    while True:
+        asked = time.perf_counter()
+        await asyncio.sleep(seconds)
+        LOOP_LAG.observe(max(0.0, time.perf_counter() - asked - seconds))
