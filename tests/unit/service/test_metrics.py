@@ -117,6 +117,8 @@ def test_it_takes_the_scope(ask) -> None:
         "scopes": list(scopes.PROMETHEUS_SCOPES),
     }
     assert ask("GET", "metrics", "prometheus-token").status_code == 200
+    bearer = {"Authorization": "Bearer prometheus-token"}  # as Prometheus sends it
+    assert ask("GET", "metrics", None, headers=bearer).status_code == 200
     assert ask("GET", "api/v1/leases", "prometheus-token").status_code == 403
     assert ask("POST", "metrics", "prometheus-token").status_code == 405
     assert ask("GET", "metrics?name[]=up", "prometheus-token").status_code == 400
