@@ -13,10 +13,12 @@ from server_ext.doctor import pages as findings
 
 from ..errors import NotFound
 from ..i18n import _
-from ..scopes import ENVIRONMENT_READ
+from ..models import Lease
+from ..scopes import ENVIRONMENT_READ, LEASES_MANAGE
 from .auth import Group, Resource, requires
 from .finding_page import title_of, to_html
 from .page_base import PageHandler
+from .pages_admin import notice_minutes
 from .verdict_views import servers_view
 
 
@@ -29,13 +31,23 @@ class ServersPage(PageHandler):
     @requires(ENVIRONMENT_READ)
     async def get(self) -> None:
         caller = self.caller
-        servers = await servers_view(
-            self.service,
-            lambda lease: caller.may(
-                ENVIRONMENT_READ, Resource(lease.user, lease.server), lease.groups
-            ),
+        managed: set[str] = set()
+
+        def wanted(lease: Lease) -> bool:
+            resource = Resource(lease.user, lease.server)
+            # a lease without devices has no end, and nothing that others could have
+            if lease.device_uuids and caller.may(LEASES_MANAGE, resource, lease.groups):
+                managed.add(lease.id)
+            return caller.may(ENVIRONMENT_READ, resource, lease.groups)
+
+        servers = await servers_view(self.service, wanted)
+        self.show(
+            "servers.html",
+            servers=servers,
+            managed=managed,
+            manages=caller.holds(LEASES_MANAGE),
+            notice_minutes=await notice_minutes(self.service),
         )
-        self.show("servers.html", servers=servers)
 
 
 class FindingPage(PageHandler):

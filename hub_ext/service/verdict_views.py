@@ -17,7 +17,7 @@ from ..errors import BadRequest
 from ..i18n import _
 from ..models import Lease
 from ..verdicts import SEVERITIES, Verdict, Word, in_order
-from .lease_views import Json
+from .lease_views import Json, iso, revocation_view
 from .space_views import space_view
 
 if TYPE_CHECKING:
@@ -69,9 +69,12 @@ async def servers_view(service: Service, wanted: Callable[[Lease], bool]) -> lis
         {
             "user": lease.user,
             "server": lease.server,
+            "lease": lease.id,
             "state": lease.state.value,
             "devices": len(lease.device_uuids),
             "granted_at": lease.granted_at.isoformat(),
+            "expires_at": iso(lease.expires_at),
+            "revocation": revocation_view(lease.revocation),
             "space": space_view(service.space, lease.user, snapshot.policy, lease.groups),
             "doctor": verdict_view(known.get((lease.user, lease.server)), lease, service.prefix),
         }

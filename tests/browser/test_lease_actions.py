@@ -20,7 +20,7 @@ def termed(world: World) -> World:  # noqa: F811
     return world
 
 
-@pytest.mark.parametrize("path", ["devices", "users/ada/server"])
+@pytest.mark.parametrize("path", ["devices", "servers", "users/ada/server"])
 def test_a_lease_is_revoked_by_keyboard_and_goes_on_again(termed, visit, path):  # noqa: F811
     with running_service(termed) as service:
         as_admin(service)

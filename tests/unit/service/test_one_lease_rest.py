@@ -301,6 +301,21 @@ def test_a_body_out_of_bounds_changes_nothing(module_ask, verb, body):
 # -- the pages
 
 
+def test_the_servers_page_has_them_for_those_of_ones_class(termed, ask):
+    termed.run_server("bob", term=HOUR)
+    ask.tokens["class-token"] = person("kim", scopes.ENVIRONMENT_READ, f"{MANAGE}!group=class-1")
+    termed.stop_server("ada", "")
+    termed.run_server("ada", term=HOUR, groups=("class-1",))
+    page = ask("GET", "servers", "class-token").text
+    mine, other = path(termed, "revoke"), termed.ledger.lease_of("bob", "").id
+    assert f'data-url="/services/gpucamp/{mine}"' in page and "revoke-dialog" in page
+    assert f"leases/{other}/revoke" not in page
+    ask.tokens["watcher"] = person("watcher", scopes.ENVIRONMENT_READ)
+    assert "revoke-dialog" not in ask("GET", "servers", "watcher").text
+    change(ask, "revoke")
+    assert "revoked by root" in ask("GET", "servers", "watcher").text
+
+
 def test_the_buttons_are_for_those_who_manage_leases(termed, ask):
     ask.tokens["watcher"] = person("watcher", scopes.DEVICES_READ, scopes.ENVIRONMENT_READ)
     for page in ("devices", "users/ada/server"):
