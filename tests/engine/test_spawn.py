@@ -14,9 +14,11 @@ import aiohttp
 import docker
 import pytest
 from hub_app import HubApp, until
+from prometheus_client.parser import text_string_to_metric_families
 
 from hub_ext.models import LeaseState
 from hub_ext.service.api_queue import place_at
+from hub_ext.spawn_metrics import Stage
 
 FIRST, SECOND = (f"GPU-5ca1ab1e-0000-4000-8000-{number:012x}" for number in range(2))
 
@@ -320,3 +322,34 @@ async def test_a_server_that_dies_tells_why(
         body = await hub.failure("ada")
     assert "did not start 2 times in a row" in body["message"]
     assert hub.ledger().failed_starts("ada", "") == 2
+
+
+async def test_the_hub_tells_how_long_the_stages_of_a_start_took(
+    make_hub: Callable[..., HubApp],
+) -> None:
+    extra = """
+c.JupyterHub.services.append({"name": "prometheus", "api_token": "scrape-me"})
+c.JupyterHub.load_roles.append(
+    {"name": "prometheus", "scopes": ["read:metrics"], "services": ["prometheus"]})
+"""
+    hub = make_hub(extra=extra)
+    await hub.start()
+    await hub.start_server("ada", 1)
+    headers = {"Authorization": "Bearer scrape-me"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.get(f"{hub.url}/hub/metrics") as answer,
+    ):
+        assert answer.status == 200
+        text = await answer.text()
+    counts = {
+        sample.labels["stage"]: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "gpucamp_spawn_stage_duration_seconds_count"
+        and sample.labels["ending"] == "succeeded"
+    }
+    assert set(counts) == {stage.value for stage in Stage}
+    # where the Engine cannot raise ulimits, the first start makes its container twice
+    again = {Stage.SLOT.value, Stage.CREATE.value}
+    assert all(count == 1 or (count == 2 and stage in again) for stage, count in counts.items())
