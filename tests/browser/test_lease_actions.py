@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from accessibility import violations
 from playwright.sync_api import expect
 from service_server import running_service
 from service_world import UUIDS, World, now
@@ -32,6 +33,7 @@ def test_a_lease_is_revoked_by_keyboard_and_goes_on_again(termed, visit, path): 
         expect(minutes).to_be_focused()
         expect(minutes).to_have_value("30")
         picture(page, f"revoke-{path.split('/')[0]}")
+        assert not violations(page)
         # without a reason nothing is sent
         page.keyboard.press("Enter")
         expect(dialog).to_be_visible()
@@ -75,6 +77,7 @@ def test_a_refused_extension_says_why_in_its_dialog_in_chinese(termed, visit):  
         dialog = page.get_by_role("dialog", name="延长此租用？")
         dialog.get_by_label("原因").fill("答辩")
         picture(page, "extend-phone-zh")
+        assert not violations(page)
         termed.ledger.drain(uuid, now() + 9 * HOUR, "", now(), actor="root")
         dialog.get_by_role("button", name="延长", exact=True).click()
         expect(dialog.get_by_role("alert")).to_contain_text("维护")
@@ -93,6 +96,7 @@ def test_slots_are_changed_by_keyboard_and_a_refusal_stays_in_its_dialog(world, 
         expect(slots).to_be_focused()
         slots.fill("3")
         picture(page, "slots")
+        assert not violations(page)
         page.keyboard.press("Enter")
         expect(dialog).to_be_hidden()
         expect(row.get_by_text("shared by 3")).to_be_visible()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from accessibility import violations
 from playwright.sync_api import expect
 from service_server import running_service
 from service_world import World, now
@@ -40,6 +41,7 @@ def test_somebody_is_moved_by_keyboard_and_moved_back(line, visit):  # noqa: F81
         assert not any(entry.move for entry in line.ledger.queue())
         dialog.get_by_label("Reason").fill("the demo")
         picture(page, "move")
+        assert not violations(page)
         page.keyboard.press("Enter")
         expect(dialog).to_be_hidden()
         expect(page.get_by_role("status").filter(has_text="joe was moved")).to_be_visible()
@@ -63,6 +65,7 @@ def test_somebody_is_taken_out_with_a_reason(line, visit, path):  # noqa: F811
         page.get_by_role("button", name="Take out…: joe").click()
         dialog = page.get_by_role("dialog", name="Take out of the line?")
         dialog.get_by_label("Reason").fill("the exam")
+        assert not violations(page)
         page.keyboard.press("Enter")
         expect(dialog).to_be_hidden()
         said = page.get_by_role("status").filter(has_text="joe does not wait any more")
