@@ -448,6 +448,7 @@ class NoticeKind(StrEnum):
     LEASE_EXTENDED = "lease_extended"  # by somebody else; detail: by, reason, until
     ENVIRONMENT_RESET = "environment_reset"  # by somebody else; detail: by, reason
     ENVIRONMENT_UNDONE = "environment_undone"  # by somebody else; detail: by, reason
+    MESSAGE = "message"  # of somebody else; detail: by, text
     # detail: what ("environments" or "work"), used and limit in bytes
     SPACE_SHORT = "space_short"
     SPACE_FULL = "space_full"

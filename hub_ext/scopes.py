@@ -32,6 +32,7 @@ DEVICES_READ = "custom:gpucamp:devices:read"
 LEASES_READ = "custom:gpucamp:leases:read"
 LEASE_EXTEND = "custom:gpucamp:lease:extend"
 HAND = "custom:gpucamp:hand"
+ENVIRONMENT_MESSAGE = "custom:gpucamp:environment:message"
 DEVICES_MANAGE = "custom:gpucamp:devices:manage"
 LEASES_MANAGE = "custom:gpucamp:leases:manage"
 METRICS_READ = "custom:gpucamp:metrics:read"
@@ -49,6 +50,7 @@ CUSTOM_SCOPES: dict[str, dict[str, object]] = {
         "description": "Extend a server's GPU lease, answer its warnings, and leave the line."
     },
     HAND: {"description": "Raise a hand to ask for help, and lower it."},
+    ENVIRONMENT_MESSAGE: {"description": "Write messages that a server's user reads."},
     DEVICES_MANAGE: {"description": "Take GPUs out of use for repair, and give them back."},
     LEASES_MANAGE: {
         "description": "Extend and revoke other people's GPU leases, with a reason that they read."
@@ -95,6 +97,7 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     LEASES_READ,
     LEASE_EXTEND,
     HAND,
+    ENVIRONMENT_MESSAGE,
     DEVICES_MANAGE,
     LEASES_MANAGE,
     METRICS_READ,
@@ -121,6 +124,7 @@ INSTRUCTOR_SCOPES: tuple[str, ...] = (
     LEASE_EXTEND,
     LEASES_MANAGE,
     HAND,
+    ENVIRONMENT_MESSAGE,
 )
 
 # What JupyterHub's own role `admin` lacks. Devices and leases, with who holds them, are for admins.

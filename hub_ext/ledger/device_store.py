@@ -10,6 +10,7 @@ from ..models import (
     Device,
     DeviceChange,
     DeviceRecord,
+    Key,
     Lease,
     Notice,
     NoticeKind,
@@ -89,6 +90,20 @@ class DeviceStore:
         """Tell a user something about a server; the latest 20 unread ones of it are kept."""
         with self._database.write() as connection:
             return notices.add(connection, user, server, kind, detail, now, self._actor)
+
+    def notify_all(
+        self,
+        servers: Iterable[Key],
+        kind: NoticeKind,
+        detail: Mapping[str, str],
+        now: datetime,
+        *,
+        actor: str,
+    ) -> None:
+        """The same for the users of several servers: all of them are told, or none is."""
+        with self._database.write() as connection:
+            for user, server in servers:
+                notices.add(connection, user, server, kind, detail, now, actor)
 
     def notices(self, user: str, server: str | None = None) -> tuple[Notice, ...]:
         """What a user has not read, oldest first; of one server, or of all (None)."""

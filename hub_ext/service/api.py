@@ -24,6 +24,7 @@ from . import (
     api_kept_files,
     api_lease,
     api_leases,
+    api_messages,
     api_queue,
     api_users,
 )
@@ -179,6 +180,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     *api_class.ROUTES,
     *api_users.ROUTES,
     *api_groups.ROUTES,
+    *api_messages.ROUTES,
     (SERVER, ServerHandler),
     (SERVER + r"/reset", ResetHandler),
     (SERVER + r"/undo-reset", UndoResetHandler),

@@ -222,12 +222,19 @@ def text(longest: int) -> Check:
     return check
 
 
-def reason_text(name: str, value: object) -> str:
-    """Checks a reason that must be given: a text as above that says something."""
-    said: str = text(LONGEST_REASON)(name, value)
-    if not said:
-        raise BadRequest(_("{name} must say something: people read it.").format(name=name))
-    return said
+def line(longest: int) -> Check:
+    """Checks a text as above that says something."""
+
+    def check(name: str, value: object) -> str:
+        said: str = text(longest)(name, value)
+        if not said:
+            raise BadRequest(_("{name} must say something: people read it.").format(name=name))
+        return said
+
+    return check
+
+
+reason_text = line(LONGEST_REASON)  # of what is done to somebody else
 
 
 def _is_one_line(value: str) -> bool:

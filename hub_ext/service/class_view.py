@@ -18,7 +18,14 @@ from ..fair_queue import Place, line_up
 from ..hands import Hand
 from ..i18n import _
 from ..models import DeviceState, Key, Lease, LeaseState, QueueEntry, Snapshot
-from ..scopes import ENVIRONMENT_EXAMINE, ENVIRONMENT_READ, ENVIRONMENT_RESET, HAND, LEASE_EXTEND
+from ..scopes import (
+    ENVIRONMENT_EXAMINE,
+    ENVIRONMENT_MESSAGE,
+    ENVIRONMENT_READ,
+    ENVIRONMENT_RESET,
+    HAND,
+    LEASE_EXTEND,
+)
 from ..space import Level
 from ..verdicts import Verdict, Word
 from .auth import Caller, Resource
@@ -45,6 +52,7 @@ _ACTIONS = {
     "examine": ENVIRONMENT_EXAMINE,
     "extend": LEASE_EXTEND,
     "lower_hand": HAND,
+    "write": ENVIRONMENT_MESSAGE,
 }
 
 

@@ -16,6 +16,7 @@ from ..models import FINAL_STEPS, OFFER_RESET_AFTER, Operation
 from ..scopes import (
     ENVIRONMENT_EXAMINE,
     ENVIRONMENT_FILES,
+    ENVIRONMENT_MESSAGE,
     ENVIRONMENT_READ,
     ENVIRONMENT_RESET,
     HAND,
@@ -55,6 +56,8 @@ class EnvironmentPage(PageHandler):
             own=user == self.caller.name,
             spawn_url=spawn,
             api_url=f"{self.service.prefix}api/v1/{server_path(user, server_name)}",
+            may_write=user != self.caller.name
+            and await self.allows(ENVIRONMENT_MESSAGE, Resource(user, "")),
             hand_url=f"{self.service.prefix}api/v1/{server_path(user, server_name)}/hand",
             may_reset=await self.allows(ENVIRONMENT_RESET, Resource(user, server_name)),
             may_read_files=await self.allows(ENVIRONMENT_FILES, Resource(user, server_name)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
-from ..scopes import ENVIRONMENT_RESET
+from ..scopes import ENVIRONMENT_MESSAGE, ENVIRONMENT_RESET
 from .auth import Group, Resource, requires
 from .group_views import find_group, group_reset_view, groups_view
 from .page_base import PageHandler
@@ -35,6 +35,8 @@ class GroupPage(PageHandler):
         self.show(
             "group.html",
             group=group,
+            may_write=self.caller.may_for_group(ENVIRONMENT_MESSAGE, group_name),
+            message_url=f"{self.service.prefix}api/v1/groups/{quote(group_name, safe='')}/messages",
             reset=group_reset_view(found) if found is not None else None,
             at_once=self.service.group_resets.at_once,
             api_url=f"{self.service.prefix}api/v1/groups/{quote(group_name, safe='')}/reset",

@@ -123,6 +123,7 @@ def step_text(step: OperationStep, kind: OperationKind) -> str:
 
 
 _NOTICES: dict[NoticeKind, str] = {
+    NoticeKind.MESSAGE: N_("{by} writes: {text}"),
     NoticeKind.DEVICE_QUARANTINED: N_(
         "{device} of this server is not in order. Save your work and start the server again to get "
         "another one. For your instructor: {reason}."
@@ -191,6 +192,7 @@ def notice_text(kind: NoticeKind, detail: Mapping[str, str]) -> str:
         "reason": device_reason(detail.get("reason") or _("no reason was given")).rstrip(".。"),
         "until": _clock(detail.get("until", "")),
         "by": detail.get("by", ""),
+        "text": detail.get("text", ""),
         "what": _(_SPACE.get(detail.get("what", ""), "-")),
         "used": _size(detail.get("used", "")),
         "limit": _size(detail.get("limit", "")),

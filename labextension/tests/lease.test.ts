@@ -578,6 +578,14 @@ describe('notices', () => {
     tab.model.dispose();
   });
 
+  test('a message of a person is no warning', async () => {
+    unread = [notice(3, 'message')];
+    const tab = new Tab(api(), storage());
+    await tab.see();
+    expect([...tab.shown.values()].map(one => one.type)).toEqual(['info']);
+    tab.model.dispose();
+  });
+
   test('read in one tab go in the others', async () => {
     unread = [notice(3)];
     const [one, other] = [new Tab(api(), storage()), new Tab(api(), storage())];

@@ -109,6 +109,24 @@ def test_a_reset_asks_first_and_leaves_one_on_the_page(service, visit):  # noqa:
     assert service.world.ledger.operation_of("bob", "").reason == "torch was replaced"
 
 
+def test_a_message_reaches_its_reader(service, visit):  # noqa: F811
+    page = visit(service, "class")
+    ada = card(page, "ada")
+    ada.get_by_text("Help", exact=True).click()
+    ada.get_by_role("button", name="Write a message…").click()
+    dialog = page.get_by_role("dialog", name="Write to ada")
+    dialog.get_by_label("Message").fill("Look at the <b>screen</b>, please")
+    picture(page, "message-dialog")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Your message to ada is sent.")).to_be_visible()
+    service.visitor = service.tokens["ada-token"]
+    page = visit(service)
+    expect(page.get_by_text("kim writes: Look at the <b>screen</b>, please")).to_be_visible()
+    picture(page, "message")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_text("kim writes")).to_have_count(0)
+
+
 def test_the_page_changes_by_itself_and_what_is_open_stays_open(service, visit):  # noqa: F811
     page = visit(service, "class?group=class-1")
     ada = card(page, "ada")

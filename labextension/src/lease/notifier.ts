@@ -17,6 +17,12 @@ import { dueWarning } from './warnings';
 /** JupyterLab cuts what is longer. */
 const LONGEST = 140;
 
+/** Of notices that are no warnings. */
+const TYPES: Readonly<Record<string, Notification.TypeOptions>> = {
+  device_back: 'success',
+  message: 'info'
+};
+
 /** What is used of JupyterLab's notifications. */
 export interface INotifications {
   emit(
@@ -156,7 +162,7 @@ export class Notifier {
             ]
           : [])
       ];
-      const type = notice.kind === 'device_back' ? 'success' : 'warning';
+      const type = TYPES[notice.kind] ?? 'warning';
       this._notices.set(this._emit(notice.text, type, actions), notice.id);
     }
   }

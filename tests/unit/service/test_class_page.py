@@ -61,7 +61,13 @@ def test_a_card_says_what_there_is_to_know_of_a_server(ask, classes):
     )
     assert [device["uuid"] for device in card["devices"]] == list(UUIDS)
     assert card["expires_at"] and card["doctor"] is None
-    assert card["may"] == {"reset": True, "examine": True, "extend": True, "lower_hand": True}
+    assert card["may"] == {
+        "reset": True,
+        "examine": True,
+        "extend": True,
+        "lower_hand": True,
+        "write": True,
+    }
     (waits,) = [each for each in cards(ask) if each["user"] == "kim"]
     assert (waits["state"], waits["needs"], waits["devices"]) == ("waiting", ["waits"], [])
     assert (waits["queue"]["position"], waits["queue"]["length"]) == (1, 1)
@@ -129,7 +135,13 @@ def test_whoever_teaches_one_class_sees_that_class(ask, classes):
     assert [card["user"] for card in cards(ask, token)] == ["kim", "ada"]
     assert view(ask, token)["groups"] == ["class-1"]
     (ada,) = [card for card in cards(ask, token, "class-1") if card["user"] == "ada"]
-    assert ada["may"] == {"reset": True, "examine": False, "extend": False, "lower_hand": False}
+    assert ada["may"] == {
+        "reset": True,
+        "examine": False,
+        "extend": False,
+        "lower_hand": False,
+        "write": False,
+    }
     for group in ("class-2", "none", "../x", "数学"):
         answer = ask("GET", CLASS, token, params={"group": group})
         assert answer.status_code == 404, group
