@@ -1,15 +1,25 @@
-"""The audit trail: one line per change, written in the transaction of the change itself."""
+"""The audit trail: one line per change, written in the transaction of the change itself.
+
+Guarantees: who has read all lines up to a number has missed none of them, ever. A number is taken
+inside a write, and writes run alone: on PostgreSQL the lock row is locked before the number is
+taken, and unlocked only when the line is there for everybody to see; on SQLite BEGIN IMMEDIATE does
+both. So no lower number appears later, and a number that does not appear belongs to a write that
+was given up. What was deleted as too old can be told from what never was (`pruned`).
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from ..audit_actions import Action
 from ..models import AuditEntry
-from .tables import audit_entry
+from .tables import audit_entry, fact
+
+_PRUNED = "audit_pruned"  # the highest number of a line that was deleted
 
 
 def write(
@@ -62,6 +72,50 @@ def read(
     if limit is not None:
         query = query.limit(limit)
     return tuple(entry(row) for row in reversed(connection.execute(query).all()))
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Lines after a number, in order. `gap`: others after it were deleted, or it never was.
+
+    `latest` is the highest number there is.
+    """
+
+    entries: tuple[AuditEntry, ...]
+    latest: int
+    gap: bool
+
+
+def following(connection: Connection, after: int | None, limit: int) -> Following:
+    """At most `limit` lines after a number; None: none, only the highest number."""
+    pruned = _pruned(connection) or 0
+    highest = connection.execute(select(func.max(audit_entry.c.id))).scalar() or 0
+    latest = max(pruned, highest)
+    if after is None:
+        return Following((), latest, False)
+    if not pruned <= after <= latest:
+        return Following((), latest, True)
+    query = select(audit_entry).where(audit_entry.c.id > after).order_by(audit_entry.c.id)
+    rows = connection.execute(query.limit(limit)).all()
+    return Following(tuple(entry(row) for row in rows), latest, False)
+
+
+def delete_where(connection: Connection, *conditions: ColumnElement[bool]) -> None:
+    """Delete lines for good, and keep in mind up to where."""
+    gone = connection.execute(select(func.max(audit_entry.c.id)).where(*conditions)).scalar()
+    if gone is None:
+        return
+    connection.execute(delete(audit_entry).where(*conditions))
+    before = _pruned(connection)
+    if before is None:
+        connection.execute(insert(fact).values(name=_PRUNED, value=str(gone)))
+    elif before < gone:
+        connection.execute(update(fact).where(fact.c.name == _PRUNED).values(value=str(gone)))
+
+
+def _pruned(connection: Connection) -> int | None:
+    found = connection.execute(select(fact.c.value).where(fact.c.name == _PRUNED)).scalar()
+    return None if found is None else int(found)
 
 
 def entry(row: Row[Any]) -> AuditEntry:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, delete, not_, select
 
 from ..models import FINAL_STEPS
 from ..usage import DAY, day_start
-from . import accounting, facts, hands, verdicts
+from . import accounting, audit, facts, hands, verdicts
 from .tables import audit_entry, lease, lease_device, operation
 
 AT_ONCE = 500  # leases per transaction: others wait for the write lock
@@ -27,11 +27,8 @@ def prune_leases(connection: Connection, before: datetime) -> int:
         day = day_start(start)
         old.append(not_(and_(lease.c.ended_at > start, lease.c.granted_at < day + DAY)))
     ids = connection.execute(select(lease.c.id).where(*old).limit(AT_ONCE)).scalars().all()
-    for table, column in (
-        (lease_device, lease_device.c.lease_id),
-        (audit_entry, audit_entry.c.lease_id),
-        (lease, lease.c.id),
-    ):
+    audit.delete_where(connection, audit_entry.c.lease_id.in_(ids))
+    for table, column in ((lease_device, lease_device.c.lease_id), (lease, lease.c.id)):
         connection.execute(delete(table).where(column.in_(ids)))
     return len(ids)
 
@@ -41,9 +38,7 @@ def prune_rest(connection: Connection, before: datetime) -> None:
     accounting.forget_faded(connection, before, facts.policy(connection))
     verdicts.forget_old(connection, before)
     hands.forget_old(connection, before)
-    connection.execute(
-        delete(audit_entry).where(audit_entry.c.at < before, audit_entry.c.lease_id == "")
-    )
+    audit.delete_where(connection, audit_entry.c.at < before, audit_entry.c.lease_id == "")
     connection.execute(
         delete(operation).where(
             operation.c.updated_at < before,

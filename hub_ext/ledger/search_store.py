@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from ..models import AuditEntry, Lease
-from . import searches
+from . import audit, searches
+from .audit import Following
 from .database import Database
 from .searches import AuditSearch, LeaseSearch
 
@@ -28,3 +29,11 @@ class SearchStore:
         """At most `limit` lines, the latest first; `after` is the number of one."""
         with self._database.read() as connection:
             return searches.find_audit(connection, sought, limit, after)
+
+    def audit_after(self, after: int | None, limit: int) -> Following:
+        """At most `limit` lines after a number, in order; None: only the highest number.
+
+        Who goes on from the last number that they got misses none: see audit.py.
+        """
+        with self._database.read() as connection:
+            return audit.following(connection, after, limit)

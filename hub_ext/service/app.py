@@ -41,6 +41,7 @@ from ..volumes import PREFIX
 from .containers import HubContainers
 from .cookie_secret import cookie_secret
 from .counters import watch_loop
+from .event_feed import EventFeed
 from .examinations import Examinations
 from .group_resets import GroupResets
 from .hub_api import HubClient
@@ -306,6 +307,7 @@ class GpucampService(Application):
         finally:
             watching.cancel()
             server.stop()
+            await service.events.close()
             for task in rounds:
                 task.cancel()
             await asyncio.gather(*rounds, return_exceptions=True)
@@ -411,6 +413,7 @@ class GpucampService(Application):
             resets=resets,
             group_resets=GroupResets(ledger, resets, at_once=self.group_resets_at_once),
             monitor=monitor,
+            events=EventFeed(ledger, hub),
             terms=TermsLoop(ledger, hub, engine, monitor.seen),
             revival=Revival(ledger, hub),
             space=SpaceWatch(ledger, hub, engine),

@@ -24,6 +24,7 @@ from ..ledger import Ledger
 from . import api, metrics, page_base, pages
 from .body_limit import UNLIMITED, BodyLimit
 from .device_samples import DeviceSamples
+from .event_feed import EventFeed
 from .examinations import Examinations
 from .group_resets import GroupResets
 from .handlers import ServiceHandler
@@ -50,6 +51,7 @@ class Service:
     resets: ResetWorkflow
     group_resets: GroupResets
     monitor: Monitor
+    events: EventFeed
     terms: TermsLoop
     revival: Revival
     examinations: Examinations

@@ -25,6 +25,7 @@ from tornado.web import HTTPError, RequestHandler
 from hub_ext import scopes
 from hub_ext.errors import GpucampError, NotFound
 from hub_ext.inventory import DeviceWatch
+from hub_ext.service.event_feed import EventFeed
 from hub_ext.service.examinations import Examinations
 from hub_ext.service.group_resets import GroupResets
 from hub_ext.service.hub_api import HubClient, HubGroup
@@ -285,6 +286,7 @@ class RunningService:
             resets=resets,
             group_resets=GroupResets(self.world.ledger, resets, at_once=2, poll=0.02, retry=0.05),
             monitor=monitor,
+            events=EventFeed(self.world.ledger, client, poll=0.05),
             terms=TermsLoop(self.world.ledger, client, self.engine, monitor.seen),
             revival=Revival(self.world.ledger, client),
             space=SpaceWatch(self.world.ledger, client, self.engine),
@@ -322,6 +324,7 @@ class RunningService:
         ready.set()
         await stop.wait()
         server.stop()
+        await self.service.events.close()
         await self.service.monitor.close()
         await self.service.examinations.close()
         await self.service.kept_files.close()
