@@ -17,6 +17,7 @@ from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET
 from . import (
     api_admin,
     api_class,
+    api_ddp,
     api_doctor,
     api_document,
     api_events,
@@ -192,6 +193,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (NAMED_SERVER + r"/undo-reset", UndoResetHandler),
     (NAMED_SERVER + r"/host-view", HostViewHandler),
     *api_lease.routes(SERVER, NAMED_SERVER),
+    *api_ddp.routes(SERVER, NAMED_SERVER),
     *api_doctor.routes(SERVER, NAMED_SERVER),
     *api_kept_files.routes(SERVER, NAMED_SERVER),
     *api_hands.routes(USER, SERVER, NAMED_SERVER),

@@ -60,6 +60,12 @@ RECONCILE_ACTIONS = Counter(
     ["action"],
     registry=None,
 )
+DDP_RUNS = Counter(
+    "gpucamp_ddp_runs",
+    "DDP runs of JupyterLab that are over, by how they ended, as their servers told it.",
+    ["ending"],
+    registry=None,
+)
 LOOP_LAG = Histogram(
     "gpucamp_event_loop_lag_seconds",
     "How much later than asked for the event loop came back, measured each second.",
@@ -74,10 +80,12 @@ ALL: tuple[MetricWrapperBase, ...] = (
     RESET_FAILURES,
     RECONCILE_ROUNDS,
     RECONCILE_ACTIONS,
+    DDP_RUNS,
     LOOP_LAG,
     FAILED_CALLS,
 )
 
+DDP_ENDINGS = ("succeeded", "failed", "stopped", "lost")
 ROUND_OUTCOMES = ("succeeded", "engine_unavailable", "failed")
 _ACTIONS: dict[type[Action], str] = {
     EndLease: "end_lease",
@@ -90,6 +98,8 @@ _ACTIONS: dict[type[Action], str] = {
 for _kind in OperationKind:
     for _ending in ("succeeded", "failed"):
         RESET_SECONDS.labels(_kind.value, _ending)
+for _ending in DDP_ENDINGS:
+    DDP_RUNS.labels(_ending)
 for _outcome in ROUND_OUTCOMES:
     RECONCILE_ROUNDS.labels(_outcome)
 for _name in _ACTIONS.values():

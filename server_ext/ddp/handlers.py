@@ -6,6 +6,7 @@ defaults, plan, notebook, proposal, runs, runs/<id> and what is below it: see do
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 from collections.abc import AsyncGenerator, Mapping
@@ -18,6 +19,7 @@ from ..errors import BadRequest
 from ..handlers import GpucampHandler
 from ..i18n import N_
 from . import kernel_handlers, logs
+from .ending import Teller
 from .export import accept, export_notebook, propose_for
 from .files import find_module, find_script
 from .launch_plan import Machine, Plan, make_plan
@@ -29,6 +31,7 @@ from .runs import LOG, RunStore
 from .trackers.surroundings import trackers_for
 
 MANAGER = "gpucamp_ddp_manager"  # in the server's settings
+TELLER = "gpucamp_ddp_teller"
 METRICS = "gpucamp_ddp_metrics"
 FILE_CHUNK = 2**18
 
@@ -39,7 +42,9 @@ def manager_of(settings: dict[str, Any], root_dir: str, log: Any = None) -> RunM
     """The server's one RunManager, made when it is first asked for."""
     if MANAGER not in settings:
         store = RunStore(os.path.join(os.path.realpath(root_dir), ".gpucamp", "runs"))
-        settings[MANAGER] = RunManager(store, dict(os.environ), log=log)
+        environ = dict(os.environ)
+        settings[TELLER] = Teller(environ, log or logging.getLogger(__name__))
+        settings[MANAGER] = RunManager(store, environ, log=log, ended=settings[TELLER].ended)
     manager: RunManager = settings[MANAGER]
     return manager
 
@@ -48,6 +53,8 @@ async def stop(settings: dict[str, Any]) -> None:
     """The server ends: stop watching."""
     if MANAGER in settings:
         await settings.pop(MANAGER).close()
+    if TELLER in settings:
+        await settings.pop(TELLER).close()
 
 
 class _DdpHandler(GpucampHandler):

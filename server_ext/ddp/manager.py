@@ -20,7 +20,7 @@ import os
 import socket
 import subprocess  # noqa: S404 - only the type of what process.py starts
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
@@ -57,11 +57,14 @@ class RunManager:
         log: logging.Logger | None = None,
         agent_patience: float = AGENT_PATIENCE,
         hang_pace: Pace | None = None,
+        ended: Callable[[Run], None] = lambda run: None,
     ) -> None:
+        """`ended` gets each run that ends under this manager's eyes, with how it ended."""
         self.store = store
         self._environ = environ
         self._log = log or logging.getLogger(__name__)
         self._agent_patience = agent_patience
+        self._ended = ended
         self._hang_pace = hang_pace or pace_of(environ)
         self._starting: dict[str, asyncio.Task[Run]] = {}
         self._watched: dict[str, RunWatch] = {}
@@ -231,6 +234,7 @@ class RunManager:
                 diagnosis=diagnosis.not_started(reason),
             )
             await self._write(run)
+            self._ended(run)
             return run
         agent = process.identify(child.pid)
         run = replace(run, agent=agent, members=() if agent is None else (agent,))
@@ -265,6 +269,8 @@ class RunManager:
                 self._watched.pop(run.id, None)
                 if not watch.kept:
                     self._unwritten[run.id] = watch.run
+                if not watch.run.alive:
+                    self._ended(watch.run)
 
         watch.task.add_done_callback(over)
         return watch

@@ -126,6 +126,31 @@ async def test_a_command_that_is_not_there_is_a_failed_run(
     assert manager.store.load(run.id) == run
 
 
+async def test_each_end_is_told_once_with_how_it_ended(
+    store: RunStore, plan_for: PlanMaker
+) -> None:
+    told: list[Run] = []
+    manager = RunManager(store, os.environ, agent_patience=0.6, ended=told.append)
+    for plan, state in (
+        (plan_for("seconds=0"), "succeeded"),
+        (plan_for("exit=3"), "failed"),
+        (plan_for(launcher=("/nowhere/torchrun",)), "failed"),
+    ):
+        run = await manager.start(plan)
+        ended = await manager.wait(run.id)
+        await until(lambda run: bool(told), manager, run)
+        assert [(each.id, each.state) for each in told] == [(ended.id, state)]
+        told.clear()
+    run = await manager.start(plan_for("seconds=60"))
+    await until(lambda run: run.state == "running", manager, run)
+    assert told == []
+    await manager.stop(run.id)
+    await manager.wait(run.id)
+    await until(lambda run: bool(told), manager, run)
+    assert [each.state for each in told] == ["stopped"]
+    await manager.close()
+
+
 async def test_stop_ends_willing_ranks_through_their_agent(
     manager: RunManager, plan_for: PlanMaker
 ) -> None:
