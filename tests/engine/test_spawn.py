@@ -13,7 +13,7 @@ from functools import partial
 import aiohttp
 import docker
 import pytest
-from hub_app import HubApp, until
+from hub_app import REPOSITORY, HubApp, until
 from prometheus_client.parser import text_string_to_metric_families
 
 from hub_ext.models import LeaseState
@@ -324,24 +324,28 @@ async def test_a_server_that_dies_tells_why(
     assert hub.ledger().failed_starts("ada", "") == 2
 
 
-async def test_the_hub_tells_how_long_the_stages_of_a_start_took(
+async def test_prometheus_reads_hub_and_service_with_the_token_of_the_docs(
     make_hub: Callable[..., HubApp],
 ) -> None:
-    extra = """
-c.JupyterHub.services.append({"name": "prometheus", "api_token": "scrape-me"})
-c.JupyterHub.load_roles.append(
-    {"name": "prometheus", "scopes": ["read:metrics"], "services": ["prometheus"]})
-"""
-    hub = make_hub(extra=extra)
+    admin = (REPOSITORY / "docs" / "admin.md").read_text()
+    snippet = admin.split("## Metrics\n")[1].split("```python\n")[1].split("```")[0]
+    hub = make_hub(service=True, extra=snippet.replace("…", "scrape-me-0123456789"))
     await hub.start()
+    await until(hub.service_answers, 60, lambda: hub.log()[-4000:])
     await hub.start_server("ada", 1)
-    headers = {"Authorization": "Bearer scrape-me"}
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.get(f"{hub.url}/hub/metrics") as answer,
-    ):
-        assert answer.status == 200
-        text = await answer.text()
+    headers = {"Authorization": "Bearer scrape-me-0123456789"}
+    texts = []
+    async with aiohttp.ClientSession(headers=headers) as session:
+        for path in ("/services/gpucamp/metrics", "/hub/metrics"):
+            async with session.get(f"{hub.url}{path}") as answer:
+                assert answer.status == 200, await answer.text()
+                texts.append(await answer.text())
+        for path in ("/services/gpucamp/api/v1/leases", "/hub/api/users"):
+            async with session.get(f"{hub.url}{path}") as answer:
+                assert answer.status == 403
+    served, text = texts
+    assert 'gpucamp_leases{state="running"} 1.0' in served
+    assert 'gpucamp_part_up{part="engine"} 1.0' in served
     counts = {
         sample.labels["stage"]: sample.value
         for family in text_string_to_metric_families(text)

@@ -212,6 +212,7 @@ def test_the_scopes_are_jupyterhubs():
         scopes.SERVICE_SCOPES,
         scopes.INSTRUCTOR_SCOPES,
         scopes.ADMIN_SCOPES,
+        scopes.PROMETHEUS_SCOPES,
     ):
         _check_scopes_exist(names)
 
