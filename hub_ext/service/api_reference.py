@@ -85,6 +85,7 @@ class Reference:
 
 def reference(document: Json) -> Reference:
     """Everything that the document has."""
+    document = _inlined(document, document)
     parts: dict[str, list[Operation]] = {}
     for path, item in document["paths"].items():
         # what follows /api/v1/, and named servers by themselves: they are as the others
@@ -230,6 +231,21 @@ def type_text(schema: Json) -> str:
 
 def _word(value: object) -> str:
     return "null" if value is None else '""' if value == "" else str(value)
+
+
+def _inlined(document: Json, value: Any) -> Any:
+    """The value, with what references to a part of a schema lead to in their place."""
+    if isinstance(value, list):
+        return [_inlined(document, each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    places = str(value.get("$ref", "")).split("/")[1:]
+    if len(places) > 3:  # components, kind, name: the page has those by their name
+        found: Any = document
+        for place in places:
+            found = found[place]
+        return _inlined(document, found)
+    return {name: _inlined(document, each) for name, each in value.items()}
 
 
 def _resolved(document: Json, found: Json) -> Json:
