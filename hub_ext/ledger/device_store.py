@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import date, datetime
 
 from ..models import (
@@ -126,6 +126,16 @@ class DeviceStore:
         """
         with self._database.read() as connection:
             return accounting.by_days(connection, since, until, now)
+
+    def usage_sums(
+        self, since: date, until: date, now: datetime, by: Collection[str]
+    ) -> tuple[Usage, ...]:
+        """The same, summed by some of "day", "user", "group" and "device"; the rest says nothing.
+
+        By group: who is in two counts for both.
+        """
+        with self._database.read() as connection:
+            return accounting.sums(connection, since, until, now, by)
 
     def device_seconds(self, user: str, since: datetime, now: datetime) -> float:
         """What a user has used in [since, now], live leases included."""

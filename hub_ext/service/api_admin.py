@@ -232,7 +232,7 @@ class UsageHandler(ApiHandler):
         form = self.get_query_argument("format", "json")
         if form not in ("json", "csv"):
             raise BadRequest(_("format must be json or csv."))
-        found = await asyncio.to_thread(self.service.ledger.usage, since, until, now)
+        found = await asyncio.to_thread(self.service.ledger.usage_sums, since, until, now, by)
         rows = await asyncio.to_thread(summed, found, by)
         if form == "csv":
             self.set_header("Content-Type", "text/csv; charset=utf-8")

@@ -78,7 +78,9 @@ class UsagePage(PageHandler):
                     days=MOST_DAYS
                 )
             )
-        found = await asyncio.to_thread(self.service.ledger.usage, since, until, self.service.now())
+        now = self.service.now()
+        ledger = self.service.ledger
+        found = await asyncio.to_thread(ledger.usage_sums, since, until, now, (by, "day"))
         hours = {
             (str(row[by]), date.fromisoformat(str(row["day"]))): float(str(row["device_seconds"]))
             / 3600

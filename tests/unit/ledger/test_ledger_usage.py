@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hub_ext.ledger import history, snapshots
 from hub_ext.models import EPOCH, Device, Request
 from hub_ext.policy import Policy, Pool
+from hub_ext.service.report import summed
 from hub_ext.usage import decayed_use
 
 MINUTE = timedelta(minutes=1)
@@ -40,6 +42,25 @@ def rows(ledger, since, until, now):
         (str(u.day), u.user, u.group, u.device_uuid): u.seconds
         for u in ledger.usage(since.date(), until.date(), now)
     }
+
+
+def test_sums_are_those_of_the_rows_whatever_they_are_by(pool, now):
+    day = timedelta(days=1)
+    for number, user in enumerate(("ann", "bob", "ann", "cyd")):
+        lease = grant(
+            pool, user, ["GPU-0"], now + number * day, groups=("red", "blue")[number % 2 :]
+        )
+        pool.end(lease.id, "stopped", now + number * day + timedelta(hours=20))
+    grant(pool, "ann", ["GPU-1"], now + 3 * day, groups=("red",))  # live
+    later = now + 5 * day
+    whole = pool.usage(now.date(), later.date(), later)
+    for size in range(1, 5):
+        for by in permutations(("day", "user", "group", "device"), size):
+            for since, until in ((now, later), (now + day, now + 3 * day)):
+                mine = [u for u in whole if since.date() <= u.day <= until.date()]
+                found = pool.usage_sums(since.date(), until.date(), later, by)
+                assert summed(found, by) == summed(mine, by), by
+    assert pool.usage_sums(now.date() - day, now.date() - day, later, ("user",)) == ()
 
 
 def test_a_lease_over_midnights_is_split(pool, now):
