@@ -23,14 +23,14 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, Table, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from ..models import LeaseState, Usage
+from ..models import Usage
 from ..policy import Policy
 from ..usage import DAY, by_day, day_start, decay, decayed_use
 from .kept_rows import Kept, KeptRows
-from .tables import fair_share, lease, lease_device, usage
+from .tables import LIVE, fair_share, lease, lease_device, usage
 from .texts import names
 
-_OPEN = (lease.c.state != LeaseState.ENDED.value) & lease_device.c.given_back_at.is_(None)
+_OPEN = LIVE & lease_device.c.given_back_at.is_(None)
 Share = tuple[float, float]  # device-seconds, and when it was so much: seconds since 1970
 NEGLIGIBLE = 1.0  # faded device-seconds that need not be kept
 

@@ -24,7 +24,7 @@ from ..errors import Conflict, NotFound
 from ..models import Lease, LeaseState, Revocation
 from . import accounting, audit, facts
 from .kept_rows import Kept, KeptRows
-from .tables import lease, lease_device, slot
+from .tables import LIVE, lease, lease_device, slot
 from .texts import names
 
 NOT_REVOKED: dict[str, Any] = {
@@ -33,7 +33,6 @@ NOT_REVOKED: dict[str, Any] = {
     "revoked_by": "",
     "revoke_reason": "",
 }
-_LIVE = lease.c.state != LeaseState.ENDED.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def read(connection: Connection, *conditions: ColumnElement[bool]) -> tuple[Leas
 
 def live(connection: Connection) -> tuple[Lease, ...]:
     """All that have not ended."""
-    return read(connection, _LIVE)
+    return read(connection, LIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +132,7 @@ def live_again(connection: Connection, last: LiveLeases, *, devices_changed: boo
     devices that it had.
     """
     rows = _live.read(connection, last.rows)
-    granted = _granted(connection, _LIVE) if devices_changed else last.granted
+    granted = _granted(connection, LIVE) if devices_changed else last.granted
     held: dict[str, Held] = {}
     for lease_id, found in rows.things.items():
         devices = granted.get(lease_id, ())
@@ -167,7 +166,7 @@ def unended(connection: Connection, lease_id: str) -> Lease:
 
 def of_server(connection: Connection, user: str, server: str) -> Lease | None:
     """The lease of a server that has not ended."""
-    found = read(connection, _LIVE, lease.c.user_name == user, lease.c.server_name == server)
+    found = read(connection, LIVE, lease.c.user_name == user, lease.c.server_name == server)
     return found[0] if found else None
 
 
@@ -318,5 +317,5 @@ def change(
 
 
 _live = KeptRows(
-    lease.c.id, select(lease).where(_LIVE).order_by(lease.c.granted_at, lease.c.id), _lease
+    lease.c.id, select(lease).where(LIVE).order_by(lease.c.granted_at, lease.c.id), _lease
 )

@@ -13,14 +13,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, literal, or_, select, tuple_
 
-from ..models import AuditEntry, Lease, LeaseState
+from ..models import AuditEntry, Lease
 from . import audit, leases
-from .tables import UtcDateTime, audit_entry, lease, lease_device
+from .tables import LIVE, UtcDateTime, audit_entry, lease, lease_device
 
 # By how much a clock may have been set back while lines were written.
 SLACK = timedelta(hours=1)
-
-_LIVE = tuple(state.value for state in LeaseState if state is not LeaseState.ENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,7 @@ def find_leases(
     if sought.state is not None:
         conditions.append(lease.c.state == sought.state)
     elif not sought.include_ended:
-        conditions.append(lease.c.state.in_(_LIVE))
+        conditions.append(LIVE)
     if sought.user is not None:
         conditions.append(lease.c.user_name == sought.user)
     if sought.group is not None:

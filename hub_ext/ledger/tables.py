@@ -42,6 +42,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from ..models import LeaseState
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware datetime, stored in UTC. A naive one is refused: nobody knows what it means."""
@@ -159,6 +161,9 @@ Index(
     sqlite_where=text("state <> 'ended'"),
     postgresql_where=text("state <> 'ended'"),
 )
+# Those that have not ended, so written that an index finds them among years of history: for "<>"
+# none is used.
+LIVE = lease.c.state.in_([state.value for state in LeaseState if state is not LeaseState.ENDED])
 # for pages of leases; with `groups`, so that a group is sought in the index alone
 Index("ix_lease_granted_at_id_groups", lease.c.granted_at, lease.c.id, lease.c.groups)
 Index(

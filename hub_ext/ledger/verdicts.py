@@ -13,9 +13,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from ..models import Key, LeaseState
+from ..models import Key
 from ..verdicts import Verdict
-from .tables import lease, verdict
+from .tables import LIVE, lease, verdict
 
 
 def keep(connection: Connection, found: Verdict) -> bool:
@@ -55,7 +55,7 @@ def read_all(connection: Connection) -> dict[Key, Verdict]:
 
 def read_current(connection: Connection) -> tuple[Verdict, ...]:
     """Those about leases that have not ended."""
-    live = select(lease.c.id).where(lease.c.state != LeaseState.ENDED.value)
+    live = select(lease.c.id).where(LIVE)
     rows = connection.execute(select(verdict).where(verdict.c.lease_id.in_(live)))
     return tuple(_verdict(row) for row in rows)
 
