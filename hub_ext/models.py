@@ -403,6 +403,16 @@ class GroupReset:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceHealth:
+    """From when on a device was in a state; `reason` says why it was not healthy."""
+
+    number: int
+    at: datetime
+    state: DeviceState
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """One line of the audit trail; a later one has a higher number.
 

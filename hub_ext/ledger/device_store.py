@@ -9,6 +9,7 @@ from ..models import (
     Cordon,
     Device,
     DeviceChange,
+    DeviceHealth,
     DeviceRecord,
     Key,
     Lease,
@@ -16,7 +17,7 @@ from ..models import (
     NoticeKind,
     Usage,
 )
-from . import accounting, devices, notices
+from . import accounting, device_health, devices, notices
 from . import slots as slots_of
 from .database import Database
 from .slots import SlotHolder
@@ -47,6 +48,13 @@ class DeviceStore:
         """All devices ever seen, in order of UUID."""
         with self._database.read() as connection:
             return devices.read(connection)
+
+    def device_history(
+        self, uuid: str, limit: int, before: int | None = None
+    ) -> tuple[DeviceHealth, ...]:
+        """At most `limit` changes of a device's state, the latest first. Raises NotFound."""
+        with self._database.read() as connection:
+            return device_health.read(connection, uuid, limit, before)
 
     def cordon(self, uuid: str, cordon: Cordon, reason: str, now: datetime, *, actor: str) -> None:
         """Take a device out of use, or put it back (Cordon.NONE); leases on it go on.

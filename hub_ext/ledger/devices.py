@@ -33,7 +33,7 @@ from ..models import (
     NoticeKind,
 )
 from ..policy import ALL_DEVICES, Policy, Pool
-from . import audit, facts, leases, notices, slots
+from . import audit, device_health, facts, leases, notices, slots
 from .kept_rows import Kept, KeptRows
 from .tables import device, lease, slot
 from .texts import links, links_text
@@ -141,6 +141,7 @@ def _values(item: Device, state: DeviceState) -> dict[str, Any]:
 def _tell(connection: Connection, change: DeviceChange, now: datetime, actor: str) -> None:
     well = change.after is DeviceState.HEALTHY
     reason = "" if well else change.reason
+    device_health.note(connection, change.uuid, change.after, reason, now)
     detail = f"{change.uuid} is {change.after.value}" + (f": {reason}" if reason else "")
     audit.write(
         connection,

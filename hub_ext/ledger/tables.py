@@ -126,6 +126,19 @@ device = Table(
 )
 Index("uq_device_uuid_shared", device.c.uuid, device.c.shared, unique=True)
 
+# Changes of a device's state.
+device_health = Table(
+    "device_health",
+    metadata,
+    Column("id", Sequence64, primary_key=True, autoincrement=True),
+    Column("device_uuid", ForeignKey("device.uuid"), nullable=False),
+    Column("at", UtcDateTime, nullable=False, index=True),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_device_health_device_uuid_id", device_health.c.device_uuid, device_health.c.id)
+
 lease = Table(
     "lease",
     metadata,

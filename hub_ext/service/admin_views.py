@@ -13,7 +13,7 @@ from ..errors import NotFound
 from ..fair_queue import decide, line_up
 from ..i18n import _
 from ..ledger.slots import configured
-from ..models import AuditEntry, DeviceRecord, Lease, Link, QueueEntry, Snapshot
+from ..models import AuditEntry, DeviceHealth, DeviceRecord, Lease, Link, QueueEntry, Snapshot
 from .device_reasons import device_reason
 from .lease_views import Json, iso, place_view, revocation_view
 
@@ -173,6 +173,15 @@ def whole_lease_view(lease: Lease) -> Json:
             "drain": iso(lease.drain_until),
             "revocation": revocation_view(lease.revocation),
         },
+    }
+
+
+def health_view(entry: DeviceHealth) -> Json:
+    """A change of a device's state, in the reader's language."""
+    return {
+        "at": entry.at.isoformat(),
+        "state": entry.state.value,
+        "reason": device_reason(entry.reason),
     }
 
 

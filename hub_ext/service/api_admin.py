@@ -19,6 +19,7 @@ from .admin_views import (
     audit_view,
     device_view,
     devices_view,
+    health_view,
     lease_view,
     queue_view,
     whole_device_view,
@@ -57,6 +58,22 @@ class DeviceHandler(ApiHandler):
     @requires(DEVICES_READ)
     async def get(self, device_id: str) -> None:
         self.answer({"device": await whole_device_view(self.service, device_id)})
+
+
+class DeviceHistoryHandler(ListHandler):
+    @requires(DEVICES_READ)
+    async def get(self, device_id: str) -> None:
+        wanted = self.wanted()
+        before = int(wanted.after[0]) if wanted.after is not None else None
+        try:
+            found = await asyncio.to_thread(
+                self.service.ledger.device_history, device_id, wanted.limit + 1, before
+            )
+        except NotFound as error:
+            raise NotFound(_("There is no such device.")) from error
+        page = found[: wanted.limit]
+        end = (page[-1].number,) if len(found) > wanted.limit else None
+        self.answer_page("history", [health_view(each) for each in page], end)
 
 
 class DeviceChanger(ApiHandler):
@@ -249,6 +266,7 @@ class UsageHandler(ApiHandler):
 ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"api/v1/devices", DevicesHandler),
     (r"api/v1/devices/(?P<device_id>[^/]+)", DeviceHandler),
+    (r"api/v1/devices/(?P<device_id>[^/]+)/history", DeviceHistoryHandler),
     (r"api/v1/devices/(?P<device_id>[^/]+)/cordon", CordonHandler),
     (r"api/v1/devices/(?P<device_id>[^/]+)/drain", DrainHandler),
     (r"api/v1/devices/(?P<device_id>[^/]+)/uncordon", UncordonHandler),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -245,3 +246,26 @@ def test_every_action_is_documented_with_its_line():
         re.MULTILINE,
     )
     assert dict(rows) == {action.value: action.about for action in Action}
+
+
+def test_the_history_of_a_device_has_each_change_of_its_state_once(ledger, make_devices, now):
+    (device,) = make_devices(1)
+    sick = replace(device, healthy=False, reason="hot")
+    for step, found in enumerate([[device], [device], [sick], [], [device]]):
+        ledger.record_inventory(found, now + step * HOUR)
+    told = [(each.at, each.state, each.reason) for each in ledger.device_history("GPU-0", 9)]
+    assert told == [
+        (now + 4 * HOUR, "healthy", ""),
+        (now + 3 * HOUR, "missing", "not found by the last inventory"),
+        (now + 2 * HOUR, "quarantined", "hot"),
+        (now, "healthy", ""),
+    ]
+    first = ledger.device_history("GPU-0", 2)
+    assert [e.at for e in ledger.device_history("GPU-0", 9, first[-1].number)] == [
+        now + 2 * HOUR,
+        now,
+    ]
+    with pytest.raises(NotFound):
+        ledger.device_history("GPU-9", 1)
+    ledger.prune(now + 3 * HOUR)
+    assert len(ledger.device_history("GPU-0", 9)) == 2

@@ -15,11 +15,17 @@ from test_ledger_schema import migrate_to
 
 from hub_ext.ledger import database, tables
 
-NUMBERED = {("audit_entry", "id"), ("notice", "id"), ("queue_entry", "sequence")}  # by the database
+NUMBERED = {  # by the database
+    ("audit_entry", "id"),
+    ("device_health", "id"),
+    ("notice", "id"),
+    ("queue_entry", "sequence"),
+}
 # what the code must be able to read again, by table and column
 WORDS = {
     ("device", "uuid"): "GPU-0",
     ("device", "state"): "healthy",
+    ("device_health", "state"): "missing",
     ("lease", "id"): "l" * 32,
     ("lease", "state"): "running",
     ("fact", "name"): "hub_id",
@@ -123,6 +129,7 @@ def test_the_code_reads_what_was_brought_along(upgraded, now):
     (line,) = ledger.audit_trail()
     assert (line.user, line.server, line.device, line.group, line.reason) == ("",) * 5
     assert [r.lease_ids for r in ledger.snapshot(now).devices] == [(lease.id,)]
+    assert [each.state for each in ledger.device_history("GPU-0", 9)] == ["missing"]
     assert ledger.audit_after(0, 10).entries == (line,)
     assert len(ledger.notices("ann")) == 1
     assert ledger.operation_of("ann", "").group_reset == ""

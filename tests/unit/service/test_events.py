@@ -346,3 +346,17 @@ def test_a_service_that_ends_ends_its_streams(world, ask):
     until(lambda: found.last is not None)
     ask.loop.call_soon_threadsafe(ask.stop.set)
     assert found.ended.wait(10)
+
+
+def test_the_history_of_a_device(world, ask):
+    address = f"api/v1/devices/{UUIDS[0]}/history"
+    page = ask("GET", address, "admin-token").json()
+    assert [each["state"] for each in page["history"]] == ["healthy"] and page["next"] is None
+    world.ledger.record_inventory([], now())
+    first = ask("GET", f"{address}?limit=1", "admin-token").json()
+    assert [each["state"] for each in first["history"]] == ["missing"]
+    assert first["history"][0]["reason"]
+    rest = ask("GET", address, "admin-token", params={"cursor": first["next"]}).json()
+    assert rest == page
+    assert ask("GET", address).status_code == 403
+    assert ask("GET", "api/v1/devices/GPU-none/history", "admin-token").status_code == 404
