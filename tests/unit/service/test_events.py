@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -344,7 +345,8 @@ def test_a_ledger_that_is_away_for_a_while_costs_no_event(world, ask, monkeypatc
 def test_a_service_that_ends_ends_its_streams(world, ask):
     found = Stream(ask)
     until(lambda: found.last is not None)
-    ask.loop.call_soon_threadsafe(ask.stop.set)
+    closing = asyncio.run_coroutine_threadsafe(ask.service.events.close(), ask.loop)
+    closing.result(10)
     assert found.ended.wait(10)
 
 
