@@ -46,6 +46,9 @@ export interface IApi {
   lease(signal?: AbortSignal): Promise<LeaseView>;
   extendLease(): Promise<LeaseView>;
   keepLease(): Promise<LeaseView>;
+  /** Asks whoever teaches for help; who asks again keeps their place. */
+  raiseHand(text: string): Promise<LeaseView>;
+  lowerHand(): Promise<LeaseView>;
   readNotices(upTo: number): Promise<LeaseView>;
   /** @param kernelId - of the running kernel that is meant; empty: what the spec would start */
   examine(kernel: string, signal: AbortSignal, kernelId?: string): AsyncGenerator<ExaminationEvent>;
@@ -106,6 +109,14 @@ export class Api implements IApi {
 
   keepLease(): Promise<LeaseView> {
     return this._json('lease/keep', { method: 'POST', body: {} });
+  }
+
+  raiseHand(text: string): Promise<LeaseView> {
+    return this._json('hand', { method: 'POST', body: { text } });
+  }
+
+  lowerHand(): Promise<LeaseView> {
+    return this._json('hand/lower', { method: 'POST', body: {} });
   }
 
   readNotices(upTo: number): Promise<LeaseView> {

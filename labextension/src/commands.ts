@@ -12,6 +12,7 @@ export const CommandIDs = {
   launchDdp: 'gpucamp:launch-ddp',
   openRun: 'gpucamp:open-run',
   extendLease: 'gpucamp:extend-lease',
+  askForHelp: 'gpucamp:ask-for-help',
   resetEnvironment: 'gpucamp:reset-environment',
   undoReset: 'gpucamp:undo-reset'
 } as const;

@@ -58,7 +58,8 @@ export const TestId = {
   statusDetails: 'gpucamp-status-details',
   leaseEnd: 'gpucamp-lease-end',
   leaseExtend: 'gpucamp-lease-extend',
-  leaseKeep: 'gpucamp-lease-keep'
+  leaseKeep: 'gpucamp-lease-keep',
+  lowerHand: 'gpucamp-lower-hand'
 } as const;
 
 /** The hook of one of the choices of a reset. */

@@ -68,6 +68,8 @@ export interface LeaseView {
   notices: Notice[];
   /** When to warn before the end, longest first. */
   warn_minutes: number[];
+  /** Since when its user asks for help, and what they say; null: they do not. */
+  hand: { raised_at: string; text: string } | null;
 }
 
 export type Severity = 'blocker' | 'degraded' | 'advice';

@@ -54,6 +54,7 @@ const view = (of: Lease | null, more: Partial<LeaseView> = {}): LeaseView => ({
   lease: of,
   notices: [],
   warn_minutes: [30, 10, 5],
+  hand: null,
   ...more
 });
 

@@ -190,6 +190,7 @@ function leaseOf(one: LeasedDevice, id = 'lease-1', more: Partial<LeaseView> = {
     },
     notices: [],
     warn_minutes: [],
+    hand: null,
     ...more
   };
 }

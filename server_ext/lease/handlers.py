@@ -1,9 +1,10 @@
 """The lease over REST: `<base_url>/gpucamp/lease` and what its user may do about it.
 
-GET gpucamp/lease: `{state, now, mine, lease, queue, notices, quota, warn_minutes}`. `state` is
-"known", "unknown" (the service does not answer; the rest is its last word) or "none" (no hub of
-gpucamp started this server). `now` is the service's clock. POST gpucamp/lease/extend,
-gpucamp/lease/keep ("I am using it") and gpucamp/notices/read {"up_to": id} answer the same.
+GET gpucamp/lease: `{state, now, mine, lease, queue, notices, quota, warn_minutes, hand}`.
+`state` is "known", "unknown" (the service does not answer; the rest is its last word) or "none" (no
+hub of gpucamp started this server). `now` is the service's clock. POST gpucamp/lease/extend,
+gpucamp/lease/keep ("I am using it"), gpucamp/notices/read {"up_to": id}, gpucamp/hand {"text": "…"}
+(ask for help) and gpucamp/hand/lower answer the same.
 
 Guarantees: a service that is down is a state, not an error; looking is no activity, so the culler
 still sees an idle server; only the user that the server belongs to may change anything, and
@@ -25,6 +26,7 @@ from ..service_client import ServiceClient
 from .readings import LeaseReadings, Reading
 from .view import NOTHING, Json, for_others
 
+LONGEST_TEXT = 200  # as the service has it
 READINGS = "gpucamp_lease_readings"  # in the server's settings
 
 
@@ -38,12 +40,12 @@ class _LeaseHandler(GpucampHandler):
         """Raises ServiceUnavailable where no hub of gpucamp started this server."""
         return ServiceClient.from_environment(os.environ, self.locale_name.replace("_", "-"))
 
+    refusal = N_("Only {user}, whose server this is, may change its lease.")
+
     async def change(self, action: str, body: dict[str, object] | None = None) -> None:
         """Ask for a change and answer with what the lease is after it."""
         client = self.client()
-        client.refuse_others(
-            self.current_user, N_("Only {user}, whose server this is, may change its lease.")
-        )
+        client.refuse_others(self.current_user, self.refusal)
         self.reply_lease(await self.readings.change(client, action, body), mine=True)
 
     def reply_lease(self, reading: Reading, *, mine: bool) -> None:
@@ -105,9 +107,40 @@ class ReadNoticesHandler(_LeaseHandler):
         await self.change("/notices/read", {"up_to": up_to})
 
 
+class _HandHandler(_LeaseHandler):
+    refusal = N_("Only {user}, whose server this is, may ask for help with it.")
+
+
+class RaiseHandHandler(_HandHandler):
+    """Ask whoever teaches for help; who asks again keeps their place."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        body = self.json_object()
+        text = body.get("text", "")
+        if not set(body) <= {"text"} or not isinstance(text, str) or len(text) > LONGEST_TEXT:
+            raise BadRequest(
+                N_('The request must be {{"text": at most {most} characters}}.'), most=LONGEST_TEXT
+            )
+        await self.change("/hand", {"text": " ".join(text.split())})
+
+
+class LowerHandHandler(_HandHandler):
+    """No help is needed any more."""
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        self.empty_body()
+        await self.change("/hand/lower")
+
+
 handlers: list[tuple[str, type[GpucampHandler]]] = [
     (r"/gpucamp/lease", LeaseHandler),
     (r"/gpucamp/lease/extend", ExtendHandler),
     (r"/gpucamp/lease/keep", KeepHandler),
     (r"/gpucamp/notices/read", ReadNoticesHandler),
+    (r"/gpucamp/hand", RaiseHandHandler),
+    (r"/gpucamp/hand/lower", LowerHandHandler),
 ]

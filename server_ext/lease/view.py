@@ -14,12 +14,19 @@ from typing import Any
 Json = dict[str, Any]
 
 MAXIMUM_NOTICES = 20
-NOTHING: Json = {"lease": None, "queue": None, "notices": [], "quota": None, "warn_minutes": []}
+NOTHING: Json = {
+    "lease": None,
+    "queue": None,
+    "notices": [],
+    "quota": None,
+    "warn_minutes": [],
+    "hand": None,
+}
 
 
 def reduce(view: Mapping[str, Any]) -> Json:
-    """lease, queue, notices, quota and warn_minutes (longest first) of a server's view."""
-    lease, queue, quota = (view.get(name) for name in ("lease", "queue", "quota"))
+    """lease, queue, notices, quota, warn_minutes (longest first) and hand of a server's view."""
+    lease, queue, quota, hand = (view.get(name) for name in ("lease", "queue", "quota", "hand"))
     return {
         "lease": _lease(lease) if isinstance(lease, Mapping) and _text(lease, "id") else None,
         "queue": dict(queue) if isinstance(queue, Mapping) else None,
@@ -28,6 +35,7 @@ def reduce(view: Mapping[str, Any]) -> Json:
         ],
         "quota": dict(quota) if isinstance(quota, Mapping) else None,
         "warn_minutes": _minutes(view.get("warn_minutes")),
+        "hand": _hand(hand) if isinstance(hand, Mapping) and _time(hand, "raised_at") else None,
     }
 
 
@@ -40,7 +48,12 @@ def for_others(view: Json) -> Json:
         "lease": None if lease is None else {**lease, **hidden},
         "notices": [],
         "quota": None,
+        "hand": None,
     }
+
+
+def _hand(hand: Mapping[str, Any]) -> Json:
+    return {"raised_at": _time(hand, "raised_at"), "text": _text(hand, "text")}
 
 
 def _lease(lease: Mapping[str, Any]) -> Json:

@@ -47,6 +47,7 @@ class LeaseService(ScriptedService):
             "notices": [],
             "quota": None,
             "warn_minutes": [30, 10, 5],
+            "hand": None,
         }
         self.extension = timedelta(hours=1)
 
@@ -79,4 +80,11 @@ class LeaseService(ScriptedService):
         elif path.endswith("/notices/read"):
             up_to = json.loads(request.body)["up_to"]
             self.view["notices"] = [n for n in self.view["notices"] if n["id"] > up_to]
+        elif path.endswith("/hand"):
+            raised = datetime.now(UTC).isoformat()
+            self.view["hand"] = {"server": "", "raised_at": raised, **json.loads(request.body)}
+            return 200, {"hand": self.view["hand"]}
+        elif path.endswith("/hand/lower"):
+            self.view["hand"] = None
+            return 200, {"hand": None}
         return 200, self.view

@@ -34,7 +34,7 @@ export function LeaseDetails(props: {
   const { model, trans, language } = props;
   const { view, busy, error } = model.state;
   const lease = model.lease;
-  if (!view || view.state === 'none' || (!lease && view.state === 'known')) {
+  if (!view || view.state === 'none' || (!lease && !view.hand && view.state === 'known')) {
     return null;
   }
   const left = model.left();
@@ -97,6 +97,18 @@ export function LeaseDetails(props: {
               {trans.__('I am using it')}
             </Button>
           )}
+        </>
+      )}
+      {view.hand && (
+        <>
+          <p className="gpucamp-Attention">{trans.__('✋ Your hand is up')}</p>
+          <Button
+            testId={TestId.lowerHand}
+            aria-disabled={busy !== null}
+            onClick={() => void model.lowerHand()}
+          >
+            {trans.__('Lower hand')}
+          </Button>
         </>
       )}
       {error !== null && (

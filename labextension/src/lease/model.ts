@@ -9,7 +9,7 @@ export interface LeaseState {
   /** The last view; null before the first. */
   view: LeaseView | null;
   /** What is being asked for. */
-  busy: 'extend' | 'keep' | null;
+  busy: 'extend' | 'keep' | 'hand' | null;
   /** Why the last wish was not granted. */
   error: unknown;
 }
@@ -66,6 +66,15 @@ export class LeaseModel extends Store<LeaseState> {
     return this._wish('keep', () => this.api.keepLease());
   }
 
+  /** Asks for help. True if it was heard. */
+  raiseHand(text: string): Promise<boolean> {
+    return this._wish('hand', () => this.api.raiseHand(text));
+  }
+
+  lowerHand(): Promise<boolean> {
+    return this._wish('hand', () => this.api.lowerHand());
+  }
+
   /** Marks notices up to this one as read. */
   async read(upTo: number): Promise<void> {
     const view = await this.api.readNotices(upTo);
@@ -78,7 +87,7 @@ export class LeaseModel extends Store<LeaseState> {
     super.dispose();
   }
 
-  private async _wish(busy: 'extend' | 'keep', ask: () => Promise<LeaseView>): Promise<boolean> {
+  private async _wish(busy: LeaseState['busy'], ask: () => Promise<LeaseView>): Promise<boolean> {
     if (this.state.busy) {
       return false;
     }

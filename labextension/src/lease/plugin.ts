@@ -9,6 +9,7 @@ import * as React from 'react';
 import { Api } from '../api';
 import { addCommand, CommandIDs } from '../commands';
 import { describeError } from '../errors';
+import { askForHelp } from './hand';
 import { LeaseModel } from './model';
 import { type INotifications, Notifier } from './notifier';
 import { timeOf, wallClock, whatHappensThen } from './texts';
@@ -152,6 +153,16 @@ export const leasePlugin: JupyterFrontEndPlugin<LeaseModel> = {
       label: trans.__('Extend the GPU lease'),
       caption: trans.__('Ask for more time with your GPU'),
       execute: extend
+    });
+    addCommand(app, trans, palette, CommandIDs.askForHelp, {
+      label: trans.__('Ask for Help…'),
+      caption: trans.__('Raise your hand, or lower it: your instructors see it'),
+      execute: () =>
+        askForHelp(model, trans, language, (text, isGood) =>
+          Notification.emit(text, isGood ? 'success' : 'error', {
+            autoClose: isGood && GOOD_NEWS_MS
+          })
+        )
     });
     return model;
   }

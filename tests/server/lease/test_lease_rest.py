@@ -25,6 +25,8 @@ CHANGES = (
     ("gpucamp/lease/extend", {}, "/lease/extend"),
     ("gpucamp/lease/keep", {}, "/lease/keep"),
     ("gpucamp/notices/read", {"up_to": 7}, "/notices/read"),
+    ("gpucamp/hand", {"text": "torch?"}, "/hand"),
+    ("gpucamp/hand/lower", {}, "/hand/lower"),
 )
 
 
@@ -50,7 +52,7 @@ async def test_the_lease_as_the_service_tells_it(lab: Any, service: LeaseService
         ("GET", "/services/gpucamp/api/v1/users/ada/server", "token the server's token", b"")
     ]
     assert (answer["state"], answer["mine"]) == ("known", True)
-    for name in ("lease", "queue", "notices", "quota", "warn_minutes"):
+    for name in ("lease", "queue", "notices", "quota", "warn_minutes", "hand"):
         assert answer[name] == service.view[name]
     assert set(answer) == {"state", "now", "mine", *NOTHING}
 
@@ -101,6 +103,21 @@ async def test_the_idle_warning_is_answered(lab: Any, service: LeaseService) -> 
     answer = await lab.json("gpucamp/lease/keep", method="POST", body={})
     assert answer["lease"]["reclaim_at"] is None
     assert (await lab.json("gpucamp/lease"))["lease"]["reclaim_at"] is None
+
+
+async def test_a_hand_is_raised_and_lowered(lab: Any, service: LeaseService) -> None:
+    assert (await lab.json("gpucamp/lease"))["hand"] is None
+    said = {"text": "  torch does not\n see my GPU "}
+    answer = await lab.json("gpucamp/hand", method="POST", body=said)
+    assert answer["hand"]["text"] == "torch does not see my GPU", "a line"
+    assert answer["hand"]["raised_at"] == service.view["hand"]["raised_at"]
+    assert answer["lease"] is not None, "all else is as it was"
+    assert (await lab.json("gpucamp/lease"))["hand"] == answer["hand"]
+    lab.visitor = "bob"
+    assert (await lab.json("gpucamp/lease"))["hand"] is None, "it is nobody else's business"
+    lab.visitor = "ada"
+    answer = await lab.json("gpucamp/hand/lower", method="POST", body={})
+    assert answer["hand"] is None and answer["lease"] is not None
 
 
 async def test_notices_are_marked_read(lab: Any, service: LeaseService) -> None:
@@ -210,6 +227,10 @@ async def test_someone_it_was_shared_with(lab: Any, service: LeaseService) -> No
     [
         ("gpucamp/lease/extend", {"hours": 100}),
         ("gpucamp/lease/keep", []),
+        ("gpucamp/hand", {"text": 1}),
+        ("gpucamp/hand", {"text": "x" * 201}),
+        ("gpucamp/hand", {"user": "bob"}),
+        ("gpucamp/hand/lower", {"text": "x"}),
         ("gpucamp/notices/read", {}),
         ("gpucamp/notices/read", {"up_to": "7"}),
         ("gpucamp/notices/read", {"up_to": True}),
