@@ -100,6 +100,25 @@ class Participant:
         warning.get_by_title("Hide notification").click()
         expect(warning).to_have_count(0)
 
+    def ask_for_help(self) -> None:
+        """Raise a hand in the menu, see it in the status bar's popup, and lower it there."""
+        page = self.page
+        page.locator(".lm-MenuBar-itemLabel", has_text="GPU").click()
+        page.locator(".lm-Menu-itemLabel", has_text="Ask for Help…").click()
+        dialog = page.locator(".jp-Dialog")
+        dialog.locator("input").fill("which data?")
+        self.picture("ask-for-help")
+        page.keyboard.press("Enter")
+        toast = page.locator(".Toastify__toast", has_text="Your hand is up")
+        expect(toast).to_be_visible(timeout=30 * SECOND)
+        page.get_by_test_id("gpucamp-status").click()
+        lower = page.get_by_test_id("gpucamp-lower-hand")
+        expect(lower).to_be_visible(timeout=30 * SECOND)
+        self.picture("hand-up")
+        lower.click()
+        expect(lower).to_have_count(0, timeout=30 * SECOND)
+        page.keyboard.press("Escape")
+
     def extend_lease(self) -> None:
         """Extend it in the status bar's popup."""
         self.page.get_by_test_id("gpucamp-status").click()

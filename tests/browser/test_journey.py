@@ -82,6 +82,7 @@ def test_two_participants_from_sign_in_to_undo(participants: tuple[Participant, 
 
     # nobody waits, so there is more time for whoever asks
     lin.extend_lease()
+    lin.ask_for_help()
 
     # the other never noticed
     assert lin.gpus_seen_inside() == seen[1]

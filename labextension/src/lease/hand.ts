@@ -8,6 +8,9 @@ import { describeError } from '../errors';
 import type { LeaseModel } from './model';
 import { timeOf, wallClock } from './texts';
 
+/** Characters; the server refuses more. */
+const LONGEST_TEXT = 200;
+
 /** What is told, and whether it is good. */
 export type Tell = (text: string, isGood: boolean) => void;
 
@@ -59,6 +62,3 @@ export async function askForHelp(
     tell(heard ? good : describeError(model.state.error, trans), heard);
   }
 }
-
-/** Characters; the server refuses more. */
-const LONGEST_TEXT = 200;

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from service_server import PREFIX, running_service
 from service_world import World, make_ledger
-from test_metrics import FAMILIES, documented, hub_families, scrape
+from test_service_metrics import FAMILIES, documented, hub_families, scrape
 
 from hub_ext import scopes
 

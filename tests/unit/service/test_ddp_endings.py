@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from service_server import expand
-from test_metrics import scrape, value
+from test_service_metrics import scrape, value
 
 from hub_ext import scopes
 from hub_ext.service import counters, ddp_endings
