@@ -191,24 +191,25 @@ async def test_a_refused_request_does_not_spoil_the_next(
 
 
 async def test_who_is_moved_and_taken_out_of_the_line_reads_why(hub: HubApp) -> None:
+    """People whom no other test knows: after a start that failed the hub says 201 at once."""
     await hub.start_server("ada", 1)
     await hub.start_server("bob", 1)
-    for user in ("cleo", "dan"):
+    for user in ("pia", "quin"):
         status, body = await hub.request_server(user, {"gpus": 1})
         assert status == 202, body
     ledger, now = hub.ledger(), datetime.now(UTC)
-    async with hub.progress("dan") as progress:
+    async with hub.progress("quin") as progress:
         await progress.until(lambda event: "number 2 of 2" in event["message"])
-        ledger.move_in_queue("dan", "", partial(place_at, 1), "the demo", now, actor="kim")
+        ledger.move_in_queue("quin", "", partial(place_at, 1), "the demo", now, actor="kim")
         told = await progress.until(lambda event: "number 1 of 2" in event["message"])
         assert "kim gave you this place: “the demo”." in told["message"]
-        ledger.cancel_waiting("dan", "", "the <exam>", now, actor="kim")
+        ledger.cancel_waiting("quin", "", "the <exam>", now, actor="kim")
         ended = await progress.until(lambda event: event.get("failed"))
     assert "kim took your server out of the line: “the <exam>”" in ended["message"]
     assert "“the &lt;exam&gt;”" in ended["html_message"]
-    assert [entry.request.user for entry in ledger.queue()] == ["cleo"]
+    assert [entry.request.user for entry in ledger.queue()] == ["pia"]
     await hub.stop_server("ada")
-    await hub.wait_ready("cleo")
+    await hub.wait_ready("pia")
 
 
 async def test_the_third_waits_in_line_and_goes_on(
