@@ -101,7 +101,7 @@ export function LeaseDetails(props: {
       )}
       {view.hand && (
         <>
-          <p className="gpucamp-Attention">{trans.__('✋ Your hand is up')}</p>
+          <p className="gpucamp-Attention">{trans.__('Your hand is up')}</p>
           <Button
             testId={TestId.lowerHand}
             aria-disabled={busy !== null}
