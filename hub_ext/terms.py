@@ -173,15 +173,9 @@ def may_extend(
 
     `leases` are all live ones, `used` as in `review`.
     """
-    if lease.state is not LeaseState.RUNNING:
-        return None, ExtendRefusal.NOT_RUNNING
-    if lease.expires_at is None:
-        return None, ExtendRefusal.NO_END
-    held = [each for each in devices if each.device.uuid in lease.device_uuids]
-    if any(each.cordon is Cordon.DRAINING for each in held):
-        return None, ExtendRefusal.DRAINING
-    if lease.revocation is not None:
-        return None, ExtendRefusal.REVOKED
+    never = _never_extended(lease, devices)
+    if never is not None or lease.expires_at is None:
+        return None, never or ExtendRefusal.NO_END
     if Demand(waiting, devices, leases, policy).wants(lease):
         return None, ExtendRefusal.WAITED_FOR
     until = max(lease.expires_at, now) + policy.extension
@@ -197,6 +191,18 @@ def may_extend(
     return until, ""
 
 
+def _never_extended(lease: Lease, devices: Sequence[DeviceRecord]) -> ExtendRefusal | None:
+    """Why nobody can extend it as it is, whoever asks and for how long."""
+    if lease.state is not LeaseState.RUNNING:
+        return ExtendRefusal.NOT_RUNNING
+    if lease.expires_at is None:
+        return ExtendRefusal.NO_END
+    held = [each for each in devices if each.device.uuid in lease.device_uuids]
+    if any(each.cordon is Cordon.DRAINING for each in held):
+        return ExtendRefusal.DRAINING
+    return ExtendRefusal.REVOKED if lease.revocation is not None else None
+
+
 def may_be_extended_by(
     lease: Lease,
     time: timedelta,
@@ -209,15 +215,9 @@ def may_be_extended_by(
 
     Whoever waits, and however long a new lease would be; but no longer than the quota lasts.
     """
-    if lease.state is not LeaseState.RUNNING:
-        return None, ExtendRefusal.NOT_RUNNING
-    if lease.expires_at is None:
-        return None, ExtendRefusal.NO_END
-    held = [each for each in devices if each.device.uuid in lease.device_uuids]
-    if any(each.cordon is Cordon.DRAINING for each in held):
-        return None, ExtendRefusal.DRAINING
-    if lease.revocation is not None:
-        return None, ExtendRefusal.REVOKED
+    never = _never_extended(lease, devices)
+    if never is not None or lease.expires_at is None:
+        return None, never or ExtendRefusal.NO_END
     until = max(lease.expires_at, now) + time
     left = remaining_time(policy, lease.user, lease.groups, used or QuotaUse(), 0, now)
     if left is not None and now + left < until:

@@ -110,7 +110,7 @@ class ApiHandler(ServiceHandler):
             # what is cancelled stays as it is: whether it was done is not known
             try:
                 await verb()
-            except Exception:
+            except Exception:  # it was refused or broke: the key is free for another try
                 await begun.release()
                 raise
             if self._answer is not None:

@@ -2,7 +2,8 @@
 
 Guarantees: a message is text and never anything else; its user reads who wrote it and when, in
 JupyterLab and on the page, on every server that they have now, or else when they come; the trail
-says that it was sent, not what it said. A group is told a few at a time, each once.
+says that it was sent, not what it said. A group is told a few at a time: a request that fails half
+way has told a part of it, and tells them again when it is repeated.
 """
 
 from __future__ import annotations

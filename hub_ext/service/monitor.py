@@ -174,7 +174,7 @@ class Monitor:
         """Compare once and act. Raises LedgerUnavailable."""
         try:
             await self._compare_and_act()
-        except Exception:
+        except Exception:  # whatever it is, it is counted on its way
             counters.round_ended("failed")
             raise
         counters.round_ended("engine_unavailable" if self.health.engine_error else "succeeded")
