@@ -1,7 +1,8 @@
 """The virtual environment of the hub and of the tests.
 
 Guarantees: exactly the locked packages, with their hashes checked; the stamp lies inside the
-environment, so it cannot outlive it; a broken or half-made environment is made anew.
+environment, so it cannot outlive it; a broken or half-made environment is made anew; that of another
+checkout is never changed.
 """
 
 from __future__ import annotations
@@ -36,12 +37,22 @@ def is_current(settings: Settings, *, dev: bool) -> bool:
 
 def ensure(settings: Settings, progress: Progress, *, dev: bool = False) -> None:
     """Make the environment, or bring it up to date. Raises SetupError."""
+    _require_own(settings)
     if not is_current(settings, dev=dev):
         title = "Python packages of the hub" + (" and the tests" if dev else "")
         with progress.step(f"{title} (about a minute)"):
             _make(settings, progress)
             _install(settings, progress, "dev" if dev else "hub")
     _install_gpucamp(settings, progress)
+
+
+def _require_own(settings: Settings) -> None:
+    """A link leads to another checkout's, whose hub would run this checkout's code from here on."""
+    if settings.venv.is_symlink():
+        raise SetupError(
+            f"{settings.venv} is a link to {settings.venv.resolve()}.",
+            "remove the link: the environment of this checkout is made in about a minute.",
+        )
 
 
 def _digest(settings: Settings, name: str) -> str:
