@@ -1,8 +1,8 @@
 """The virtual environment of the hub and of the tests.
 
 Guarantees: exactly the locked packages, with their hashes checked; the stamp lies inside the
-environment, so it cannot outlive it; a broken or half-made environment is made anew; that of another
-checkout is never changed.
+environment, so it cannot outlive it; a broken or half-made environment is made anew; the one of
+another checkout is never changed.
 """
 
 from __future__ import annotations
