@@ -14,10 +14,8 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -25,14 +23,12 @@ from urllib.parse import urlparse
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.log import LogFormatter
-from tornado.netutil import bind_sockets
 from traitlets import Bool, Float, Integer, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
 from .. import __version__
 from ..engine import EngineClient
 from ..engine_exec import EngineExec
-from ..errors import LedgerUnavailable
 from ..garbage import pass_over_what_is_there
 from ..host_facts import HostLook
 from ..inventory import DeviceWatch, discover, out_of_use
@@ -46,6 +42,7 @@ from .examinations import Examinations
 from .group_resets import GroupResets
 from .hub_api import HubClient
 from .kept_files import KeptFiles
+from .lifetime import end_with_hub, listen, open_ledger
 from .loops import every
 from .monitor import Monitor
 from .parts import Service, make_http_server, make_web_application
@@ -56,8 +53,6 @@ from .space_watch import SpaceWatch
 from .terms_loop import TermsLoop
 from .verdict_rounds import forget_lost_hands, forget_lost_servers
 
-LOOK_SECONDS = 1.0  # between two looks at the port, and at the hub that started this
-PORT_ATTEMPTS = 10
 PRUNE_SECONDS = 24 * 3600.0
 
 
@@ -273,11 +268,11 @@ class GpucampService(Application):
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop.set)
-        watching = asyncio.create_task(self._stop_with_hub(os.getppid(), stop))
+        watching = asyncio.create_task(end_with_hub(os.getppid(), stop))
         # the port first: whoever has it is the one service that works
-        sockets = await self._listen(stop)
+        sockets = await listen(self.service_url, stop)
         ledger = Ledger(self.ledger_url, actor="service")
-        opening = asyncio.create_task(self._open(ledger))
+        opening = asyncio.create_task(open_ledger(ledger))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({opening, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not opening.done():
@@ -344,43 +339,6 @@ class GpucampService(Application):
             asyncio.create_task(every(PRUNE_SECONDS, prune)),
             asyncio.create_task(every(PRUNE_SECONDS, forget_servers)),
         ]
-
-    async def _listen(self, stop: asyncio.Event) -> list[socket.socket]:
-        """The port, as soon as a service that is ending has left it."""
-        url = urlparse(self.service_url)
-        for attempt in range(1, PORT_ATTEMPTS + 1):
-            try:
-                return bind_sockets(url.port or 80, url.hostname)
-            except OSError as error:
-                if attempt == PORT_ATTEMPTS or stop.is_set():
-                    sys.exit(
-                        f"Cannot listen on {self.service_url}: {error.strerror}. Find what has the "
-                        "port (ss -ltnp) and end it, or set another GPUCAMP_SERVICE_PORT."
-                    )
-                self.log.warning("Waiting for %s: %s", self.service_url, error.strerror)
-            await asyncio.sleep(LOOK_SECONDS)
-        raise AssertionError("unreachable: the last attempt returns or exits")
-
-    async def _stop_with_hub(self, hub: int, stop: asyncio.Event) -> None:
-        """A hub that was killed leaves this process behind, with a token that is void soon."""
-        if "JUPYTERHUB_SERVICE_NAME" not in os.environ:
-            return  # started by hand
-        while os.getppid() == hub:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
-                return
-        self.log.warning("The hub that started this service is gone: ending, too.")
-        stop.set()
-
-    async def _open(self, ledger: Ledger) -> str:
-        """Wait for the ledger; its hub's id."""
-        while True:
-            try:
-                await asyncio.to_thread(ledger.migrate)
-                return await asyncio.to_thread(ledger.hub_id)
-            except LedgerUnavailable as error:
-                self.log.error("Waiting for the ledger. %s", error)
-                await asyncio.sleep(3)
 
     def _make_service(
         self, ledger: Ledger, hub_auth: HubOAuth, engine_client: EngineClient, hub_id: str
