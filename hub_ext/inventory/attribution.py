@@ -78,6 +78,39 @@ def start_ticks(stat: str) -> int | None:
     return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
 
 
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """A process that holds memory of a device, for those who may see everybody's.
+
+    `server` is None where neither the ledger nor the Engine names a container around it.
+    """
+
+    server: Key | None
+    pid: int  # on the host
+    pid_inside: int | None  # as the container numbers it
+    memory_bytes: int | None
+
+
+def owned(processes: Iterable[DeviceProcess], servers: Mapping[str, Key]) -> tuple[Owned, ...]:
+    """Whose each process is, in order of its PID on the host; `servers` as in `holdings`."""
+    found = []
+    for process in sorted(processes, key=lambda each: each.pid):
+        container = _container_of(process, servers)
+        found.append(
+            Owned(
+                servers[container] if container is not None else None,
+                process.pid,
+                _pid_in(process, container) if container is not None else None,
+                process.memory_bytes,
+            )
+        )
+    return tuple(found)
+
+
+def _container_of(process: DeviceProcess, servers: Mapping[str, Key]) -> str | None:
+    return next((each for each in process.containers if each in servers), None)
+
+
 def holdings(
     processes: Iterable[DeviceProcess], servers: Mapping[str, Key], server: Key
 ) -> tuple[Holding, ...]:
@@ -88,7 +121,7 @@ def holdings(
     own: list[Holding] = []
     others: dict[Holder, list[DeviceProcess]] = {}
     for process in processes:
-        container = next((each for each in process.containers if each in servers), None)
+        container = _container_of(process, servers)
         holder = _holder(servers.get(container or ""), server)
         if holder is Holder.OWN and container is not None:
             own.append(Holding(holder, 1, process.memory_bytes, _pid_in(process, container)))

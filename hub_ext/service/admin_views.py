@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 from ..errors import NotFound
 from ..fair_queue import decide, line_up
 from ..i18n import _
+from ..inventory import known_faults
 from ..ledger.slots import configured
 from ..models import AuditEntry, DeviceHealth, DeviceRecord, Lease, Link, QueueEntry, Snapshot
+from .device_memory import by_container, processes_of
 from .device_reasons import device_reason
+from .device_xids import device_xids
 from .lease_views import Json, iso, place_view, revocation_view
 
 if TYPE_CHECKING:
@@ -65,8 +68,12 @@ async def whole_device_view(service: Service, uuid: str) -> Json:
     Raises NotFound.
     """
     now = service.now()
-    snapshot, holders = await asyncio.to_thread(
-        lambda: (service.ledger.snapshot(now), service.ledger.slot_holders(uuid))
+    snapshot, holders, faults = await asyncio.to_thread(
+        lambda: (
+            service.ledger.snapshot(now),
+            service.ledger.slot_holders(uuid),
+            known_faults(service.ledger),
+        )
     )
     record = next((each for each in snapshot.devices if each.device.uuid == uuid), None)
     if record is None:
@@ -74,6 +81,7 @@ async def whole_device_view(service: Service, uuid: str) -> Json:
     leases = {lease.id: lease for lease in snapshot.leases}
     series = service.samples.series(uuid, now)
     held = {each.slot: each.lease_id for each in holders}
+    servers = by_container(snapshot.leases, service.monitor.health.containers)
     return {
         **device_view(record, leases),
         "driver_version": record.device.driver_version,
@@ -90,6 +98,8 @@ async def whole_device_view(service: Service, uuid: str) -> Json:
             "utilization_percent": list(series.utilization_percent),
             "memory_used_bytes": list(series.memory_used_bytes),
         },
+        "processes": processes_of(service.monitor.seen().get(uuid), servers),
+        "xids": device_xids(record.device, service.recent_xids(), faults),
     }
 
 

@@ -27,6 +27,7 @@ from .admin_views import (
 from .api_base import ApiHandler, moment, text, whole
 from .api_lists import ListHandler, flag, line_page, one_of, sorted_page, words
 from .auth import requires
+from .device_memory import memory_view
 from .report import DIMENSIONS, as_csv, summed
 
 MOST_MINUTES = 7 * 24 * 60  # of a drain
@@ -160,6 +161,21 @@ class SlotsHandler(DeviceChanger):
         await self.answer_device(device_id)
 
 
+class MemoryHandler(ListHandler):
+    filters = {"device": words, "user": words}
+
+    @requires(DEVICES_READ)
+    async def get(self) -> None:
+        wanted = self.wanted()
+        rows = [
+            row
+            for row in await memory_view(self.service)
+            if wanted.admits(device=row["device"], user=row["user"])
+        ]
+        page = sorted_page(rows, lambda row: (row["device"], row["pid"]), wanted)
+        self.answer_page("processes", *page)
+
+
 class LeasesHandler(ListHandler):
     """The latest that was granted first; those that have ended only if they are asked for."""
 
@@ -271,6 +287,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     (r"api/v1/devices/(?P<device_id>[^/]+)/drain", DrainHandler),
     (r"api/v1/devices/(?P<device_id>[^/]+)/uncordon", UncordonHandler),
     (r"api/v1/devices/(?P<device_id>[^/]+)/slots", SlotsHandler),
+    (r"api/v1/memory", MemoryHandler),
     (r"api/v1/leases", LeasesHandler),
     (r"api/v1/queue", QueueHandler),
     (r"api/v1/audit", AuditHandler),

@@ -22,6 +22,7 @@ from ..inventory import known_faults
 from ..inventory.attribution import holdings
 from ..models import Cordon, Device, DeviceDetail, DeviceRecord, DeviceState, Key, Lease
 from ..reconcile import ContainerFact
+from .device_memory import by_container
 from .device_reasons import device_reason
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def describe(facts: HostFacts, server: Key) -> Json:
     """The view of one server; texts in the reader's language."""
     lease = next((each for each in facts.leases if (each.user, each.server) == server), None)
     known = {record.device.uuid: record for record in facts.records}
-    servers = _servers(facts)
+    servers = by_container(facts.leases, facts.containers)
     return {
         "user": server[0],
         "server": server[1],
@@ -126,13 +127,6 @@ def describe(facts: HostFacts, server: Key) -> Json:
         if lease is not None
         else [],
     }
-
-
-def _servers(facts: HostFacts) -> dict[str, Key]:
-    """By container, whose it is; the ledger's word counts more than a label's."""
-    labelled = {each.id: (each.user, each.server) for each in facts.containers}
-    leased = {each.container_id: (each.user, each.server) for each in facts.leases}
-    return {container: key for container, key in (labelled | leased).items() if container}
 
 
 def _device(

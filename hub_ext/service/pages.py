@@ -23,7 +23,15 @@ from ..scopes import (
     LEASE_EXTEND,
     LEASES_MANAGE,
 )
-from . import pages_admin, pages_api, pages_class, pages_doctor, pages_groups, pages_kept_files
+from . import (
+    pages_admin,
+    pages_api,
+    pages_class,
+    pages_device,
+    pages_doctor,
+    pages_groups,
+    pages_kept_files,
+)
 from .api import find_operation
 from .api_doctor import examination_view
 from .auth import Resource, requires
@@ -177,6 +185,7 @@ ROUTES: list[tuple[str, type[PageHandler]]] = [
     (r"users/(?P<user_name>[^/]+)/servers/(?P<server_name>[^/]+)", EnvironmentPage),
     (r"operations/(?P<operation_id>[^/]+)", OperationPage),
     *pages_admin.ROUTES,
+    *pages_device.ROUTES,
     *pages_class.ROUTES,
     *pages_api.ROUTES,
     *pages_doctor.ROUTES,

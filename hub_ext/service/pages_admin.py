@@ -16,6 +16,7 @@ from ..terms import usual_notice
 from .admin_views import Json, devices_view, queue_view
 from .auth import requires
 from .chart import stacked
+from .device_memory import by_holder, memory_view
 from .page_base import PageHandler
 from .report import summed
 from .wording import link_text
@@ -34,8 +35,14 @@ class DevicesPage(PageHandler):
     async def get(self) -> None:
         devices = await devices_view(self.service)
         names = short_names(devices)
+        tell = any(
+            each.detail is not None and each.detail.processes is not None
+            for each in self.service.monitor.seen().values()
+        )
         self.show(
             "devices.html",
+            names=names,
+            memory=by_holder(await memory_view(self.service)) if tell else None,
             devices=[{**device, "hint": place_hint(device, names)} for device in devices],
             manages=self.caller.holds_for_all(DEVICES_MANAGE),
             manages_leases=self.caller.holds_for_all(LEASES_MANAGE),

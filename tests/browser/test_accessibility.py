@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from accessibility import violations
 from service_server import running_service
-from service_world import now
+from service_world import UUIDS, now
 from test_class_page import fill, samples
 from test_service_pages import SlowHub, visit, world  # noqa: F401  (fixtures)
 
@@ -17,6 +17,7 @@ PAGES = (
     "class?screen=1",
     "servers",
     "devices",
+    f"devices/{UUIDS[0]}",
     "queue",
     "usage",
     "groups",
