@@ -19,6 +19,7 @@ from .verdicts import Word
 
 ENDS_SOON = timedelta(minutes=15)
 IDLE_FOR = timedelta(minutes=30)  # a lecture and a break are no reason to look
+FAILED_FOR = timedelta(minutes=15)  # who has not launched again by then does something else
 
 
 class Need(StrEnum):
@@ -29,9 +30,11 @@ class Need(StrEnum):
     START_FAILS = "start-fails"  # again and again
     DEVICE_ILL = "device-ill"  # one that the server holds
     DISK_FULL = "disk-full"
+    RUN_HANGS = "run-hangs"  # of DDP: its devices wait for nothing
     RECLAIM = "reclaim"  # idle devices are about to be taken back
     ENDS_SOON = "ends-soon"  # the lease
     DEGRADED = "degraded"  # GPU doctor found what slows the server down
+    RUN_FAILED = "run-failed"  # of DDP, a short while ago, and none was launched since
     WAITS = "waits"  # in the line
     IDLE = "idle"  # holds devices that do nothing for long
 
@@ -50,6 +53,8 @@ class Facts:
     failed_starts: int = 0
     devices_ill: int = 0
     disk: Level | None = None  # the fullest of its volumes
+    run_hangs_since: datetime | None = None
+    run_failed_at: datetime | None = None
     reclaim_at: datetime | None = None
     expires_at: datetime | None = None
     waits_since: datetime | None = None
@@ -60,15 +65,18 @@ def needs(facts: Facts, now: datetime) -> tuple[Need, ...]:
     """Why this server's user may need help, the most urgent first; () if nothing is the matter."""
     idle = facts.idle_since is not None and now - facts.idle_since >= IDLE_FOR
     ends = facts.expires_at is not None and facts.expires_at - now <= ENDS_SOON
+    failed = facts.run_failed_at is not None and now - facts.run_failed_at < FAILED_FOR
     found = {
         Need.HAND: facts.hand_since is not None,
         Need.BLOCKED: facts.verdict is Word.BLOCKED,
         Need.START_FAILS: facts.failed_starts >= OFFER_RESET_AFTER,
         Need.DEVICE_ILL: facts.devices_ill > 0,
         Need.DISK_FULL: facts.disk is Level.FULL,
+        Need.RUN_HANGS: facts.run_hangs_since is not None,
         Need.RECLAIM: facts.reclaim_at is not None,
         Need.ENDS_SOON: ends,
         Need.DEGRADED: facts.verdict is Word.DEGRADED,
+        Need.RUN_FAILED: failed,
         Need.WAITS: facts.waits_since is not None,
         Need.IDLE: idle and facts.reclaim_at is None,
     }
@@ -82,8 +90,10 @@ def urgency(facts: Facts, now: datetime) -> tuple[int, float, str, str]:
         return (len(_ORDER), 0.0, facts.user, facts.server)
     since = {
         Need.HAND: facts.hand_since,
+        Need.RUN_HANGS: facts.run_hangs_since,
         Need.RECLAIM: facts.reclaim_at,
         Need.ENDS_SOON: facts.expires_at,
+        Need.RUN_FAILED: facts.run_failed_at,
         Need.WAITS: facts.waits_since,
         Need.IDLE: facts.idle_since,
     }.get(found[0])

@@ -75,9 +75,10 @@ class Action(StrEnum):
     GROUP_RESET_CANCEL = "group_reset.cancel", "no other member of the group is reset"
     GROUP_RESET_FINISH = "group_reset.finish", "every member of the group has a result"
 
-    # GPU doctor and notices
+    # GPU doctor, DDP and notices
     EXAMINE = "examine", "somebody had a server examined from outside"
     DOCTOR_VERDICT = "doctor.verdict", "GPU doctor found something new about a server, or nothing"
+    DDP_RUN = "ddp.run", "a DDP run of a server goes on, hangs, goes on again, or has ended"
     NOTICE_ADD = "notice.add", "a user is told something about a server"
     NOTICE_READ = "notice.read", "a user has read what they were told"
 

@@ -34,6 +34,7 @@ from . import (
 )
 from .answer_store import AnswerStore
 from .database import Database
+from .ddp_store import DdpStore
 from .device_store import DeviceStore
 from .environment_store import EnvironmentStore
 from .figures import Figures
@@ -46,6 +47,7 @@ from .verdict_store import VerdictStore
 
 class Ledger(
     AnswerStore,
+    DdpStore,
     DeviceStore,
     EnvironmentStore,
     GroupStore,

@@ -395,6 +395,21 @@ verdict = Table(
     Column("lease_id", String(32), nullable=False),
 )
 
+# DDP runs as servers tell them: those of a server that go on, and the one that ended last.
+ddp_run = Table(
+    "ddp_run",
+    metadata,
+    Column("user_name", Text, primary_key=True),
+    Column("server_name", Text, primary_key=True),
+    Column("run", String(22), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("ranks", Integer, nullable=False),
+    Column("rank", Integer),  # that failed, or that the others wait for
+    Column("hangs", Boolean, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("lease_id", String(32), nullable=False),
+)
+
 audit_entry = Table(
     "audit_entry",
     metadata,

@@ -207,6 +207,13 @@ def whole(least: int, most: int) -> Check:
     return check
 
 
+def boolean(name: str, value: object) -> bool:
+    """Checks true or false."""
+    if isinstance(value, bool):
+        return value
+    raise BadRequest(_("{name} must be true or false.").format(name=name))
+
+
 def text(longest: int) -> Check:
     """Checks a text of one line; blanks around it are dropped."""
 

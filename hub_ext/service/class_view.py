@@ -12,7 +12,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from .. import ddp_runs
 from ..attention import Facts, Need, needs, urgency
+from ..ddp_runs import DdpRun
 from ..errors import GpucampError, NotFound
 from ..fair_queue import Place, line_up
 from ..hands import Hand
@@ -40,7 +42,15 @@ if TYPE_CHECKING:
 
 # what keeps somebody from working: these are counted as needing help
 URGENT = frozenset(
-    {Need.HAND, Need.BLOCKED, Need.START_FAILS, Need.DEVICE_ILL, Need.DISK_FULL, Need.RECLAIM}
+    {
+        Need.HAND,
+        Need.BLOCKED,
+        Need.START_FAILS,
+        Need.DEVICE_ILL,
+        Need.DISK_FULL,
+        Need.RUN_HANGS,
+        Need.RECLAIM,
+    }
 )
 _STATES = {
     LeaseState.GRANTED: "starting",
@@ -64,6 +74,7 @@ class _Known:
     verdicts: Mapping[Key, Verdict]
     hands: Mapping[Key, Hand]
     failed_starts: Mapping[Key, int]
+    runs: Mapping[Key, tuple[DdpRun, ...]]
     line: Mapping[Key, Place]
 
 
@@ -137,6 +148,7 @@ def _read(service: Service) -> _Known:
         ledger.verdicts(),
         {(hand.user, hand.server): hand for hand in ledger.hands()},
         ledger.all_failed_starts(),
+        ledger.ddp_runs(),
         {(each.entry.request.user, each.entry.request.server): each for each in line_up(snapshot)},
     )
 
@@ -155,6 +167,8 @@ def _card(
     doctor = verdict_view(verdict, lease, service.prefix)
     space = space_view(service.space, user, snapshot.policy, groups)
     devices = _of_lease(service, snapshot, lease) if lease is not None else []
+    runs = known.runs.get(key, ())
+    hangs, failed = ddp_runs.hanging(runs), ddp_runs.failed(runs)
     facts = Facts(
         user,
         server,
@@ -163,6 +177,8 @@ def _card(
         failed_starts=known.failed_starts.get(key, 0),
         devices_ill=sum(each["state"] != DeviceState.HEALTHY.value for each in devices),
         disk=_fullest(space["work"]["level"], space["environments"]["level"]),
+        run_hangs_since=hangs.at if hangs is not None else None,
+        run_failed_at=failed.at if failed is not None else None,
         reclaim_at=lease.reclaim_at if lease is not None else None,
         expires_at=lease.expires_at if lease is not None else None,
         waits_since=entry.enqueued_at if entry is not None else None,
@@ -182,6 +198,7 @@ def _card(
         "hand": hand_view(hand),
         "doctor": doctor,
         "failed_starts": facts.failed_starts,
+        "ddp_runs": [_run(each) for each in runs],
         "devices": devices,
         "granted_at": iso(lease.granted_at) if lease is not None else None,
         "expires_at": iso(facts.expires_at),
@@ -195,6 +212,18 @@ def _card(
             name: caller.may(scope, Resource(user, server), groups)
             for name, scope in _ACTIONS.items()
         },
+    }
+
+
+def _run(run: DdpRun) -> Json:
+    """A DDP run; `since`: when it came to be so."""
+    return {
+        "run": run.run,
+        "state": run.state.value,
+        "hangs": run.hangs,
+        "ranks": run.ranks,
+        "rank": run.rank,
+        "since": run.at.isoformat(),
     }
 
 

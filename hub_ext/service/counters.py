@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 from tornado.web import RequestHandler
 
+from ..ddp_runs import ENDINGS
 from ..engine_metrics import FAILED_CALLS
 from ..models import Operation, OperationKind
 from ..reconcile import Action, AdoptContainer, EndLease, MarkGone, RemoveContainer
@@ -62,7 +63,7 @@ RECONCILE_ACTIONS = Counter(
 )
 DDP_RUNS = Counter(
     "gpucamp_ddp_runs",
-    "DDP runs of JupyterLab that are over, by how they ended, as their servers told it.",
+    "DDP runs that are over, by how they ended, as their servers told it.",
     ["ending"],
     registry=None,
 )
@@ -85,7 +86,6 @@ ALL: tuple[MetricWrapperBase, ...] = (
     FAILED_CALLS,
 )
 
-DDP_ENDINGS = ("succeeded", "failed", "stopped", "lost")
 ROUND_OUTCOMES = ("succeeded", "engine_unavailable", "failed")
 _ACTIONS: dict[type[Action], str] = {
     EndLease: "end_lease",
@@ -98,7 +98,7 @@ _ACTIONS: dict[type[Action], str] = {
 for _kind in OperationKind:
     for _ending in ("succeeded", "failed"):
         RESET_SECONDS.labels(_kind.value, _ending)
-for _ending in DDP_ENDINGS:
+for _ending in ENDINGS:
     DDP_RUNS.labels(_ending)
 for _outcome in ROUND_OUTCOMES:
     RECONCILE_ROUNDS.labels(_outcome)

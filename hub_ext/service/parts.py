@@ -23,7 +23,7 @@ from ..host_facts import HostLook
 from ..ledger import Ledger
 from . import api, metrics, page_base, pages
 from .body_limit import UNLIMITED, BodyLimit
-from .ddp_endings import DdpEndings
+from .ddp_tellings import DdpTellings
 from .device_samples import DeviceSamples
 from .event_feed import EventFeed
 from .examinations import Examinations
@@ -65,7 +65,7 @@ class Service:
     recent_xids: Callable[[], Sequence[XidEvent]] = tuple  # of this run, of all cards
     host: HostLook | None = None
     hand_rate: Rate = field(default_factory=lambda: Rate(10, 60.0))  # raised, by user
-    ddp_endings: DdpEndings = field(default_factory=DdpEndings)
+    ddp_tellings: DdpTellings = field(default_factory=DdpTellings)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

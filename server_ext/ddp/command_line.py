@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ from .launch_request import LaunchRequest, parse_request
 from .machine import kernel_python, read_machine
 from .manager import RunManager
 from .runs import FAILED, LOG, LOST, STOPPED, SUCCEEDED, Run, RunStore
+from .telling import Teller
 from .trackers.choice import TENSORBOARD, WANDB
 from .trackers.forwarder import FINISH_SECONDS
 from .trackers.surroundings import trackers_for
@@ -49,6 +51,8 @@ _TRACKED = {
 }
 _PRINTED_FRAMES = 8  # of each rank; all are in JupyterLab and in run.json
 _COLOURS = (36, 33, 35, 32, 34, 31)
+
+TELL_SECONDS = 2.0  # for the last word to the service
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -195,7 +199,11 @@ async def _run(plan: Plan, store: RunStore, gettext: Gettext) -> int:
     for advice in plan.advice:
         print(f"! {advice.render(gettext)}", file=sys.stderr)
     print(f"$ {plan.command}", file=sys.stderr)
-    manager = RunManager(store, os.environ)
+    # a terminal is no place for the log
+    quiet = logging.Logger("gpucamp-ddp")  # noqa: LOG001 - without a parent that would print it
+    quiet.addHandler(logging.NullHandler())
+    teller = Teller(os.environ, quiet)
+    manager = RunManager(store, os.environ, changed=teller.changed)
     run = await manager.start(plan)
     loop = asyncio.get_running_loop()
     stops: set[asyncio.Task[Run]] = set()
@@ -224,6 +232,8 @@ async def _run(plan: Plan, store: RunStore, gettext: Gettext) -> int:
             loop.add_signal_handler(number, sending.cancel)
         await asyncio.wait([sending])
         _tell_trackers(await manager.trackers(run.id), gettext)
+    await teller.flush(TELL_SECONDS)
+    await teller.close()
     if run.state == SUCCEEDED:
         return 0
     if run.state == STOPPED:

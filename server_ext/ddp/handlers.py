@@ -19,7 +19,6 @@ from ..errors import BadRequest
 from ..handlers import GpucampHandler
 from ..i18n import N_
 from . import kernel_handlers, logs
-from .ending import Teller
 from .export import accept, export_notebook, propose_for
 from .files import find_module, find_script
 from .launch_plan import Machine, Plan, make_plan
@@ -28,6 +27,7 @@ from .machine import kernel_python, read_machine
 from .manager import RunManager
 from .metrics_reader import MetricsReader
 from .runs import LOG, RunStore
+from .telling import Teller
 from .trackers.surroundings import trackers_for
 
 MANAGER = "gpucamp_ddp_manager"  # in the server's settings
@@ -44,7 +44,7 @@ def manager_of(settings: dict[str, Any], root_dir: str, log: Any = None) -> RunM
         store = RunStore(os.path.join(os.path.realpath(root_dir), ".gpucamp", "runs"))
         environ = dict(os.environ)
         settings[TELLER] = Teller(environ, log or logging.getLogger(__name__))
-        settings[MANAGER] = RunManager(store, environ, log=log, ended=settings[TELLER].ended)
+        settings[MANAGER] = RunManager(store, environ, log=log, changed=settings[TELLER].changed)
     manager: RunManager = settings[MANAGER]
     return manager
 

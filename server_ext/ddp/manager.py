@@ -57,14 +57,16 @@ class RunManager:
         log: logging.Logger | None = None,
         agent_patience: float = AGENT_PATIENCE,
         hang_pace: Pace | None = None,
-        ended: Callable[[Run], None] = lambda run: None,
+        changed: Callable[[Run], None] = lambda run: None,
     ) -> None:
-        """`ended` gets each run that ends under this manager's eyes, with how it ended."""
+        """`changed` gets the record of a run under this manager's eyes whenever it has changed; the
+        last time as it ended.
+        """
         self.store = store
         self._environ = environ
         self._log = log or logging.getLogger(__name__)
         self._agent_patience = agent_patience
-        self._ended = ended
+        self._changed = changed
         self._hang_pace = hang_pace or pace_of(environ)
         self._starting: dict[str, asyncio.Task[Run]] = {}
         self._watched: dict[str, RunWatch] = {}
@@ -234,7 +236,7 @@ class RunManager:
                 diagnosis=diagnosis.not_started(reason),
             )
             await self._write(run)
-            self._ended(run)
+            self._changed(run)
             return run
         agent = process.identify(child.pid)
         run = replace(run, agent=agent, members=() if agent is None else (agent,))
@@ -259,6 +261,7 @@ class RunManager:
             self._log,
             self._hang_pace,
             self._agent_patience,
+            self._changed,
         )
         self._watched[run.id] = watch
         self._forwarding[run.id] = watch.forwarding
@@ -269,8 +272,6 @@ class RunManager:
                 self._watched.pop(run.id, None)
                 if not watch.kept:
                     self._unwritten[run.id] = watch.run
-                if not watch.run.alive:
-                    self._ended(watch.run)
 
         watch.task.add_done_callback(over)
         return watch

@@ -50,15 +50,16 @@ class RunWatch:
         log: logging.Logger,
         hang_pace: Pace,
         agent_patience: float,
+        changed: Callable[[Run], None] = lambda run: None,
     ) -> None:
         """child: the agent, None where it was taken over; environ: the server's; run_environ: for
-        trackers; agent_patience: seconds, see end_all.
+        trackers; agent_patience: seconds, see end_all; changed: gets each new record.
         """
         self.run = run
         self.kept = True
         self._saving = asyncio.Lock()
         self._store, self._child, self._log = store, child, log
-        self._agent_patience = agent_patience
+        self._agent_patience, self._changed = agent_patience, changed
         log_path, usage_path = store.path(run.id, LOG), store.path(run.id, USAGE)
         self._log_path = str(log_path)
         self.sampler = Sampler(lambda: self.run, usage_path, log_path, gpus, log)
@@ -92,6 +93,7 @@ class RunWatch:
     async def save(self, run: Run) -> None:
         """Keep and write a changed record; a volume that is full does not end the watch."""
         self.run = run
+        self._changed(run)
         async with self._saving:
             try:
                 await asyncio.to_thread(self._store.save, self.run)
@@ -101,6 +103,7 @@ class RunWatch:
                 self._log.warning("The record of run %s cannot be written: %s", run.id, error)
 
     async def _until_its_end(self) -> None:
+        self._changed(self.run)  # one that was taken over: whether it was told, nobody knows
         sampling = asyncio.create_task(self.sampler.watch())
         looking = asyncio.create_task(self.hangs.watch())
         try:

@@ -126,11 +126,11 @@ async def test_a_command_that_is_not_there_is_a_failed_run(
     assert manager.store.load(run.id) == run
 
 
-async def test_each_end_is_told_once_with_how_it_ended(
+async def test_each_change_is_told_and_the_end_once_and_last(
     store: RunStore, plan_for: PlanMaker
 ) -> None:
     told: list[Run] = []
-    manager = RunManager(store, os.environ, agent_patience=0.6, ended=told.append)
+    manager = RunManager(store, os.environ, agent_patience=0.6, changed=told.append)
     for plan, state in (
         (plan_for("seconds=0"), "succeeded"),
         (plan_for("exit=3"), "failed"),
@@ -138,17 +138,31 @@ async def test_each_end_is_told_once_with_how_it_ended(
     ):
         run = await manager.start(plan)
         ended = await manager.wait(run.id)
-        await until(lambda run: bool(told), manager, run)
-        assert [(each.id, each.state) for each in told] == [(ended.id, state)]
+        assert told[-1] == ended
+        assert [each.state for each in told if not each.alive] == [state]
         told.clear()
     run = await manager.start(plan_for("seconds=60"))
     await until(lambda run: run.state == "running", manager, run)
-    assert told == []
+    assert told[-1].state == "running"
     await manager.stop(run.id)
-    await manager.wait(run.id)
-    await until(lambda run: bool(told), manager, run)
-    assert [each.state for each in told] == ["stopped"]
+    ended = await manager.wait(run.id)
+    assert (told[-1], told[-1].state) == (ended, "stopped")
     await manager.close()
+
+
+async def test_whoever_takes_a_run_over_tells_of_it(store: RunStore, plan_for: PlanMaker) -> None:
+    """The one before may have ended before it was told."""
+    first = RunManager(store, os.environ)
+    run = await first.start(plan_for("seconds=60"))
+    await until(has_ranks(2), first, run)
+    await first.close()
+    told: list[Run] = []
+    second = RunManager(store, os.environ, agent_patience=0.6, changed=told.append)
+    await until(lambda run: bool(told), second, run)
+    assert (told[0].id, told[0].state) == (run.id, "running")
+    await second.stop(run.id)
+    assert (await second.wait(run.id)).state == told[-1].state == "stopped"
+    await second.close()
 
 
 async def test_stop_ends_willing_ranks_through_their_agent(

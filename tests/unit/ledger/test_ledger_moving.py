@@ -12,6 +12,7 @@ import pytest
 from ledger_databases import KINDS, new_database, new_ledger
 from resets import reset
 
+from hub_ext.ddp_runs import DdpRun, RunState
 from hub_ext.errors import Conflict
 from hub_ext.ledger.moving import move
 from hub_ext.models import NoticeKind, Request
@@ -39,6 +40,9 @@ def full(ledger, make_devices, now):
     ledger.begin_group_reset("red", ("ann", "bob"), requested_by="kim", reason="why", now=now)
     ledger.keep_verdict(Verdict("ann", "", now, findings=(("GC404", "degraded"),), passed=3))
     ledger.begin_request("user:ann", "key", "digest", now)
+    (held, *_) = ledger.leases()
+    run = DdpRun(held.user, held.server, "r", RunState.FAILED, 2, now, 1, lease_id=held.id)
+    ledger.keep_ddp_run(run)
     ledger.hub_id()
     return ledger
 
@@ -56,6 +60,7 @@ def content(ledger, now):
         ledger.failed_starts("ann", ""),
         ledger.hub_id(),
         ledger.verdicts(),
+        ledger.ddp_runs(),
     )
 
 

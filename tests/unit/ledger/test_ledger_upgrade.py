@@ -38,6 +38,7 @@ WORDS = {
     ("notice", "kind"): "lease_expired",
     ("notice", "detail"): "{}",
     ("verdict", "findings"): "[]",
+    ("ddp_run", "state"): "failed",
     ("queue_entry", "user_name"): "zoe",
 }
 

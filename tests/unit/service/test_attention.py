@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub_ext.attention import ENDS_SOON, IDLE_FOR, Facts, Need, needs, urgency
+from hub_ext.attention import ENDS_SOON, FAILED_FOR, IDLE_FOR, Facts, Need, needs, urgency
 from hub_ext.models import OFFER_RESET_AFTER
 from hub_ext.space import Level
 from hub_ext.verdicts import Word
@@ -28,6 +28,8 @@ classes = st.lists(
         failed_starts=st.integers(0, 4),
         devices_ill=st.integers(0, 2),
         disk=st.none() | st.sampled_from(Level),
+        run_hangs_since=moments,
+        run_failed_at=moments,
         reclaim_at=moments,
         expires_at=moments,
         waits_since=moments,
@@ -55,6 +57,9 @@ classes = st.lists(
         ({"expires_at": NOW + ENDS_SOON}, (Need.ENDS_SOON,)),
         ({"expires_at": NOW + ENDS_SOON + MINUTE}, ()),
         ({"waits_since": NOW}, (Need.WAITS,)),
+        ({"run_hangs_since": NOW - 9 * IDLE_FOR}, (Need.RUN_HANGS,)),
+        ({"run_failed_at": NOW - FAILED_FOR + MINUTE}, (Need.RUN_FAILED,)),
+        ({"run_failed_at": NOW - FAILED_FOR}, ()),
         ({"idle_since": NOW - IDLE_FOR}, (Need.IDLE,)),
         ({"idle_since": NOW - IDLE_FOR + MINUTE}, ()),
         # said once: that the devices are about to be taken back says that they are idle
