@@ -58,6 +58,10 @@ class Action(StrEnum):
     )
     UNCORDON = "uncordon", "a cordon or a drain was lifted"
 
+    # images
+    IMAGE_PIN = "image.pin", "new servers get the image named in the place of the configured one"
+    IMAGE_UNPIN = "image.unpin", "new servers get the configured image again"
+
     # people
     HAND_RAISE = "hand.raise", "a user asks for help, or says something else of what is the matter"
     HAND_LOWER = "hand.lower", "a user's hand is down, by themselves or by who has helped"

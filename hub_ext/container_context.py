@@ -21,12 +21,13 @@ def context_of(
     spawner: GPUDockerSpawner,
     hub_id: str,
     devices: Sequence[Device],
+    image: str,
     generation: int,
     sizes: tuple[int | None, int | None] = (None, None),
     *,
     raise_limits: bool,
 ) -> Context:
-    """All of a container that its lease of `devices` does not say.
+    """All of a container of `image` that its lease of `devices` does not say.
 
     `sizes`: most bytes in the volumes of the environment and of work, where this start makes them
     (None: whatever the disk has). Without `raise_limits` no resource limit (ulimit) is asked for.
@@ -38,7 +39,7 @@ def context_of(
         injection = DeviceInjection.PRACTICE if simulated else DeviceInjection.DEVICE_REQUEST
     environment = spawner.get_env()
     return Context(
-        image=spawner.image,
+        image=image,
         command=(*spawner.cmd, *spawner.get_args()) if spawner.cmd else (),
         hub_id=hub_id,
         network=spawner.network_name,

@@ -142,6 +142,7 @@ def check_before_start(c: Config, files: Sequence[str | Path] = ()) -> None:
     refuse_second_hub(spawner.ledger_url)
     try:
         ledger, _claim = claim_ledger(spawner.ledger_url)
+        ledger.set_configured_image(str(spawner.get("image", "")))
         apply_policy(
             config, ledger, [Path(file) for file in files], lambda: scan(_devices_of(spawner))
         )

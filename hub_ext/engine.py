@@ -33,6 +33,7 @@ from docker.utils import kwargs_from_env
 
 from . import engine_metrics
 from .errors import EngineRefused, EngineUnavailable, ImageMissing, NameTaken
+from .images import ImageFact, fact_of
 from .pulling import Pull, PullProgress, follow, is_unknown
 from .tasks import seen
 
@@ -83,6 +84,7 @@ class ContainerFacts:
     name: str
     running: bool
     image: str
+    image_id: str
     labels: Mapping[str, str]
 
 
@@ -152,6 +154,7 @@ class EngineClient:
                 name=(each.get("Names") or [""])[0].lstrip("/"),
                 running=each.get("State") in ("running", "paused", "restarting"),
                 image=each.get("Image", ""),
+                image_id=each.get("ImageID", ""),
                 labels=each.get("Labels") or {},
             )
             for each in found
@@ -178,6 +181,10 @@ class EngineClient:
             return False
         self._present_images.add(image)
         return True
+
+    async def images(self) -> tuple[ImageFact, ...]:
+        """All on this Engine, but for mere steps of builds."""
+        return tuple(map(fact_of, await self._ask(lambda api: api.images())))
 
     # changes
 

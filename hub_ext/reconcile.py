@@ -34,6 +34,7 @@ class ContainerFact:
     running: bool
     generation: int = 0
     image: str = ""
+    image_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

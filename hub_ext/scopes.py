@@ -35,6 +35,8 @@ HAND = "custom:gpucamp:hand"
 ENVIRONMENT_MESSAGE = "custom:gpucamp:environment:message"
 DEVICES_MANAGE = "custom:gpucamp:devices:manage"
 LEASES_MANAGE = "custom:gpucamp:leases:manage"
+IMAGES_READ = "custom:gpucamp:images:read"
+IMAGES_MANAGE = "custom:gpucamp:images:manage"
 METRICS_READ = "custom:gpucamp:metrics:read"
 
 CUSTOM_SCOPES: dict[str, dict[str, object]] = {
@@ -55,6 +57,8 @@ CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     LEASES_MANAGE: {
         "description": "Extend and revoke other people's GPU leases, with a reason that they read."
     },
+    IMAGES_READ: {"description": "See the images on this host and which servers run which."},
+    IMAGES_MANAGE: {"description": "Pull images, and choose which of them new servers get."},
     METRICS_READ: {"description": "Read the metrics of gpucamp, for Prometheus."},
 }
 
@@ -100,6 +104,8 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     ENVIRONMENT_MESSAGE,
     DEVICES_MANAGE,
     LEASES_MANAGE,
+    IMAGES_READ,
+    IMAGES_MANAGE,
     METRICS_READ,
 )
 
@@ -134,6 +140,8 @@ ADMIN_SCOPES: tuple[str, ...] = (
     DEVICES_READ,
     DEVICES_MANAGE,
     LEASES_READ,
+    IMAGES_READ,
+    IMAGES_MANAGE,
     METRICS_READ,
 )
 

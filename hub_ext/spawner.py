@@ -229,6 +229,7 @@ class GPUDockerSpawner(DockerSpawner):
     _routed = False
     _ended: str | None = None  # how the container ended, once that is known
     _address = ""
+    _image = ""  # of this start: the configured one, or what is pinned in its place
     _generation = 0
     _devices: tuple[Device, ...] = ()  # of the lease
     _sizes: tuple[int | None, int | None] = (None, None)  # of new volumes: environment, work
@@ -273,7 +274,8 @@ class GPUDockerSpawner(DockerSpawner):
         with timed(Stage.ROOM):
             await self._life.make_room()
         with timed(Stage.PULL):
-            await self._life.pull_if_missing(self.image, self.progress_log.tell_pull)
+            self._image = await asyncio.to_thread(side.ledger.image_for, self.image)
+            await self._life.pull_if_missing(self._image, self.progress_log.tell_pull)
         with timed(Stage.QUEUE):
             lease = await self._life.acquire(
                 request,
@@ -482,6 +484,7 @@ class GPUDockerSpawner(DockerSpawner):
             self,
             life.side.hub_id,
             self._devices,
+            self._image,
             self._generation,
             self._sizes,
             raise_limits=raise_limits,

@@ -40,6 +40,7 @@ from .environment_store import EnvironmentStore
 from .figures import Figures
 from .group_store import GroupStore
 from .hand_store import HandStore
+from .image_store import ImageStore
 from .people_store import PeopleStore
 from .search_store import SearchStore
 from .verdict_store import VerdictStore
@@ -52,6 +53,7 @@ class Ledger(
     EnvironmentStore,
     GroupStore,
     HandStore,
+    ImageStore,
     PeopleStore,
     SearchStore,
     VerdictStore,

@@ -379,6 +379,21 @@ hand = Table(
     Column("groups", Text, nullable=False),  # JSON
 )
 
+# What new servers get in the place of `configured`, which is what the spawner is set to: the last
+# row about it counts, and the configured one itself takes a pin away.
+image_pin = Table(
+    "image_pin",
+    metadata,
+    Column("id", Sequence64, primary_key=True, autoincrement=True),
+    Column("configured", Text, nullable=False),
+    Column("image", Text, nullable=False),
+    Column("pinned_at", UtcDateTime, nullable=False),
+    Column("pinned_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_image_pin_configured_id", image_pin.c.configured, image_pin.c.id)
+
 # The last verdict of GPU doctor about each server, as the server told it.
 verdict = Table(
     "verdict",

@@ -23,7 +23,7 @@ from urllib.parse import urlparse
 
 from jupyterhub.services.auth import HubOAuth
 from tornado.log import LogFormatter
-from traitlets import Bool, Float, Integer, Unicode, default, validate
+from traitlets import Bool, Float, Integer, List, Unicode, default, validate
 from traitlets.config import Application, catch_config_error
 
 from .. import __version__
@@ -41,6 +41,7 @@ from .event_feed import EventFeed
 from .examinations import Examinations
 from .group_resets import GroupResets
 from .hub_api import HubClient
+from .images import Images
 from .kept_files import KeptFiles
 from .lifetime import end_with_hub, listen, open_ledger
 from .loops import every
@@ -84,7 +85,16 @@ class GpucampService(Application):
     ).tag(config=True)
 
     image = Unicode(
-        help="The image that new servers get, to show it. Default: $GPUCAMP_IMAGE."
+        help="""The image that new servers get, if the hub has not told the ledger (it does, unless
+        `check_before_start` is left out of its configuration). Default: $GPUCAMP_IMAGE."""
+    ).tag(config=True)
+
+    image_repositories = List(
+        Unicode(),
+        help="""Repositories, such as `registry.school.example/gpucamp/torch-cuda`, from which
+        images may be pulled, and chosen for new servers, by REST and on the page Images. That of
+        the configured image always is one. Images that were built on the host from gpucamp's may
+        be chosen, too.""",
     ).tag(config=True)
 
     practice_devices = Integer(
@@ -376,6 +386,7 @@ class GpucampService(Application):
             revival=Revival(ledger, hub),
             space=SpaceWatch(ledger, hub, engine),
             kept_files=KeptFiles(ledger, engine, EngineExec(), self.image),
+            images=Images(ledger, engine, self.image, self.image_repositories),
             examinations=Examinations(ledger, engine, EngineExec(), prefix=hub_auth.base_url),
             roster=Roster(hub),
             prefix=hub_auth.base_url,

@@ -23,6 +23,7 @@ from ..container_args import (
 from ..engine import ContainerFacts, EngineClient, VolumeSize
 from ..errors import NotFound
 from ..i18n import _
+from ..images import ImageFact
 from ..reconcile import ContainerFact
 from ..space import VolumeFact
 from ..volumes import PREFIX, environment_volume
@@ -40,6 +41,10 @@ class HubContainers:
         """All of this hub, running or not. Raises EngineUnavailable, EngineRefused."""
         found = await self.client.containers({HUB_LABEL: self.hub_id()})
         return tuple(_fact(each) for each in found)
+
+    async def images(self) -> tuple[ImageFact, ...]:
+        """All on the Engine. Raises EngineUnavailable, EngineRefused."""
+        return await self.client.images()
 
     async def remove(self, container_id: str) -> None:
         """Returns when it is gone. Raises EngineUnavailable, EngineRefused."""
@@ -102,4 +107,5 @@ def _fact(found: ContainerFacts) -> ContainerFact:
         running=found.running,
         generation=int(generation) if generation.isdigit() else 0,
         image=found.image,
+        image_id=found.image_id,
     )

@@ -104,7 +104,12 @@ class KeptFiles:
 
     @asynccontextmanager
     async def _reader(self, user: str, server: str, generation: int) -> AsyncIterator[str]:
-        found = await asyncio.to_thread(self._ledger.environment, user, server)
+        found, image = await asyncio.to_thread(
+            lambda: (
+                self._ledger.environment(user, server),
+                self._ledger.image_in_force(self._image),
+            )
+        )
         try:
             require_kept(found, generation)
         except Conflict as error:
@@ -115,7 +120,7 @@ class KeptFiles:
         reader = ""
         try:
             reader = await self._engine.start_reader(
-                user, server, generation, self._image, READER_SECONDS
+                user, server, generation, image, READER_SECONDS
             )
             yield reader
         finally:

@@ -31,6 +31,7 @@ from .group_resets import GroupResets
 from .handlers import ServiceHandler
 from .hub_api import HubClient
 from .idempotency import Requests
+from .images import Images
 from .kept_files import KeptFiles
 from .monitor import Monitor
 from .rates import Rate
@@ -58,10 +59,11 @@ class Service:
     examinations: Examinations
     space: SpaceWatch
     kept_files: KeptFiles
+    images: Images
     roster: Roster
     prefix: str  # of this service, "/services/gpucamp/"
     hub_prefix: str  # "/hub/"
-    image: str  # what new servers get
+    image: str  # what new servers get, if the ledger says nothing else
     recent_xids: Callable[[], Sequence[XidEvent]] = tuple  # of this run, of all cards
     host: HostLook | None = None
     hand_rate: Rate = field(default_factory=lambda: Rate(10, 60.0))  # raised, by user

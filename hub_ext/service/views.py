@@ -53,13 +53,14 @@ async def server_view(service: Service, user: str, server: str) -> Json:
             raise NotFound(_("There is no such server."))
     except (HubUnavailable, HubRefused):
         state = "unknown"
-    environment, failed_starts, operation, verdict, hand = await asyncio.to_thread(
+    environment, failed_starts, operation, verdict, hand, image = await asyncio.to_thread(
         lambda: (
             ledger.environment(user, server),
             ledger.failed_starts(user, server),
             ledger.operation_of(user, server),
             ledger.verdict(user, server),
             ledger.hand(user),
+            ledger.image_in_force(service.image),
         )
     )
     facts = await lease_facts(service, user, server)
@@ -72,7 +73,7 @@ async def server_view(service: Service, user: str, server: str) -> Json:
         "running": None if state == "unknown" else state == "running",
         "state": state,
         "url": server_url(service.hub_base_url, user, server),
-        "image": container.image if container is not None else service.image,
+        "image": container.image if container is not None else image,
         "generation": environment.generation,
         "newest": environment.newest,
         "can_undo": bool(environment.kept),

@@ -18,7 +18,7 @@ import requests
 from jupyterhub.services.auth import HubOAuth
 from local_reader import LocalReader
 from openapi_contract import check_answer
-from service_world import FakeEngine, FakeHub, FakeRunner, World
+from service_world import USUAL_IMAGE, FakeEngine, FakeHub, FakeRunner, World
 from tornado.netutil import bind_sockets
 from tornado.web import HTTPError, RequestHandler
 
@@ -29,6 +29,7 @@ from hub_ext.service.event_feed import EventFeed
 from hub_ext.service.examinations import Examinations
 from hub_ext.service.group_resets import GroupResets
 from hub_ext.service.hub_api import HubClient, HubGroup
+from hub_ext.service.images import Images
 from hub_ext.service.kept_files import KeptFiles
 from hub_ext.service.monitor import Monitor
 from hub_ext.service.parts import Service, make_http_server, make_web_application
@@ -235,6 +236,7 @@ class RunningService:
         self.visitor = self.tokens[ADA]
         self.hub_down = False
         self.port = 0
+        self.repository = "registry.example/camp"  # from which images may be pulled
 
     @property
     def origin(self) -> str:
@@ -291,11 +293,12 @@ class RunningService:
             revival=Revival(self.world.ledger, client),
             space=SpaceWatch(self.world.ledger, client, self.engine),
             kept_files=KeptFiles(self.world.ledger, self.engine, LocalReader(), "image"),
+            images=Images(self.world.ledger, self.engine, USUAL_IMAGE.id, [self.repository]),
             roster=Roster(client),
             examinations=Examinations(self.world.ledger, self.engine, self.runner, prefix=PREFIX),
             prefix=PREFIX,
             hub_prefix="/hub/",
-            image="gpucamp@sha256:" + "0123456789ab" * 5 + "0123",
+            image=USUAL_IMAGE.id,
             recent_xids=lambda: watch.recent if watch else (),
         )
         application = make_web_application(self.service, auth, cookie_secret=b"x" * 32)

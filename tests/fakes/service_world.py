@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hub_ext.engine_exec import Done
 from hub_ext.errors import EngineUnavailable, HubRefused, HubUnavailable, NotFound
+from hub_ext.images import IMAGE_LABEL, ImageFact
 from hub_ext.ledger import Ledger
 from hub_ext.models import Device, LeaseState, Request, Snapshot
 from hub_ext.reconcile import ContainerFact
@@ -25,6 +26,15 @@ from hub_ext.service.hub_api import HubGroup, HubServer, HubUser
 from hub_ext.space import VolumeFact
 
 UUIDS = tuple(f"GPU-5ca1ab1e-0000-4000-8000-00000000000{n}" for n in range(2))
+
+# what servers run, and what is configured
+USUAL_IMAGE = ImageFact(
+    "sha256:" + "ab" * 32,
+    ("gpucamp/torch-cuda:1",),
+    size=8_000_000_000,
+    created_at=datetime(2026, 1, 31, tzinfo=UTC),
+    labels={IMAGE_LABEL: "torch-cuda"},
+)
 
 
 def now() -> datetime:
@@ -77,6 +87,7 @@ class World:
     )
     volumes: list[VolumeFact] = field(default_factory=list)
     kept: dict[tuple[str, str, int], Path] = field(default_factory=dict)  # homes to be read
+    images: list[ImageFact] = field(default_factory=lambda: [USUAL_IMAGE])
     readers: list[str] = field(default_factory=list)  # that are open
     removed_environments: list[tuple[str, str, int]] = field(default_factory=list)
     started_with: list[Mapping[str, object]] = field(default_factory=list)
@@ -105,7 +116,8 @@ class World:
             server=server,
             running=True,
             generation=self.ledger.environment(user, server).generation,
-            image="sha256:" + "ab" * 32,
+            image=USUAL_IMAGE.id,
+            image_id=USUAL_IMAGE.id,
         )
         self.containers.append(container)
         self.ledger.mark_running(lease.id, container.id, at or now())
@@ -294,6 +306,9 @@ class FakeEngine:
         self.world.readers.append(str(folder))
         return str(folder)
 
+    async def images(self) -> tuple[ImageFact, ...]:
+        return tuple(self.world.images)
+
     async def volumes(self) -> tuple[VolumeFact, ...]:
         return tuple(self.world.volumes)
 
@@ -316,6 +331,9 @@ class EngineSilent(FakeEngine):
             self.silent -= 1
             raise EngineUnavailable("The Docker Engine did not answer")
         return await super().containers()
+
+    async def images(self) -> tuple[ImageFact, ...]:
+        raise EngineUnavailable("The Docker Engine did not answer")
 
 
 REPORT: dict[str, object] = {

@@ -15,7 +15,7 @@ import pytest
 from openapi_contract import path_of
 from resets import reset
 from service_server import RunningService, expand, person, running_service
-from service_world import UUIDS, World, make_ledger, now
+from service_world import USUAL_IMAGE, UUIDS, World, make_ledger, now
 from tornado.web import RequestHandler
 
 from hub_ext import scopes
@@ -99,7 +99,11 @@ class Things:
     def addresses(self, path: str) -> list[str]:
         """One path for each thing that it may be about."""
         path = path.lstrip("/").replace("{server}", "second").replace("{generation}", "1")
-        path = path.replace("{device}", UUIDS[0]).replace("{code}", "GC102")
+        path = (
+            path.replace("{device}", UUIDS[0])
+            .replace("{code}", "GC102")
+            .replace("{image}", USUAL_IMAGE.id)
+        )
         if path.endswith("/file"):
             path += "?path=notes"
         for place, things in (
