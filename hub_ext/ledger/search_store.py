@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 from ..models import AuditEntry, Lease
-from . import audit, searches
+from . import audit, searches, time_line
 from .audit import Following
 from .database import Database
 from .searches import AuditSearch, LeaseSearch
+from .time_line import Tenure
 
 
 class SearchStore:
@@ -22,6 +24,18 @@ class SearchStore:
         """At most `limit` leases, the latest grant first; `after` is (granted_at, id) of one."""
         with self._database.read() as connection:
             return searches.find_leases(connection, sought, limit, after)
+
+    def tenures(
+        self,
+        uuids: Collection[str],
+        since: datetime,
+        until: datetime,
+        limit: int,
+        user: str | None = None,
+    ) -> tuple[Tenure, ...]:
+        """Which lease had which of these devices in a period; at most `limit`, the latest first."""
+        with self._database.read() as connection:
+            return time_line.tenures(connection, uuids, since, until, limit, user)
 
     def find_audit(
         self, sought: AuditSearch, limit: int, after: int | None = None

@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Connection, func, literal, or_, select, tu
 from ..models import AuditEntry, Lease
 from . import audit, leases
 from .tables import LIVE, UtcDateTime, audit_entry, lease, lease_device
+from .time_line import in_period
 
 # By how much a clock may have been set back while lines were written.
 SLACK = timedelta(hours=1)
@@ -30,6 +31,8 @@ class LeaseSearch:
     user: str | None = None
     group: str | None = None  # of its user at the grant
     device: str | None = None
+    since: datetime | None = None  # it had not ended then
+    until: datetime | None = None  # it was granted before
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def find_leases(
     if sought.device is not None:
         held = select(lease_device.c.lease_id).where(lease_device.c.device_uuid == sought.device)
         conditions.append(lease.c.id.in_(held))
+    conditions += in_period(sought.since, sought.until)
     if after is not None:
         place = tuple_(literal(after[0], UtcDateTime), literal(after[1]))
         conditions.append(tuple_(lease.c.granted_at, lease.c.id) < place)

@@ -187,7 +187,7 @@ Index(
     lease.c.groups,
 )
 Index("ix_lease_user_name_granted_at_id", lease.c.user_name, lease.c.granted_at, lease.c.id)
-Index("ix_lease_ended_at", lease.c.ended_at)
+Index("ix_lease_ended_at_granted_at_id", lease.c.ended_at, lease.c.granted_at, lease.c.id)
 Index("ix_lease_user_name_ended_at", lease.c.user_name, lease.c.ended_at)
 
 # What a lease was granted, in order; stays when it has ended. `slots` are those of the device at

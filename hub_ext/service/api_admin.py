@@ -185,6 +185,8 @@ class LeasesHandler(ListHandler):
         "user": words,
         "group": words,
         "device": words,
+        "since": moment,
+        "until": moment,
     }
 
     @requires(LEASES_READ)

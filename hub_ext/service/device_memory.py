@@ -48,8 +48,8 @@ def processes_of(device: Device | None, servers: Mapping[str, Key]) -> list[Json
 
 async def memory_view(service: Service) -> list[Json]:
     """The processes on all devices that tell, by device and PID. Raises LedgerUnavailable."""
-    leases = await asyncio.to_thread(service.ledger.leases)
-    servers = by_container(leases, service.monitor.health.containers)
+    snapshot = await asyncio.to_thread(service.ledger.snapshot, service.now())
+    servers = by_container(snapshot.leases, service.monitor.health.containers)
     seen = service.monitor.seen()
     return [row for uuid in sorted(seen) for row in processes_of(seen[uuid], servers) or ()]
 

@@ -31,6 +31,7 @@ from . import (
     pages_doctor,
     pages_groups,
     pages_kept_files,
+    pages_leases,
 )
 from .api import find_operation
 from .api_doctor import examination_view
@@ -186,6 +187,7 @@ ROUTES: list[tuple[str, type[PageHandler]]] = [
     (r"operations/(?P<operation_id>[^/]+)", OperationPage),
     *pages_admin.ROUTES,
     *pages_device.ROUTES,
+    *pages_leases.ROUTES,
     *pages_class.ROUTES,
     *pages_api.ROUTES,
     *pages_doctor.ROUTES,

@@ -38,7 +38,9 @@ class DevicePage(PageHandler):
             raise BadRequest(_("Choose one of the periods that the page offers."))
         device = await whole_device_view(self.service, device_id)
         others = await devices_view(self.service)
-        until = self.service.now().astimezone(UTC)
+        # the next full minute: the strip is the same until then
+        now = self.service.now().astimezone(UTC).replace(second=0, microsecond=0)
+        until = now + timedelta(minutes=1)
         since = until - timedelta(int(days))
         history = await asyncio.to_thread(
             self.service.ledger.device_history, device_id, MOST_CHANGES

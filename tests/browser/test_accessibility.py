@@ -18,6 +18,8 @@ PAGES = (
     "servers",
     "devices",
     f"devices/{UUIDS[0]}",
+    "leases",
+    "leases?days=7",
     "queue",
     "usage",
     "groups",

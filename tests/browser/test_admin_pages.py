@@ -10,7 +10,8 @@ from service_world import UUIDS, now
 from test_class_page import fill, samples
 from test_service_pages import picture, visit, world  # noqa: F401  (fixtures)
 
-from hub_ext.models import Device
+from hub_ext.models import Device, Request
+from hub_ext.reconcile import ContainerFact
 
 
 def device(uuid: str, **more) -> Device:
@@ -44,3 +45,56 @@ def test_an_admin_reads_the_history_of_a_device(world, visit):  # noqa: F811
         phone = visit(service, f"devices/{UUIDS[0]}", viewport={"width": 360, "height": 740})
         assert phone.evaluate("document.documentElement.scrollWidth") <= 360
         picture(phone, "device-phone")
+
+
+def busy_day(world) -> None:  # noqa: F811
+    """A shared and an exclusive device, with leases of a day."""
+    ledger = world.ledger
+    world.stop_server("ada", "")
+    ledger.divide(UUIDS[1], 2, "", now(), actor="root")
+    for ago, lasted, user in (
+        (20, 3, "ada"), (16, 2.5, "bob"), (13, 0.3, "cleo"), (12, 4, "dan"), (6, 4, "eve"),
+    ):  # fmt: skip
+        begin = now() - timedelta(hours=ago)
+        world.run_server(user, at=begin, term=timedelta(hours=8))
+        ledger.end(ledger.lease_of(user, "").id, "stopped", begin + timedelta(hours=lasted))
+    world.run_server("finn", at=now() - timedelta(hours=1.5), term=timedelta(hours=3))
+    for user, hours in (("gus", 9), ("hana", 5)):
+        lease = ledger.acquire(
+            Request(user, "", 1, share=True, term=timedelta(hours=12)),
+            lambda _snapshot: [UUIDS[1]],
+            now() - timedelta(hours=hours),
+        )
+        container = ContainerFact(f"c-{user}", lease.id, user, "", True, 1, "image")
+        world.containers.append(container)
+        ledger.mark_running(lease.id, container.id, now() - timedelta(hours=hours))
+
+
+def test_an_admin_reads_leases_on_a_time_line(world, visit):  # noqa: F811
+    ill_for_a_while(world)
+    busy_day(world)
+    with running_service(world) as service:
+        service.visitor = service.tokens["admin-token"]
+        page = visit(service)
+        page.get_by_role("link", name="Leases").click()
+        expect(page.locator(".time-line .live")).to_have_count(3)
+        picture(page, "leases")
+        page.get_by_role("link", name="7 days").click()
+        expect(page.locator(".time-line .live")).to_have_count(3)
+        page.get_by_role("searchbox", name="User").fill("finn")
+        page.get_by_role("button", name="Show").click()
+        expect(page.locator(".time-line .live")).to_have_count(1)
+        expect(page.locator("#leases tbody tr")).to_have_count(1)
+        # by keyboard the table is reached, and the picture's bars are passed over
+        stops = page.evaluate(
+            "document.querySelectorAll('.time-line a:not([tabindex=\"-1\"])').length"
+        )
+        assert stops == 0
+        page.get_by_role("button", name="Revoke…: finn").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Reason").fill("maintenance")
+        dialog.get_by_role("button", name="Revoke").click()
+        expect(page.locator("#leases")).to_contain_text("maintenance", timeout=20_000)
+        phone = visit(service, "leases", viewport={"width": 360, "height": 740})
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+        picture(phone, "leases-phone")
