@@ -90,3 +90,4 @@ class Action(StrEnum):
     CLAIM = "claim", "a hub works with this ledger"
     HUB_RUN = "hub run", "a process of the hub starts"
     POLICY_SET = "policy.set", "other rules about devices, terms and quotas are in force"
+    SETTINGS_SET = "settings.set", "the hub was started with other values of the settings named"

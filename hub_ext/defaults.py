@@ -13,6 +13,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
+from datetime import UTC, datetime
 from pathlib import Path
 
 from jupyterhub.app import JupyterHub
@@ -25,7 +26,9 @@ from .inventory import scan
 from .ledger import Ledger
 from .models import Device, DeviceRecord
 from .policy import Policy
-from .policy_settings import SPAWNER, policy_from, refusal
+from .policy_settings import SPAWNER, GpuPolicy, policy_from, refusal
+from .settings_in_force import Setting, settings_of
+from .spawner import GPUDockerSpawner
 
 GIB = 1024**3
 CULLER = "gpucamp-idle-culler"
@@ -146,8 +149,21 @@ def check_before_start(c: Config, files: Sequence[str | Path] = ()) -> None:
         apply_policy(
             config, ledger, [Path(file) for file in files], lambda: scan(_devices_of(spawner))
         )
+        ledger.set_settings(hub_settings(config, files), datetime.now(UTC))
     except LedgerUnavailable as error:
         raise SystemExit(f"gpucamp does not start. {error}") from error
+
+
+def hub_settings(config: Config, files: Sequence[str | Path] = ()) -> tuple[Setting, ...]:
+    """What spawner and policy work with in this configuration, for admins to see."""
+    where = {
+        "command_line": JupyterHub.instance().cli_config,
+        "files": [Path(file) for file in files],
+    }
+    return (
+        *settings_of(GpuPolicy, config, **where),
+        *settings_of(GPUDockerSpawner, config, inherited=True, **where),
+    )
 
 
 def _with_command_line(c: Config) -> Config:

@@ -163,14 +163,14 @@ def policy_from(
     section = config[SECTION] if SECTION in config else {}
     traits = GpuPolicy.class_traits(config=True)
     values = {
-        name: _value(section[name], trait) if name in section else trait.default()
+        name: configured_value(section[name], trait) if name in section else trait.default()
         for name, trait in traits.items()
     }
     policy, wrong = read_policy(values, known)
     return policy, (*_misspelt(config, section, tuple(traits)), *wrong, *_spawner(config))
 
 
-def _value(given: object, trait: TraitType[Any, Any]) -> object:
+def configured_value(given: object, trait: TraitType[Any, Any]) -> object:
     """A configured value; one of the command line or made with .update() or .append() as well."""
     if isinstance(given, DeferredConfig):
         try:

@@ -37,6 +37,7 @@ DEVICES_MANAGE = "custom:gpucamp:devices:manage"
 LEASES_MANAGE = "custom:gpucamp:leases:manage"
 IMAGES_READ = "custom:gpucamp:images:read"
 IMAGES_MANAGE = "custom:gpucamp:images:manage"
+SETTINGS_READ = "custom:gpucamp:settings:read"
 METRICS_READ = "custom:gpucamp:metrics:read"
 
 CUSTOM_SCOPES: dict[str, dict[str, object]] = {
@@ -59,6 +60,7 @@ CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     },
     IMAGES_READ: {"description": "See the images on this host and which servers run which."},
     IMAGES_MANAGE: {"description": "Pull images, and choose which of them new servers get."},
+    SETTINGS_READ: {"description": "See the settings in force, without secrets."},
     METRICS_READ: {"description": "Read the metrics of gpucamp, for Prometheus."},
 }
 
@@ -106,6 +108,7 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     LEASES_MANAGE,
     IMAGES_READ,
     IMAGES_MANAGE,
+    SETTINGS_READ,
     METRICS_READ,
 )
 
@@ -142,6 +145,7 @@ ADMIN_SCOPES: tuple[str, ...] = (
     LEASES_READ,
     IMAGES_READ,
     IMAGES_MANAGE,
+    SETTINGS_READ,
     METRICS_READ,
 )
 

@@ -43,6 +43,7 @@ from .hand_store import HandStore
 from .image_store import ImageStore
 from .people_store import PeopleStore
 from .search_store import SearchStore
+from .settings_store import SettingsStore
 from .verdict_store import VerdictStore
 
 
@@ -56,6 +57,7 @@ class Ledger(
     ImageStore,
     PeopleStore,
     SearchStore,
+    SettingsStore,
     VerdictStore,
 ):
     """Synchronous; call it with asyncio.to_thread from an event loop."""

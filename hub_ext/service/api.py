@@ -29,6 +29,7 @@ from . import (
     api_leases,
     api_messages,
     api_queue,
+    api_settings,
     api_users,
 )
 from .api_base import LONGEST_REASON, ApiHandler, Check, text, whole
@@ -180,6 +181,7 @@ ROUTES: list[tuple[str, type[ApiHandler]]] = [
     *api_admin.ROUTES,
     *api_leases.ROUTES,
     *api_queue.ROUTES,
+    *api_settings.ROUTES,
     *api_images.ROUTES,
     *api_class.ROUTES,
     *api_users.ROUTES,

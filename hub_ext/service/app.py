@@ -33,6 +33,7 @@ from ..garbage import pass_over_what_is_there
 from ..host_facts import HostLook
 from ..inventory import DeviceWatch, discover, out_of_use
 from ..ledger import Ledger
+from ..settings_in_force import settings_of
 from ..volumes import PREFIX
 from .containers import HubContainers
 from .cookie_secret import cookie_secret
@@ -395,6 +396,13 @@ class GpucampService(Application):
             image=self.image,
             host=HostLook(engine_client),
             recent_xids=lambda: watch.recent if watch else (),
+            settings=settings_of(
+                GpucampService,
+                self.config,
+                command_line=self.cli_config,
+                files=[Path(self.config_file)] if self.config_file else (),
+                effective=lambda name: getattr(self, name),
+            ),
         )
 
 

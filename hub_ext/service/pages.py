@@ -32,6 +32,7 @@ from . import (
     pages_groups,
     pages_kept_files,
     pages_leases,
+    pages_settings,
 )
 from .api import find_operation
 from .api_doctor import examination_view
@@ -188,6 +189,7 @@ ROUTES: list[tuple[str, type[PageHandler]]] = [
     *pages_admin.ROUTES,
     *pages_device.ROUTES,
     *pages_leases.ROUTES,
+    *pages_settings.ROUTES,
     *pages_class.ROUTES,
     *pages_api.ROUTES,
     *pages_doctor.ROUTES,

@@ -21,6 +21,7 @@ from tornado.web import StaticFileHandler
 from ..health import XidEvent
 from ..host_facts import HostLook
 from ..ledger import Ledger
+from ..settings_in_force import Setting
 from . import api, metrics, page_base, pages
 from .body_limit import UNLIMITED, BodyLimit
 from .ddp_tellings import DdpTellings
@@ -68,6 +69,7 @@ class Service:
     host: HostLook | None = None
     hand_rate: Rate = field(default_factory=lambda: Rate(10, 60.0))  # raised, by user
     ddp_tellings: DdpTellings = field(default_factory=DdpTellings)
+    settings: Sequence[Setting] = ()  # of this service
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @property

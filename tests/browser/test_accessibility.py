@@ -20,6 +20,7 @@ PAGES = (
     f"devices/{UUIDS[0]}",
     "leases",
     "leases?days=7",
+    "settings",
     "queue",
     "usage",
     "groups",
