@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from accessibility import violations
 from playwright.sync_api import expect
 from service_server import running_service
 from service_world import UUIDS, now
 from test_class_page import fill, samples
 from test_service_pages import picture, visit, world  # noqa: F401  (fixtures)
+from traitlets.config import Config
 
+from hub_ext.defaults import hub_settings
 from hub_ext.models import Device, Request
 from hub_ext.reconcile import ContainerFact
 
@@ -98,3 +101,26 @@ def test_an_admin_reads_leases_on_a_time_line(world, visit):  # noqa: F811
         phone = visit(service, "leases", viewport={"width": 360, "height": 740})
         assert phone.evaluate("document.documentElement.scrollWidth") <= 360
         picture(phone, "leases-phone")
+
+
+def test_an_admin_reads_the_settings_in_force(world, visit):  # noqa: F811
+    config = Config()
+    config.GPUDockerSpawner.max_gpus = 4
+    config.GPUDockerSpawner.image = "gpucamp/torch-cuda@sha256:" + "ab" * 32
+    config.Spawner.environment = {"HF_TOKEN": "secret"}
+    config.GpuPolicy.pools = {"class": {"devices": "*", "slots": 4, "groups": ["class-a"]}}
+    world.ledger.set_settings(hub_settings(config), now())
+    with running_service(world) as service:
+        service.visitor = service.tokens["admin-token"]
+        page = visit(service, "devices")
+        page.get_by_role("link", name="Settings").click()
+        expect(page.locator("tr.changed")).to_have_count(4)
+        page.get_by_role("link", name="Only those that somebody set").click()
+        expect(page.locator("tbody tr")).to_have_count(4)
+        page.get_by_text("What it does: max_gpus").click()
+        expect(page.get_by_text("The largest number of GPUs")).to_be_visible()
+        picture(page, "settings")
+        assert violations(page) == []
+        phone = visit(service, "settings", viewport={"width": 360, "height": 740})
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 360
+        picture(phone, "settings-phone")
