@@ -61,6 +61,8 @@ class Action(StrEnum):
     # images
     IMAGE_PIN = "image.pin", "new servers get the image named in the place of the configured one"
     IMAGE_UNPIN = "image.unpin", "new servers get the configured image again"
+    IMAGE_PULL = "image.pull", "an image is being pulled to this host"
+    IMAGE_PULL_END = "image.pull_end", "that is done, has failed, was cancelled or was cut off"
 
     # people
     HAND_RAISE = "hand.raise", "a user asks for help, or says something else of what is the matter"

@@ -14,21 +14,16 @@ What this module guarantees:
 from __future__ import annotations
 
 import asyncio
-import os
-import ssl
 import struct
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aiohttp
 
-from .errors import EngineRefused, EngineUnavailable, GpucampError
+from .engine_http import ANSWER_SECONDS, refusal_of, session_with, told_as_unavailable
+from .errors import EngineUnavailable, GpucampError
 
-DEFAULT_ADDRESS = "unix:///var/run/docker.sock"
-ANSWER_SECONDS = 10.0
 EXIT_SECONDS = 5.0  # for the exit code, after the output has ended
 STDERR_BYTES = 4096
 MOST_AHEAD = 2**22
@@ -73,8 +68,8 @@ class EngineExec:
         Raises EngineUnavailable, EngineRefused, ContainerNotRunning, OutputTooLong.
         """
         output = _Output(most_bytes)
-        with _told_as_unavailable():
-            async with self._session() as (session, base):
+        with told_as_unavailable():
+            async with session_with(self._address) as (session, base):
                 address = await _make(session, base, container, command, environment or {})
                 async for chunk in _chunks(session, address):
                     output.feed(chunk)
@@ -88,8 +83,8 @@ class EngineExec:
         that. Raises as `run`, but OutputTooLong.
         """
         output = _Output(most_ahead)
-        with _told_as_unavailable():
-            async with self._session() as (session, base):
+        with told_as_unavailable():
+            async with session_with(self._address) as (session, base):
                 address = await _make(session, base, container, command, {})
                 async for chunk in _chunks(session, address):
                     output.feed(chunk)
@@ -108,48 +103,6 @@ class EngineExec:
             if loop.time() >= deadline:
                 raise EngineUnavailable("The Docker Engine lost the output of a command.")
             await asyncio.sleep(0.1)
-
-    @asynccontextmanager
-    async def _session(self) -> AsyncIterator[tuple[aiohttp.ClientSession, str]]:
-        address = self._address or os.environ.get("DOCKER_HOST") or DEFAULT_ADDRESS
-        connector: aiohttp.BaseConnector
-        if address.startswith("unix://"):
-            connector, base = (
-                aiohttp.UnixConnector(address.removeprefix("unix://")),
-                "http://engine",
-            )
-        elif address.startswith(("tcp://", "http://", "https://")):
-            secure = await asyncio.to_thread(_tls) if not address.startswith("http://") else None
-            host = address.partition("://")[2].rstrip("/")
-            connector = aiohttp.TCPConnector(ssl=secure or True)
-            base = f"{'https' if secure else 'http'}://{host}"
-        else:
-            raise EngineUnavailable(f"DOCKER_HOST={address!r} is not supported: unix:// or tcp://.")
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_SECONDS)
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=limits, cookie_jar=aiohttp.DummyCookieJar()
-        ) as session:
-            yield session, base
-
-
-def _tls() -> ssl.SSLContext | None:
-    """As the docker command does it."""
-    if not os.environ.get("DOCKER_TLS_VERIFY"):
-        return None
-    folder = Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
-    context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    context.load_cert_chain(str(folder / "cert.pem"), str(folder / "key.pem"))
-    return context
-
-
-@contextmanager
-def _told_as_unavailable() -> Iterator[None]:
-    try:
-        yield
-    except (aiohttp.ClientError, OSError, KeyError, ValueError) as error:
-        raise EngineUnavailable(
-            f"The Docker Engine did not answer ({type(error).__name__}: {error})."
-        ) from error
 
 
 async def _make(
@@ -202,13 +155,10 @@ async def _json(
 async def _require_good(response: aiohttp.ClientResponse) -> None:
     if response.status < 300:
         return
-    try:
-        words = str((await response.json())["message"])
-    except (aiohttp.ClientError, ValueError, KeyError, TypeError):
-        words = f"The Docker Engine answered with status {response.status}."
+    error = await refusal_of(response)
     if response.status in (404, 409):  # gone; stopped or paused
-        raise ContainerNotRunning(words)
-    raise EngineRefused(words, response.status)
+        raise ContainerNotRunning(str(error))
+    raise error
 
 
 class _Output:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 IMAGE_LABEL = "gpucamp.image"  # images/torch-cuda/Dockerfile; what is built on it has it, too
@@ -41,6 +42,30 @@ class ImagePin:
     pinned_at: datetime
     pinned_by: str
     reason: str
+
+
+class PullState(StrEnum):
+    """How a pull stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    CUT_OFF = "cut_off"  # the service ended meanwhile
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePull:
+    """A pull that was asked for. error: the Engine's own words, of one that failed."""
+
+    id: str
+    image: str
+    state: PullState
+    requested_by: str
+    requested_at: datetime
+    reason: str = ""
+    ended_at: datetime | None = None
+    error: str = ""
 
 
 def fact_of(listed: Mapping[str, Any]) -> ImageFact:

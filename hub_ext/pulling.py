@@ -41,35 +41,48 @@ class Pull:
             listener(progress)
 
 
-def follow(stream: Iterator[Mapping[str, Any]], report: Callable[[PullProgress], None]) -> None:
-    """Read a pull's stream to its end. The Engine reports failures in it, with status 200.
+class Layers:
+    """The layers of a pull, as the Engine's lines tell of them."""
 
-    Raises EngineRefused, with status 404 if there is no such image.
-    """
-    layers: dict[str, tuple[int, int, bool]] = {}  # id -> bytes done, bytes in all, complete
-    for line in stream:
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, int, bool]] = {}  # id -> bytes done, in all, complete
+
+    def take(self, line: Mapping[str, Any]) -> PullProgress | None:
+        """How far the pull is after this line; None if it is about no layer.
+
+        The Engine reports failures in such lines, with status 200: raises EngineRefused, with
+        status 404 if there is no such image.
+        """
         if "error" in line:
             words = str(line["error"])
             raise EngineRefused(words, 404 if is_unknown(words) else 500)
         layer, status = line.get("id"), line.get("status", "")
         if not layer or status.startswith("Pulling from"):
-            continue
-        done, total, complete = layers.get(layer, (0, 0, False))
+            return None
+        done, total, complete = self._known.get(layer, (0, 0, False))
         detail = line.get("progressDetail") or {}
         if status == "Downloading":
             total = int(detail.get("total") or total)
             done = int(detail.get("current") or done)
         elif status in ("Download complete", "Pull complete", "Already exists"):
             done, complete = total, complete or status != "Download complete"
-        layers[layer] = (done, total, complete)
-        report(
-            PullProgress(
-                layers_done=sum(1 for each in layers.values() if each[2]),
-                layers=len(layers),
-                bytes_done=sum(each[0] for each in layers.values()),
-                bytes_total=sum(each[1] for each in layers.values()),
-            )
+        self._known[layer] = (done, total, complete)
+        known = self._known.values()
+        return PullProgress(
+            layers_done=sum(1 for each in known if each[2]),
+            layers=len(known),
+            bytes_done=sum(each[0] for each in known),
+            bytes_total=sum(each[1] for each in known),
         )
+
+
+def follow(stream: Iterator[Mapping[str, Any]], report: Callable[[PullProgress], None]) -> None:
+    """Read a pull's stream to its end. Raises as Layers.take."""
+    layers = Layers()
+    for line in stream:
+        progress = layers.take(line)
+        if progress is not None:
+            report(progress)
 
 
 def is_unknown(words: str) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, delete, not_, select
 
 from ..models import FINAL_STEPS
 from ..usage import DAY, day_start
-from . import accounting, audit, ddp_runs, device_health, facts, hands, verdicts
+from . import accounting, audit, ddp_runs, device_health, facts, hands, image_pulls, verdicts
 from .tables import audit_entry, lease, lease_device, operation
 
 AT_ONCE = 500  # leases per transaction: others wait for the write lock
@@ -40,6 +40,7 @@ def prune_rest(connection: Connection, before: datetime) -> None:
     ddp_runs.forget_ended(connection)
     device_health.forget_old(connection, before)
     hands.forget_old(connection, before)
+    image_pulls.forget_old(connection, before)
     audit.delete_where(connection, audit_entry.c.at < before, audit_entry.c.lease_id == "")
     connection.execute(
         delete(operation).where(

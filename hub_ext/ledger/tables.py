@@ -394,6 +394,27 @@ image_pin = Table(
 )
 Index("ix_image_pin_configured_id", image_pin.c.configured, image_pin.c.id)
 
+# Pulls of images that were asked for; only one of an image is under way.
+image_pull = Table(
+    "image_pull",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("image", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", UtcDateTime, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("error", Text, nullable=False),
+)
+Index(
+    "uq_image_pull_running",
+    image_pull.c.image,
+    unique=True,
+    sqlite_where=text("state = 'running'"),
+    postgresql_where=text("state = 'running'"),
+)
+
 # The last verdict of GPU doctor about each server, as the server told it.
 verdict = Table(
     "verdict",

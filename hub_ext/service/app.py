@@ -29,6 +29,7 @@ from traitlets.config import Application, catch_config_error
 from .. import __version__
 from ..engine import EngineClient
 from ..engine_exec import EngineExec
+from ..engine_pull import EnginePull
 from ..garbage import pass_over_what_is_there
 from ..host_facts import HostLook
 from ..inventory import DeviceWatch, discover, out_of_use
@@ -42,6 +43,7 @@ from .event_feed import EventFeed
 from .examinations import Examinations
 from .group_resets import GroupResets
 from .hub_api import HubClient
+from .image_pulls import ImagePulls
 from .images import Images
 from .kept_files import KeptFiles
 from .lifetime import end_with_hub, listen, open_ledger
@@ -304,6 +306,7 @@ class GpucampService(Application):
         try:
             await service.resets.resume()
             await service.group_resets.resume()
+            await service.images.pulls.resume()
             service.monitor.start()
             rounds = self._start_rounds(service)
             pass_over_what_is_there()
@@ -324,6 +327,7 @@ class GpucampService(Application):
             await service.monitor.close()
             if self._watch:
                 await asyncio.to_thread(self._watch.close)
+            await service.images.pulls.close()
             await service.group_resets.close()
             await service.resets.close()
             await service.hub.close()
@@ -387,7 +391,13 @@ class GpucampService(Application):
             revival=Revival(ledger, hub),
             space=SpaceWatch(ledger, hub, engine),
             kept_files=KeptFiles(ledger, engine, EngineExec(), self.image),
-            images=Images(ledger, engine, self.image, self.image_repositories),
+            images=Images(
+                ledger,
+                engine,
+                ImagePulls(ledger, EnginePull()),
+                self.image,
+                self.image_repositories,
+            ),
             examinations=Examinations(ledger, engine, EngineExec(), prefix=hub_auth.base_url),
             roster=Roster(hub),
             prefix=hub_auth.base_url,

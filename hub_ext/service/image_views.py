@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..images import ImagePull
 from .images import KnownImage
 from .lease_views import Json
 
@@ -40,4 +41,26 @@ def image_view(service: Service, image: KnownImage) -> Json:
             {"user": each.user, "server": each.server}
             for each in sorted(running, key=lambda each: (each.user, each.server))
         ],
+        "pull": pull_view(service, image.pull) if image.pull is not None else None,
+    }
+
+
+def pull_view(service: Service, pull: ImagePull) -> Json:
+    """A pull, and how far it is if it is under way and the Engine has said so."""
+    progress = service.images.pulls.progress(pull.id)
+    return {
+        "state": pull.state.value,
+        "requested_by": pull.requested_by,
+        "requested_at": pull.requested_at.isoformat(),
+        "reason": pull.reason,
+        "ended_at": pull.ended_at.isoformat() if pull.ended_at is not None else None,
+        "error": pull.error or None,
+        "progress": None
+        if progress is None
+        else {
+            "layers_done": progress.layers_done,
+            "layers": progress.layers,
+            "bytes_done": progress.bytes_done,
+            "bytes_total": progress.bytes_total,
+        },
     }

@@ -33,6 +33,13 @@ class KeyedTasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def cancel_one(self, key: str) -> None:
+        """End this one, if it is under way, and wait for that."""
+        task = self._tasks.get(key)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     async def settled(self) -> None:
         """Wait until none is under way."""
         while self._tasks:

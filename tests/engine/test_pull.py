@@ -6,10 +6,7 @@ The registry is a stand-in on this host (tests/fakes/stand_in_registry.py); hub 
 from __future__ import annotations
 
 import contextlib
-import io
 import re
-import secrets
-import tarfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,35 +16,20 @@ import light_image
 import pytest
 from engine_fixtures import MakeHub
 from hub_app import HubApp, until
-from stand_in_registry import StandInRegistry
+from stand_in_registry import StandInRegistry, padding
 
 pytestmark = pytest.mark.timeout(300)
 
-CONFIG = {
-    "Cmd": ["/bin/serve"],
-    "Env": ["PATH=/bin", "HOME=/home/jovyan"],
-    "User": "1000:100",
-    "WorkingDir": "/tmp",
-}
 PADDING = 6_000_000  # bytes that no Engine has, so each test's image is pulled
 
 
 @pytest.fixture
 def registry(engine: docker.DockerClient) -> Iterator[StandInRegistry]:
     """It has an image that is not on this host; none is left after the test."""
-    with StandInRegistry([light_image.archive(), padding()], CONFIG) as made:
+    with StandInRegistry([light_image.archive(), padding(PADDING)], light_image.CONFIG) as made:
         yield made
         with contextlib.suppress(docker.errors.ImageNotFound):
             engine.images.remove(made.image, force=True)
-
-
-def padding() -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        member = tarfile.TarInfo("padding")
-        member.size = PADDING
-        tar.addfile(member, io.BytesIO(secrets.token_bytes(PADDING)))
-    return buffer.getvalue()
 
 
 @pytest.fixture

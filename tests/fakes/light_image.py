@@ -18,6 +18,13 @@ import docker
 import docker.errors
 
 REPOSITORY = "gpucamp-test/light"
+# of an image that is made of `archive` by a registry
+CONFIG = {
+    "Cmd": ["/bin/serve"],
+    "Env": ["PATH=/bin", "HOME=/home/jovyan"],
+    "User": "1000:100",
+    "WorkingDir": "/tmp",
+}
 REMEDY = "`apt-get install busybox-static` (make test does it)"
 
 # sh is process 1: the kernel drops signals that process 1 does not handle, so it handles SIGTERM

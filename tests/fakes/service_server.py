@@ -29,6 +29,7 @@ from hub_ext.service.event_feed import EventFeed
 from hub_ext.service.examinations import Examinations
 from hub_ext.service.group_resets import GroupResets
 from hub_ext.service.hub_api import HubClient, HubGroup
+from hub_ext.service.image_pulls import ImagePulls
 from hub_ext.service.images import Images
 from hub_ext.service.kept_files import KeptFiles
 from hub_ext.service.monitor import Monitor
@@ -293,7 +294,13 @@ class RunningService:
             revival=Revival(self.world.ledger, client),
             space=SpaceWatch(self.world.ledger, client, self.engine),
             kept_files=KeptFiles(self.world.ledger, self.engine, LocalReader(), "image"),
-            images=Images(self.world.ledger, self.engine, USUAL_IMAGE.id, [self.repository]),
+            images=Images(
+                self.world.ledger,
+                self.engine,
+                ImagePulls(self.world.ledger, self.engine, retry=0.05),
+                USUAL_IMAGE.id,
+                [self.repository],
+            ),
             roster=Roster(client),
             examinations=Examinations(self.world.ledger, self.engine, self.runner, prefix=PREFIX),
             prefix=PREFIX,
@@ -323,6 +330,7 @@ class RunningService:
         self.application = application
         await self.service.resets.resume()
         await self.service.group_resets.resume()
+        await self.service.images.pulls.resume()
         self.service.monitor.start()
         ready.set()
         await stop.wait()
@@ -331,6 +339,7 @@ class RunningService:
         await self.service.monitor.close()
         await self.service.examinations.close()
         await self.service.kept_files.close()
+        await self.service.images.pulls.close()
         await self.service.group_resets.close()
         await self.service.resets.close()
         await client.close()

@@ -21,6 +21,7 @@ from hub_ext.errors import EngineUnavailable, HubRefused, HubUnavailable, NotFou
 from hub_ext.images import IMAGE_LABEL, ImageFact
 from hub_ext.ledger import Ledger
 from hub_ext.models import Device, LeaseState, Request, Snapshot
+from hub_ext.pulling import PullProgress
 from hub_ext.reconcile import ContainerFact
 from hub_ext.service.hub_api import HubGroup, HubServer, HubUser
 from hub_ext.space import VolumeFact
@@ -309,6 +310,11 @@ class FakeEngine:
     async def images(self) -> tuple[ImageFact, ...]:
         return tuple(self.world.images)
 
+    async def pull(self, image: str, report: Callable[[PullProgress], None]) -> None:
+        report(PullProgress(1, 2, 5_000_000, 9_000_000))
+        found = ImageFact("sha256:" + image[-64:][::-1], digests=(image,))
+        self.world.images.append(found)
+
     async def volumes(self) -> tuple[VolumeFact, ...]:
         return tuple(self.world.volumes)
 
@@ -319,6 +325,30 @@ class FakeEngine:
             if (volume.user, volume.environment) != (user, (server, generation))
         ]
         self.world.removed_environments.append((user, server, generation))
+
+
+class EnginePullsSlowly(FakeEngine):
+    """A pull stops half-way until it is `released`, then ends as `failure` says."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.released = False
+        self.failure: Exception | None = None
+        self.given_up: list[str] = []
+        self.begun: list[str] = []
+
+    async def pull(self, image: str, report: Callable[[PullProgress], None]) -> None:
+        self.begun.append(image)
+        report(PullProgress(1, 2, 5_000_000, 9_000_000))
+        try:
+            while not self.released:  # noqa: ASYNC110 - set by the test's thread
+                await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            self.given_up.append(image)
+            raise
+        if self.failure is not None:
+            raise self.failure
+        await super().pull(image, report)
 
 
 class EngineSilent(FakeEngine):

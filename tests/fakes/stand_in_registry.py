@@ -12,7 +12,10 @@ from __future__ import annotations
 import contextlib
 import gzip
 import hashlib
+import io
 import json
+import secrets
+import tarfile
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -132,6 +135,16 @@ class StandInRegistry:
     def __exit__(self, *_: object) -> None:
         self._go_on.set()
         self._end()
+
+
+def padding(size: int) -> bytes:
+    """A layer with so many bytes that no Engine has."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        member = tarfile.TarInfo("padding")
+        member.size = size
+        tar.addfile(member, io.BytesIO(secrets.token_bytes(size)))
+    return buffer.getvalue()
 
 
 def _digest(content: bytes) -> str:

@@ -43,6 +43,7 @@ def full(ledger, make_devices, now):
     (held, *_) = ledger.leases()
     run = DdpRun(held.user, held.server, "r", RunState.FAILED, 2, now, 1, lease_id=held.id)
     ledger.keep_ddp_run(run)
+    ledger.begin_image_pull("new", "why", now, actor="kim")
     ledger.pin_image("old", "new", "why", now, actor="kim")
     ledger.hub_id()
     return ledger
@@ -63,6 +64,7 @@ def content(ledger, now):
         ledger.verdicts(),
         ledger.ddp_runs(),
         ledger.image_pin("old"),
+        ledger.image_pulls(now),
     )
 
 

@@ -41,6 +41,7 @@ def test_migrations_make_the_tables_that_the_code_uses(ledger, kind):
                     "uq_lease_live_server",
                     "uq_operation_unfinished_server",
                     "uq_group_reset_running",
+                    "uq_image_pull_running",
                 }
                 assert (partial is not None) == (index["name"] in expected), index
         columns = {
