@@ -61,6 +61,9 @@ perf-doctor: ## how long the GPU doctor takes beside torch's collect_env, in one
 perf-ddp: ## what Launch DDP costs beside bare torchrun, and a flood of log lines
 	@$(SETUP) perf-ddp
 
+perf-rest: ## how long the service takes to answer with a year of history
+	@$(SETUP) perf-rest
+
 perf-reset: ## how long a reset takes beside a plain start of the same server
 	@$(SETUP) perf-reset
 
@@ -98,5 +101,5 @@ lock: ## resolve the Python requirements anew
 	@$(SETUP) lock
 
 .PHONY: help run stop stop-engine status accounts clean test test-fast soak test-setup perf \
-	perf-queue perf-doctor perf-ddp perf-reset ddp-kills storm compare-faults lint format venv \
+	perf-queue perf-doctor perf-ddp perf-rest perf-reset ddp-kills storm compare-faults lint format venv \
 	front-end translations wheel image lock

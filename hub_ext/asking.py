@@ -98,6 +98,6 @@ def _use(side: HubSide, user: str, groups: tuple[str, ...], snapshot: Snapshot) 
         snapshot.leases,
         snapshot.devices,
         snapshot.now,
-        device_seconds=side.ledger.device_seconds,
+        device_seconds=side.ledger.device_seconds_of,
         group_device_seconds=side.ledger.group_device_seconds,
     )

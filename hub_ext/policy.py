@@ -111,6 +111,8 @@ class Policy:
     def rule_for(self, groups: Collection[str]) -> Rule:
         """What holds for a user of these groups."""
         said = [rule for name, rule in self.rules.items() if name in groups]
+        if not said and not self.default.lifted:
+            return self.default
         lifted = frozenset[str]().union(*(rule.lifted for rule in said))
         chosen: dict[str, Any] = {}
         for each in fields(Rule):

@@ -115,7 +115,14 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
     "test": ("every test", lambda c, p, a: testing.test(c, p, a.levels.split())),
     "soak": ("a million steps of the leases", lambda c, p, a: testing.soak(c, p)),
     "perf": ("measure the start of a server", lambda c, p, a: testing.measure(c, p, "perf")),
-    "perf-queue": ("measure the queue", lambda c, p, a: testing.measure_queue(c, p)),
+    "perf-queue": (
+        "measure the queue",
+        lambda c, p, a: testing.measure_alone(c, p, "perf-queue"),
+    ),
+    "perf-rest": (
+        "measure the service's answers with a year of history",
+        lambda c, p, a: testing.measure_alone(c, p, "perf-rest"),
+    ),
     "perf-doctor": (
         "measure the GPU doctor beside collect_env",
         lambda c, p, a: testing.measure(c, p, "perf-doctor"),
@@ -141,7 +148,8 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
 # these only look, or lock for their set-up alone
 _WITHOUT_LOCK = (
     *("settings", "status", "lint", "format", "test-fast", "test-setup", "test", "soak"),
-    *("perf-queue", *testing.MEASUREMENTS),
+    *testing.MEASUREMENTS,
+    *testing.MEASUREMENTS_ALONE,
 )
 
 

@@ -54,6 +54,11 @@ MEASUREMENTS = {
     "storm": "tests/perf/storm.py",
     "compare-faults": "tests/perf/stock_comparison.py",
 }
+# the same for what needs no Engine
+MEASUREMENTS_ALONE = {
+    "perf-queue": "tests/perf/queue_time.py",
+    "perf-rest": "tests/perf/rest_time.py",
+}
 
 
 @dataclass(frozen=True)
@@ -151,10 +156,10 @@ def measure(settings: Settings, progress: Progress, name: str) -> int:
         return _run(for_tests(settings), progress, (level,), variables)
 
 
-def measure_queue(settings: Settings, progress: Progress) -> int:
-    """Measure the queue's decision, which needs no Engine; the exit status."""
+def measure_alone(settings: Settings, progress: Progress, name: str) -> int:
+    """Run one of MEASUREMENTS_ALONE; the exit status."""
     _set_up_fast(settings, progress)
-    level = Level("perf-queue", (("python", "tests/perf/queue_time.py"),), 3600)
+    level = Level(name, (("python", MEASUREMENTS_ALONE[name]),), 3600)
     return _run(for_tests(settings), progress, (level,), {})
 
 

@@ -49,8 +49,7 @@ def _read(
     granted = _granted(connection, *conditions)
     for row in connection.execute(query).all():
         devices = granted.get(row.id, [])
-        uuids = tuple([device_uuid for device_uuid, _slots in devices])
-        yield replace(_lease(row), device_uuids=uuids)
+        yield _lease(row, tuple([device_uuid for device_uuid, _slots in devices]))
 
 
 def _granted(
@@ -72,15 +71,14 @@ def _count(devices: Iterable[tuple[str, int]]) -> float:
     return sum(1.0 / max(slots, 1) for _uuid, slots in devices)
 
 
-def _lease(row: Row[Any]) -> Lease:
-    """Without its devices."""
+def _lease(row: Row[Any], device_uuids: tuple[str, ...] = ()) -> Lease:
     ends = [at for at in (row.expires_at, row.drain_until, row.revoke_until) if at is not None]
     return Lease(
         id=row.id,
         user=row.user_name,
         server=row.server_name,
         state=LeaseState(row.state),
-        device_uuids=(),
+        device_uuids=device_uuids,
         granted_at=row.granted_at,
         container_id=row.container_id,
         hold_until=row.hold_until,

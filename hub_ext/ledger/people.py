@@ -11,6 +11,8 @@ from sqlalchemy import Column, ColumnElement, Connection, select
 
 from .tables import environment, lease, queue_entry
 
+MOST_NAMED = 100  # users in a query
+
 _NAMES: tuple[Column[str], ...] = (
     lease.c.user_name,
     queue_entry.c.user_name,
@@ -33,9 +35,22 @@ def servers(connection: Connection, users: Collection[str]) -> set[tuple[str, st
     found: set[tuple[str, str]] = set()
     for table in (environment, queue_entry):
         query = select(table.c.user_name, table.c.server_name)
-        rows = connection.execute(query.where(table.c.user_name.in_(list(users)))).all()
+        rows = connection.execute(query.where(about(connection, table.c.user_name, users))).all()
         found.update((row.user_name, row.server_name) for row in rows)
-    return found
+    wanted = set(users)
+    return {key for key in found if key[0] in wanted}
+
+
+def about(
+    connection: Connection, column: Column[str], users: Collection[str]
+) -> ColumnElement[bool]:
+    """Holds for the rows of these users, and if they are many perhaps for others, too.
+
+    A thousand names in a query cost more than the rows that they keep away.
+    """
+    if len(users) <= MOST_NAMED:
+        return column.in_(list(users))
+    return _in_order(connection, column).between(min(users), max(users))
 
 
 def _in_order(connection: Connection, column: Column[str]) -> ColumnElement[str]:

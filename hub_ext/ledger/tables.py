@@ -16,7 +16,9 @@ migrations/versions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -62,6 +64,18 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+    def result_processor(
+        self, dialect: Dialect, coltype: object
+    ) -> Callable[[Any], datetime | None] | None:
+        if dialect.name != "sqlite":
+            return super().result_processor(dialect, coltype)
+
+        # SQLite has texts, and a thousand leases ten thousand of them
+        def process(value: str | None) -> datetime | None:
+            return None if value is None else datetime.fromisoformat(value).replace(tzinfo=UTC)
+
+        return process
 
 
 # BIGINT where there is one; SQLite numbers rows by itself only for INTEGER.
@@ -345,6 +359,8 @@ usage = Table(
 )
 # with the seconds, so that sums of many users are read from the index alone
 Index("ix_usage_sums", usage.c.group_name, usage.c.user_name, usage.c.day, usage.c.seconds)
+# the same for sums by day, by group and by device
+Index("ix_usage_days", usage.c.group_name, usage.c.day, usage.c.device_uuid, usage.c.seconds)
 
 # Faded device-seconds of the leases that ended, as they were at `as_of`.
 fair_share = Table(

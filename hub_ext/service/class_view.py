@@ -7,8 +7,9 @@ null. Those of a group who have no server are there, too, as stopped.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -101,8 +102,10 @@ async def class_view(service: Service, caller: Caller, group: str | None) -> Jso
         present = {user for user, _server in groups}
         groups |= {(user, ""): (chosen.name,) for user in chosen.users if user not in present}
     people = set(chosen.users) if chosen is not None else None
+    # a shared device is on several cards
+    device_of = functools.cache(functools.partial(_device, service, known.snapshot))
     found = [
-        _card(service, caller, known, key, of, leases.get(key), entries.get(key))
+        _card(service, caller, known, device_of, key, of, leases.get(key), entries.get(key))
         for key, of in groups.items()
         if (
             key[0] in people
@@ -157,6 +160,7 @@ def _card(
     service: Service,
     caller: Caller,
     known: _Known,
+    device_of: Callable[[str], Json],
     key: Key,
     groups: Collection[str],
     lease: Lease | None,
@@ -166,7 +170,7 @@ def _card(
     snapshot, verdict, hand = known.snapshot, known.verdicts.get(key), known.hands.get(key)
     doctor = verdict_view(verdict, lease, service.prefix)
     space = space_view(service.space, user, snapshot.policy, groups)
-    devices = _of_lease(service, snapshot, lease) if lease is not None else []
+    devices = [device_of(uuid) for uuid in lease.device_uuids] if lease is not None else []
     runs = known.runs.get(key, ())
     hangs, failed = ddp_runs.hanging(runs), ddp_runs.failed(runs)
     facts = Facts(
@@ -227,31 +231,25 @@ def _run(run: DdpRun) -> Json:
     }
 
 
-def _of_lease(service: Service, snapshot: Snapshot, lease: Lease) -> list[Json]:
-    records = {each.device.uuid: each for each in snapshot.devices}
-    found = []
-    for uuid in lease.device_uuids:
-        record = records.get(uuid)
-        series = service.samples.series(uuid, snapshot.now)
-        latest = service.samples.latest(uuid, snapshot.now)
-        found.append(
-            {
-                "uuid": uuid,
-                "name": record.device.name if record is not None else uuid,
-                "simulated": record is not None and record.device.simulated,
-                "state": (record.state if record is not None else DeviceState.MISSING).value,
-                "utilization_percent": latest.utilization_percent if latest else None,
-                "memory_used_bytes": latest.memory_used_bytes if latest else None,
-                "memory_bytes": record.device.memory_bytes if record is not None else 0,
-                "history": {
-                    "until": series.until.isoformat(),
-                    "step_seconds": series.step_seconds,
-                    "utilization_percent": list(series.utilization_percent),
-                    "memory_used_bytes": list(series.memory_used_bytes),
-                },
-            }
-        )
-    return found
+def _device(service: Service, snapshot: Snapshot, uuid: str) -> Json:
+    record = next((each for each in snapshot.devices if each.device.uuid == uuid), None)
+    series = service.samples.series(uuid, snapshot.now)
+    latest = service.samples.latest(uuid, snapshot.now)
+    return {
+        "uuid": uuid,
+        "name": record.device.name if record is not None else uuid,
+        "simulated": record is not None and record.device.simulated,
+        "state": (record.state if record is not None else DeviceState.MISSING).value,
+        "utilization_percent": latest.utilization_percent if latest else None,
+        "memory_used_bytes": latest.memory_used_bytes if latest else None,
+        "memory_bytes": record.device.memory_bytes if record is not None else 0,
+        "history": {
+            "until": series.until.isoformat(),
+            "step_seconds": series.step_seconds,
+            "utilization_percent": list(series.utilization_percent),
+            "memory_used_bytes": list(series.memory_used_bytes),
+        },
+    }
 
 
 def _fullest(*levels: str | None) -> Level | None:

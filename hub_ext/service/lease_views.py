@@ -99,7 +99,7 @@ def use_of(ledger: Ledger, snapshot: Snapshot, people: dict[str, Collection[str]
         snapshot.leases,
         snapshot.devices,
         snapshot.now,
-        device_seconds=ledger.device_seconds,
+        device_seconds=ledger.device_seconds_of,
         group_device_seconds=ledger.group_device_seconds,
     )
 

@@ -8,32 +8,35 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 from ..models import Usage
 
 DIMENSIONS = ("day", "user", "group", "device")
+_PARTS: dict[str, Callable[[Usage], str]] = {
+    "day": lambda row: row.day.isoformat(),
+    "user": attrgetter("user"),
+    "group": attrgetter("group"),
+    "device": attrgetter("device_uuid"),
+}
 
 
 def summed(rows: Iterable[Usage], by: Sequence[str]) -> list[dict[str, object]]:
     """Device-seconds for each combination of the dimensions in `by`, in their order."""
     of_groups = "group" in by
+    parts = [_PARTS[name] for name in by]
     sums: dict[tuple[str, ...], float] = {}
     for row in rows:
-        if bool(row.group) is not of_groups:
-            continue
-        values = {
-            "day": row.day.isoformat(),
-            "user": row.user,
-            "group": row.group,
-            "device": row.device_uuid,
-        }
-        key = tuple(values[name] for name in by)
-        sums[key] = sums.get(key, 0.0) + row.seconds
-    return [
-        {**dict(zip(by, key, strict=True)), "device_seconds": round(seconds, 3)}
-        for key, seconds in sorted(sums.items())
-    ]
+        if bool(row.group) is of_groups:
+            key = tuple([part(row) for part in parts])
+            sums[key] = sums.get(key, 0.0) + row.seconds
+    found = []
+    for key, seconds in sorted(sums.items()):
+        values: dict[str, object] = dict(zip(by, key, strict=True))
+        values["device_seconds"] = round(seconds, 3)
+        found.append(values)
+    return found
 
 
 def as_csv(rows: Iterable[dict[str, object]], by: Sequence[str]) -> str:

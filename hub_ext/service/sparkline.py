@@ -7,6 +7,7 @@ a gap in the line; a value is never drawn outside of the picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 WIDTH, HEIGHT = 120, 28
 POINTS = 60  # more cannot be told apart at that width
@@ -17,6 +18,11 @@ def path(values: Sequence[float | None], top: float) -> str:
 
     A value alone between gaps is a dot (a line of no length, with round ends).
     """
+    return _path(tuple(values), top)
+
+
+@lru_cache(maxsize=1024)  # many look at the same devices
+def _path(values: tuple[float | None, ...], top: float) -> str:
     known = thinned(values)
     if top <= 0 or not known:
         return ""

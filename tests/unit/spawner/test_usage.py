@@ -206,6 +206,9 @@ def test_only_what_a_limit_asks_for_is_read():
         asked.append((name, since))
         return 60.0
 
+    def seconds_of(names: list[str], since: datetime, now: datetime) -> dict[str, float]:
+        return {name: seconds(name, since, now) for name in names}
+
     limits = Policy(
         default=Rule(priority=0),
         rules={"day": Rule(device_hours_per_day=1), "event": Rule(device_hours=1)},
@@ -222,10 +225,10 @@ def test_only_what_a_limit_asks_for_is_read():
         leases,
         [record("a"), record("b", 2)],
         NOW,
-        device_seconds=seconds,
+        device_seconds=seconds_of,
         group_device_seconds=seconds,
     )
     assert found.users == {"ann": Use(0, 60, 1.5), "bob": Use(60, 0, 0.5)}
     assert found.groups == {"event": Use(60, 0, 1.5)}
     today = day_start(NOW)
-    assert asked == [("ann", NOW - 48 * HOUR), ("bob", today), ("event", today)]
+    assert asked == [("bob", today), ("ann", NOW - 48 * HOUR), ("event", today)]
