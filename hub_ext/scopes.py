@@ -39,6 +39,7 @@ IMAGES_READ = "custom:gpucamp:images:read"
 IMAGES_MANAGE = "custom:gpucamp:images:manage"
 SETTINGS_READ = "custom:gpucamp:settings:read"
 METRICS_READ = "custom:gpucamp:metrics:read"
+ACCESS_SERVERS = "access:servers"  # JupyterHub's own: who may open whose JupyterLab
 
 CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     ENVIRONMENT_READ: {"description": "See a server's environment and lease in gpucamp."},
@@ -93,8 +94,10 @@ SERVER_TOKEN_SCOPES: tuple[str, ...] = (
     f"{HAND}!server",
 )
 
-# What a visitor's browser session at the service may carry, of what the visitor holds.
+# What a visitor's browser session at the service may carry, of what the visitor holds. The service
+# opens nobody's server with ACCESS_SERVERS; it tells whose the visitor may open.
 OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
+    ACCESS_SERVERS,
     ENVIRONMENT_READ,
     ENVIRONMENT_RESET,
     ENVIRONMENT_EXAMINE,

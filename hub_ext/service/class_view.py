@@ -1,7 +1,8 @@
 """A class as whoever teaches it sees it: a card for each server, those in need first.
 
 Guarantees: JSON-ready values; nobody is told whom the caller may not see; what is not known is
-null. Those of a group who have no server are there, too, as stopped.
+null. Those of a group who have no server are there, too, as stopped. Totals are of all, whatever
+is asked for; only of what is shown are cards made.
 """
 
 from __future__ import annotations
@@ -9,120 +10,107 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .. import ddp_runs
-from ..attention import Facts, Need, needs, urgency
-from ..ddp_runs import DdpRun
+from ..attention import urgency
 from ..errors import GpucampError, NotFound
-from ..fair_queue import Place, line_up
-from ..hands import Hand
+from ..fair_queue import line_up
 from ..i18n import _
-from ..models import DeviceState, Key, Lease, LeaseState, QueueEntry, Snapshot
-from ..scopes import (
-    ENVIRONMENT_EXAMINE,
-    ENVIRONMENT_MESSAGE,
-    ENVIRONMENT_READ,
-    ENVIRONMENT_RESET,
-    HAND,
-    LEASE_EXTEND,
-)
-from ..space import Level
-from ..verdicts import Verdict, Word
+from ..models import DeviceState, Key, Snapshot
+from ..scopes import ENVIRONMENT_READ
 from .auth import Caller, Resource
-from .hand_views import hand_view
+from .class_cards import STATES, Known, Member, card_of, device_of, member_of
 from .hub_api import HubGroup
-from .lease_views import Json, iso, place_view
-from .space_views import space_view
-from .verdict_views import verdict_view
+from .lease_views import Json
 
 if TYPE_CHECKING:
     from .parts import Service
 
-# what keeps somebody from working: these are counted as needing help
-URGENT = frozenset(
-    {
-        Need.HAND,
-        Need.BLOCKED,
-        Need.START_FAILS,
-        Need.DEVICE_ILL,
-        Need.DISK_FULL,
-        Need.RUN_HANGS,
-        Need.RECLAIM,
-    }
-)
-_STATES = {
-    LeaseState.GRANTED: "starting",
-    LeaseState.RUNNING: "running",
-    LeaseState.HELD: "resetting",
-}
-_ACTIONS = {
-    "reset": ENVIRONMENT_RESET,
-    "examine": ENVIRONMENT_EXAMINE,
-    "extend": LEASE_EXTEND,
-    "lower_hand": HAND,
-    "write": ENVIRONMENT_MESSAGE,
-}
+HELP = "help"  # beside STATES: whoever is kept from working
+CALLS = "calls"  # whoever raised a hand or waits: what the screen of the room shows
+MOST_CARDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """All that the cards are made of, read once."""
+class Wanted:
+    """What of a class is asked for.
 
-    snapshot: Snapshot
-    verdicts: Mapping[Key, Verdict]
-    hands: Mapping[Key, Hand]
-    failed_starts: Mapping[Key, int]
-    runs: Mapping[Key, tuple[DdpRun, ...]]
-    line: Mapping[Key, Place]
-
-
-async def class_view(service: Service, caller: Caller, group: str | None) -> Json:
-    """The servers of a group, or of all whom the caller may see (None).
-
-    Raises NotFound for a group that is not theirs, LedgerUnavailable; HubUnavailable and HubRefused
-    only where a group is asked for.
+    group: its people, None for all whom the caller may see; state: one of STATES, HELP or CALLS, ""
+    for any; search: a part of the user's or the server's name; page: from 1 on, `limit` cards each.
     """
-    chosen = await _chosen(service, caller, group)
+
+    group: str | None = None
+    state: str = ""
+    search: str = ""
+    page: int = 1
+    limit: int = MOST_CARDS
+
+    def admits(self, member: Member) -> bool:
+        """Whether a server is among what is asked for."""
+        if self.search.casefold() not in "/".join(member.key).casefold():
+            return False
+        if self.state == HELP:
+            return member.urgent
+        if self.state == CALLS:
+            return member.facts.hand_since is not None or member.facts.waits_since is not None
+        return self.state in ("", member.state)
+
+
+async def class_view(service: Service, caller: Caller, wanted: Wanted) -> Json:
+    """The servers of a group, or of all whom the caller may see.
+
+    A page after the last is the last. Raises NotFound for a group that is not theirs,
+    LedgerUnavailable; HubUnavailable and HubRefused only where a group is asked for.
+    """
+    chosen = await _chosen(service, caller, wanted.group)
     known = await asyncio.to_thread(_read, service)
-    leases = {(each.user, each.server): each for each in known.snapshot.leases}
-    entries = {
-        (each.request.user, each.request.server): each
-        for each in known.snapshot.queue
-        if each.request.gpus
-    }
-    groups: dict[Key, Collection[str]] = {
-        **{key: hand.groups for key, hand in known.hands.items()},
-        **{key: entry.request.groups for key, entry in entries.items()},
-        **{key: lease.groups for key, lease in leases.items()},
-    }
-    if chosen is not None:
-        present = {user for user, _server in groups}
-        groups |= {(user, ""): (chosen.name,) for user in chosen.users if user not in present}
-    people = set(chosen.users) if chosen is not None else None
-    # a shared device is on several cards
-    device_of = functools.cache(functools.partial(_device, service, known.snapshot))
-    found = [
-        _card(service, caller, known, device_of, key, of, leases.get(key), entries.get(key))
-        for key, of in groups.items()
-        if (
-            key[0] in people
-            if people is not None
-            else caller.may(ENVIRONMENT_READ, Resource(*key), of)
-        )
+    people = frozenset(chosen.users) if chosen is not None else None
+    members = [
+        member_of(service, known, key, groups)
+        for key, groups in _groups(known, chosen).items()
+        if _is_shown(caller, people, key, groups)
     ]
-    found.sort(key=lambda pair: urgency(pair[0], known.snapshot.now))
-    cards = [card for _facts, card in found]
+    members.sort(key=lambda each: urgency(each.facts, known.snapshot.now))
+    found = [each for each in members if wanted.admits(each)]
+    pages = max(1, -(-len(found) // wanted.limit))
+    page = min(wanted.page, pages)
+    # a shared device is on several cards
+    device = functools.cache(functools.partial(device_of, service, known.snapshot))
+    shown = found[(page - 1) * wanted.limit : page * wanted.limit]
     return {
-        "group": group,
+        "group": wanted.group,
         "groups": await _names(service, caller),
-        "counts": _counts(cards),
+        "counts": _counts(members),
         "devices": _devices(known.snapshot),
         "waiting": len(known.line),
-        "servers": cards,
+        "matching": len(found),
+        "page": page,
+        "pages": pages,
+        "servers": [card_of(service, caller, known, each, device) for each in shown],
     }
+
+
+def _groups(known: Known, chosen: HubGroup | None) -> dict[Key, Collection[str]]:
+    """Whoever has, waits for, or lacks something, with the groups of the user."""
+    found: dict[Key, Collection[str]] = {
+        **{key: hand.groups for key, hand in known.hands.items()},
+        **{key: entry.request.groups for key, entry in known.entries.items()},
+        **{key: lease.groups for key, lease in known.leases.items()},
+    }
+    if chosen is not None:
+        present = {user for user, _server in found}
+        found |= {(user, ""): (chosen.name,) for user in chosen.users if user not in present}
+    return found
+
+
+def _is_shown(
+    caller: Caller, people: frozenset[str] | None, key: Key, groups: Collection[str]
+) -> bool:
+    if people is not None:
+        return key[0] in people
+    return caller.may(ENVIRONMENT_READ, Resource(*key), groups)
 
 
 async def _chosen(service: Service, caller: Caller, group: str | None) -> HubGroup | None:
@@ -143,130 +131,34 @@ async def _names(service: Service, caller: Caller) -> list[str]:
     return [each.name for each in found if caller.may_for_group(ENVIRONMENT_READ, each.name)]
 
 
-def _read(service: Service) -> _Known:
+def _read(service: Service) -> Known:
     ledger = service.ledger
     snapshot = ledger.snapshot(service.now())
-    return _Known(
+    return Known(
         snapshot,
         ledger.verdicts(),
         {(hand.user, hand.server): hand for hand in ledger.hands()},
         ledger.all_failed_starts(),
         ledger.ddp_runs(),
         {(each.entry.request.user, each.entry.request.server): each for each in line_up(snapshot)},
+        {(each.user, each.server): each for each in snapshot.leases},
+        {
+            (each.request.user, each.request.server): each
+            for each in snapshot.queue
+            if each.request.gpus
+        },
+        {each.device.uuid: each.state for each in snapshot.devices},
     )
 
 
-def _card(
-    service: Service,
-    caller: Caller,
-    known: _Known,
-    device_of: Callable[[str], Json],
-    key: Key,
-    groups: Collection[str],
-    lease: Lease | None,
-    entry: QueueEntry | None,
-) -> tuple[Facts, Json]:
-    user, server = key
-    snapshot, verdict, hand = known.snapshot, known.verdicts.get(key), known.hands.get(key)
-    doctor = verdict_view(verdict, lease, service.prefix)
-    space = space_view(service.space, user, snapshot.policy, groups)
-    devices = [device_of(uuid) for uuid in lease.device_uuids] if lease is not None else []
-    runs = known.runs.get(key, ())
-    hangs, failed = ddp_runs.hanging(runs), ddp_runs.failed(runs)
-    facts = Facts(
-        user,
-        server,
-        hand_since=hand.raised_at if hand is not None else None,
-        verdict=Word(doctor["verdict"]) if doctor is not None and doctor["current"] else None,
-        failed_starts=known.failed_starts.get(key, 0),
-        devices_ill=sum(each["state"] != DeviceState.HEALTHY.value for each in devices),
-        disk=_fullest(space["work"]["level"], space["environments"]["level"]),
-        run_hangs_since=hangs.at if hangs is not None else None,
-        run_failed_at=failed.at if failed is not None else None,
-        reclaim_at=lease.reclaim_at if lease is not None else None,
-        expires_at=lease.expires_at if lease is not None else None,
-        waits_since=entry.enqueued_at if entry is not None else None,
-        idle_since=lease.idle_since if lease is not None else None,
-    )
-    if lease is not None:
-        state = _STATES[lease.state]
-    else:
-        state = "waiting" if entry is not None else "stopped"
-    found = needs(facts, snapshot.now)
-    return facts, {
-        "user": user,
-        "server": server,
-        "state": state,
-        "needs": [need.value for need in found],
-        "urgent": not URGENT.isdisjoint(found),
-        "hand": hand_view(hand),
-        "doctor": doctor,
-        "failed_starts": facts.failed_starts,
-        "ddp_runs": [_run(each) for each in runs],
-        "devices": devices,
-        "granted_at": iso(lease.granted_at) if lease is not None else None,
-        "expires_at": iso(facts.expires_at),
-        "reclaim_at": iso(facts.reclaim_at),
-        "idle_since": iso(facts.idle_since),
-        "queue": place_view(known.line.get(key), len(known.line), entry)
-        if entry is not None
-        else None,
-        "space": space,
-        "may": {
-            name: caller.may(scope, Resource(user, server), groups)
-            for name, scope in _ACTIONS.items()
-        },
-    }
-
-
-def _run(run: DdpRun) -> Json:
-    """A DDP run; `since`: when it came to be so."""
-    return {
-        "run": run.run,
-        "state": run.state.value,
-        "hangs": run.hangs,
-        "ranks": run.ranks,
-        "rank": run.rank,
-        "since": run.at.isoformat(),
-    }
-
-
-def _device(service: Service, snapshot: Snapshot, uuid: str) -> Json:
-    record = next((each for each in snapshot.devices if each.device.uuid == uuid), None)
-    series = service.samples.series(uuid, snapshot.now)
-    latest = service.samples.latest(uuid, snapshot.now)
-    return {
-        "uuid": uuid,
-        "name": record.device.name if record is not None else uuid,
-        "simulated": record is not None and record.device.simulated,
-        "state": (record.state if record is not None else DeviceState.MISSING).value,
-        "utilization_percent": latest.utilization_percent if latest else None,
-        "memory_used_bytes": latest.memory_used_bytes if latest else None,
-        "memory_bytes": record.device.memory_bytes if record is not None else 0,
-        "history": {
-            "until": series.until.isoformat(),
-            "step_seconds": series.step_seconds,
-            "utilization_percent": list(series.utilization_percent),
-            "memory_used_bytes": list(series.memory_used_bytes),
-        },
-    }
-
-
-def _fullest(*levels: str | None) -> Level | None:
-    found = [Level(each) for each in levels if each is not None]
-    return max(found, key=tuple(Level).index, default=None)
-
-
-def _counts(cards: Iterable[Json]) -> Json:
+def _counts(members: Sequence[Member]) -> Json:
     """How many are in which state; `help`: are kept from working; `hands`: are raised."""
-    cards = list(cards)
-    states = Counter(card["state"] for card in cards)
+    states = Counter(each.state for each in members)
     return {
-        "servers": len(cards),
-        **{state: states[state] for state in ("running", "starting", "resetting", "waiting")},
-        "stopped": states["stopped"],
-        "help": sum(card["urgent"] for card in cards),
-        "hands": sum(card["hand"] is not None for card in cards),
+        "servers": len(members),
+        **{state: states[state] for state in STATES},
+        "help": sum(each.urgent for each in members),
+        "hands": sum(each.facts.hand_since is not None for each in members),
     }
 
 

@@ -1,34 +1,92 @@
-"""The page of whoever teaches: the class as a live grid, and the same for the screen of the room.
+"""The page of whoever teaches: the class as a live grid or table, and the screen of the room.
 
 Guarantees: only servers that the visitor may see; the screen of the room, which everybody there
-reads, names nobody but who waits in the line and who raised a hand.
+reads, names nobody but who waits in the line and who raised a hand. What the page shows is in its
+address, so that it can be kept and sent; a part of it that cannot be is as if it were not there.
 """
 
 from __future__ import annotations
 
-from ..scopes import ENVIRONMENT_READ
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+from ..scopes import ENVIRONMENT_READ, LEASES_MANAGE
 from .auth import Group, Resource, requires
-from .class_view import class_view
+from .class_cards import STATES
+from .class_view import CALLS, HELP, Wanted, class_view
 from .page_base import PageHandler
+from .pages_admin import notice_minutes
+
+CARDS, TABLE = "cards", "table"
+ON_A_PAGE = {CARDS: 60, TABLE: 100}
+LONGEST_SEARCH = 100
 
 
 class ClassPage(PageHandler):
-    """All whom the visitor may see, or one group (?group=); ?screen=1: for the room."""
+    """All whom the visitor may see, or some: ?group=, state=, search=, page=; view=table; screen=1:
+    for the room.
+    """
 
     async def authorize(self, scope: str, resource: Resource | Group | None) -> None:
         """Nothing beyond the scope in some form: each server is asked for by itself."""
 
     @requires(ENVIRONMENT_READ)
     async def get(self) -> None:
-        view = await class_view(
-            self.service, self.caller, self.get_query_argument("group", None) or None
-        )
-        is_screen = self.get_query_argument("screen", "") == "1"
+        group = self.get_query_argument("group", "") or None
+        if self.get_query_argument("screen", "") == "1":
+            view = await class_view(self.service, self.caller, Wanted(group, CALLS))
+            self.show("class_screen.html", view=view)
+            return
+        shape = TABLE if self.get_query_argument("view", "") == TABLE else CARDS
+        wanted = self._wanted(group, ON_A_PAGE[shape])
+        view = await class_view(self.service, self.caller, wanted)
         self.show(
-            "class_screen.html" if is_screen else "class.html",
+            "class.html",
             view=view,
+            wanted=wanted,
+            shape=shape,
+            address=self._addresses(wanted, shape),
             base_url=self.service.hub_base_url,
+            manages=self.caller.holds(LEASES_MANAGE),
+            notice_minutes=await notice_minutes(self.service),
         )
 
+    def _wanted(self, group: str | None, limit: int) -> Wanted:
+        state = self.get_query_argument("state", "")
+        page = self.get_query_argument("page", "")[:6]
+        return Wanted(
+            group,
+            state if state in (*STATES, HELP) else "",
+            self.get_query_argument("search", "")[:LONGEST_SEARCH],
+            max(1, int(page)) if page.isascii() and page.isdigit() else 1,
+            limit,
+        )
 
-ROUTES: list[tuple[str, type[PageHandler]]] = [(r"class", ClassPage)]
+    def _addresses(self, wanted: Wanted, shape: str) -> Callable[..., str]:
+        """The address of this page with some of it changed."""
+        present = {
+            "group": wanted.group,
+            "state": wanted.state,
+            "search": wanted.search,
+            "view": shape if shape != CARDS else "",
+        }
+
+        def address(**changes: str | int) -> str:
+            query = {name: value for name, value in {**present, **changes}.items() if value}
+            return f"{self.service.prefix}class" + (f"?{urlencode(query)}" if query else "")
+
+        return address
+
+
+class ServersPage(PageHandler):
+    """Where the table of servers was."""
+
+    async def authorize(self, scope: str, resource: Resource | Group | None) -> None:
+        """As the page that it leads to."""
+
+    @requires(ENVIRONMENT_READ)
+    async def get(self) -> None:
+        self.redirect(f"{self.service.prefix}class?view={TABLE}")
+
+
+ROUTES: list[tuple[str, type[PageHandler]]] = [(r"class", ClassPage), (r"servers", ServersPage)]

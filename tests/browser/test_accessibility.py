@@ -15,6 +15,7 @@ PAGES = (
     "",
     "class",
     "class?screen=1",
+    "class?search=nobody",
     "servers",
     "devices",
     f"devices/{UUIDS[0]}",

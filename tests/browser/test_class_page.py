@@ -11,6 +11,7 @@ from service_server import RunningService, running_service
 from service_world import now
 from test_service_pages import SlowHub, picture, visit, world  # noqa: F401  (fixtures)
 
+from hub_ext.ddp_runs import DdpRun, RunState
 from hub_ext.models import Device, Request
 from hub_ext.verdicts import Verdict
 
@@ -34,6 +35,15 @@ def fill(world) -> None:  # noqa: F811
     ledger.keep_verdict(Verdict("cleo", "", now(), (("GC102", "blocker"),), lease_id=lease))
     for _ in range(2):
         ledger.add_failed_start("gus", "", 1, now())
+    for name, number, state, hangs in (
+        ("ada", 1, RunState.RUNNING, False),
+        ("bob", 2, RunState.FAILED, False),
+        ("cleo", 3, RunState.RUNNING, True),
+    ):
+        held = ledger.lease_of(name, "").id
+        run, at = f"20260131-120000-{number:06x}", now() - timedelta(minutes=number)
+        rank = None if state is RunState.RUNNING and not hangs else 1
+        ledger.keep_ddp_run(DdpRun(name, "", run, state, 2, at, rank, hangs, held))
     ledger.raise_hand("dan", "", "torch does not see my GPU", ("class-1",), now())
 
 
@@ -137,6 +147,34 @@ def test_the_page_changes_by_itself_and_what_is_open_stays_open(service, visit):
     expect(ada.get_by_role("button", name="Examine")).to_be_visible()
 
 
+def test_some_of_the_class_as_a_table_and_back(service, visit):  # noqa: F811
+    page = visit(service, "class")
+    page.get_by_label("Group").select_option("class-1")
+    page.get_by_label("State").select_option(label="Waiting in line")
+    page.get_by_label("Name").fill("FIN")
+    page.keyboard.press("Enter")
+    expect(page.locator("li.person h3")).to_have_text(["finn"])
+    assert page.url.endswith("/class?group=class-1&state=waiting&search=FIN")
+    expect(page.get_by_label("State")).to_have_value("waiting")
+    page.get_by_role("link", name="As a table").click()
+    expect(page.get_by_role("rowheader")).to_have_count(1)
+    expect(page.get_by_role("rowheader")).to_contain_text("finn")
+    page.get_by_label("Name").fill("nobody")
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.get_by_role("link", name="Show all").click()
+    expect(page.get_by_role("rowheader")).to_have_count(8)
+    expect(page.get_by_role("row", name="cleo")).to_contain_text("cannot work")
+    picture(page, "class-table")
+    dan = page.get_by_role("row", name="dan")
+    dan.get_by_text("Help", exact=True).click()
+    picture(page, "class-table-help")
+    dan.get_by_role("button", name="Lower hand").click()
+    expect(page.get_by_text("The hand of dan is down.")).to_be_visible()
+    expect(page.get_by_role("rowheader").first).to_contain_text("cleo")
+    page.get_by_role("link", name="As cards").click()
+    expect(page.locator("li.person")).to_have_count(8)
+
+
 def test_the_screen_of_the_room(service, visit):  # noqa: F811
     page = visit(service, "class?group=class-1", viewport={"width": 1920, "height": 1080})
     page.get_by_role("link", name="For the room’s screen").click()
@@ -151,6 +189,13 @@ def test_the_screen_of_the_room(service, visit):  # noqa: F811
     expect(page.get_by_role("navigation", name="Pages")).to_be_hidden()
     page.get_by_role("button", name="Full screen").click()
     expect(page.locator("body")).not_to_have_class("full-screen")
+
+
+def test_a_table_on_a_phone(service, visit):  # noqa: F811
+    page = visit(service, "class?view=table", **PHONE)
+    expect(page.get_by_role("row", name="dan")).to_contain_text("torch does not see my GPU")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    picture(page, "class-table-phone")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -63,7 +63,7 @@ def person(name: str, *more: str) -> dict[str, Any]:
         "name": name,
         "admin": False,
         "groups": [],
-        "scopes": [*expand(scopes.USER_SCOPES, name), *more],
+        "scopes": [*expand((*scopes.USER_SCOPES, f"{scopes.ACCESS_SERVERS}!user"), name), *more],
     }
 
 
@@ -226,7 +226,7 @@ class RunningService:
                 "bob-token": person("bob"),
                 "stranger-token": {"kind": "user", "name": "eve", "scopes": []},
                 "instructor-token": person("kim", *scopes.INSTRUCTOR_SCOPES),
-                "admin-token": person("root", *scopes.ADMIN_SCOPES),
+                "admin-token": person("root", *scopes.ADMIN_SCOPES, scopes.ACCESS_SERVERS),
                 "ada-server-token": {
                     "kind": "user",
                     "name": "ada",

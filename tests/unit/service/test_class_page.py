@@ -22,8 +22,8 @@ CLASS = "api/v1/class"
 TEACHER = "instructor-token"
 
 
-def view(ask: RunningService, token: str = TEACHER, group: str = "") -> Any:
-    answer = ask("GET", CLASS, token, params={"group": group} if group else {})
+def view(ask: RunningService, token: str = TEACHER, group: str = "", **more: str | int) -> Any:
+    answer = ask("GET", CLASS, token, params={"group": group, **more} if group else more)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -62,12 +62,15 @@ def test_a_card_says_what_there_is_to_know_of_a_server(ask, classes):
     assert [device["uuid"] for device in card["devices"]] == list(UUIDS)
     assert card["expires_at"] and card["doctor"] is None
     assert card["may"] == {
+        "open": False,
         "reset": True,
         "examine": True,
         "extend": True,
         "lower_hand": True,
         "write": True,
+        "manage_lease": True,
     }
+    assert card["lease"] == classes.ledger.lease_of("ada", "").id
     (waits,) = [each for each in cards(ask) if each["user"] == "kim"]
     assert (waits["state"], waits["needs"], waits["devices"]) == ("waiting", ["waits"], [])
     assert (waits["queue"]["position"], waits["queue"]["length"]) == (1, 1)
@@ -136,11 +139,13 @@ def test_whoever_teaches_one_class_sees_that_class(ask, classes):
     assert view(ask, token)["groups"] == ["class-1"]
     (ada,) = [card for card in cards(ask, token, "class-1") if card["user"] == "ada"]
     assert ada["may"] == {
+        "open": False,
         "reset": True,
         "examine": False,
         "extend": False,
         "lower_hand": False,
         "write": False,
+        "manage_lease": False,
     }
     for group in ("class-2", "none", "../x", "数学"):
         answer = ask("GET", CLASS, token, params={"group": group})
@@ -167,7 +172,8 @@ def test_the_page_has_what_one_does_about_it(ask, classes):
     page = ask("GET", "class", "instructor-token").text
     assert 'data-post="/services/gpucamp/api/v1/users/ada/server/doctor/examine"' in page
     assert 'data-reset="/services/gpucamp/api/v1/users/ada/server/reset"' in page
-    assert 'href="/user/ada/lab"' in page
+    lease = classes.ledger.lease_of("ada", "").id
+    assert f'data-url="/services/gpucamp/api/v1/leases/{lease}/extend"' in page
     token = teacher(ask, "class-1")
     less = ask("GET", "class", token, params={"group": "class-1"}).text
     assert "doctor/examine" not in less and "server/reset" in less
@@ -175,7 +181,7 @@ def test_the_page_has_what_one_does_about_it(ask, classes):
 
 def test_in_chinese(ask, classes):
     page = ask("GET", "class", "instructor-token", headers={"Accept-Language": "zh-CN"}).text
-    for words in ("班级", "需要帮助", "打开对方的 JupyterLab", "排队"):
+    for words in ("班级", "需要帮助", "以表格显示", "access:servers", "排队"):
         assert words in page, words
 
 

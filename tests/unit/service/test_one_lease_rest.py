@@ -306,14 +306,14 @@ def test_the_servers_page_has_them_for_those_of_ones_class(termed, ask):
     ask.tokens["class-token"] = person("kim", scopes.ENVIRONMENT_READ, f"{MANAGE}!group=class-1")
     termed.stop_server("ada", "")
     termed.run_server("ada", term=HOUR, groups=("class-1",))
-    page = ask("GET", "servers", "class-token").text
+    page = ask("GET", "class?view=table", "class-token").text
     mine, other = path(termed, "revoke"), termed.ledger.lease_of("bob", "").id
     assert f'data-url="/services/gpucamp/{mine}"' in page and "revoke-dialog" in page
     assert f"leases/{other}/revoke" not in page
     ask.tokens["watcher"] = person("watcher", scopes.ENVIRONMENT_READ)
-    assert "revoke-dialog" not in ask("GET", "servers", "watcher").text
+    assert "revoke-dialog" not in ask("GET", "class?view=table", "watcher").text
     change(ask, "revoke")
-    assert "revoked by root" in ask("GET", "servers", "watcher").text
+    assert "revoked by root" in ask("GET", "class?view=table", "watcher").text
 
 
 def test_the_buttons_are_for_those_who_manage_leases(termed, ask):

@@ -289,14 +289,14 @@ def test_who_teaches_has_a_page_of_all_servers(ask, world, token, seen):
     world.stop_server("ada", "")
     world.run_server("ada", groups=("class-1",))
     ask("POST", TELL, "ada-token", json=body(world))
-    page = ask("GET", "servers", token).text
+    page = ask("GET", "class?view=table", token).text
     assert 'href="/services/gpucamp/users/ada/server"' in page
     assert "cannot work" in page
-    assert 'href="/services/gpucamp/servers"' in page, "in the navigation"
+    assert 'href="/services/gpucamp/class"' in page, "in the navigation"
 
 
 def test_a_participant_is_not_led_to_it(ask):
-    assert 'href="/services/gpucamp/servers"' not in ask("GET", "", "ada-token").text
+    assert 'href="/services/gpucamp/class"' not in ask("GET", "", "ada-token").text
 
 
 def test_a_code_has_its_page_here_too(ask):
