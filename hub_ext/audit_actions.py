@@ -80,6 +80,16 @@ class Action(StrEnum):
     GROUP_RESET_REFUSE = "group_reset.refuse", "a member of a group cannot be reset"
     GROUP_RESET_CANCEL = "group_reset.cancel", "no other member of the group is reset"
     GROUP_RESET_FINISH = "group_reset.finish", "every member of the group has a result"
+    GROUP_START_BEGIN = "group_start.begin", "starts of a whole group's servers were asked for"
+    GROUP_START_ASK = "group_start.ask", "JupyterHub is asked to start a member's server"
+    GROUP_START_RESULT = "group_start.result", "what came of a member's start"
+    GROUP_START_CANCEL = "group_start.cancel", "no other member's server is started"
+    GROUP_START_FINISH = "group_start.finish", "every member of the start has a result"
+    GROUP_STOP_BEGIN = "group_stop.begin", "stops of a whole group's servers were asked for"
+    GROUP_STOP_ASK = "group_stop.ask", "JupyterHub is asked to stop a member's server"
+    GROUP_STOP_RESULT = "group_stop.result", "what came of a member's stop"
+    GROUP_STOP_CANCEL = "group_stop.cancel", "no other member's server is stopped"
+    GROUP_STOP_FINISH = "group_stop.finish", "every member of the stop has a result"
 
     # GPU doctor, DDP and notices
     EXAMINE = "examine", "somebody had a server examined from outside"

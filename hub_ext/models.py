@@ -374,31 +374,53 @@ class Operation:
     group_reset: str = ""  # the id of the reset of a whole group that this is a part of
 
 
-class GroupResetState(StrEnum):
+class GroupAction(StrEnum):
+    """What is done about the default servers of everyone in a group."""
+
+    RESET = "reset"
+    START = "start"
+    STOP = "stop"
+
+
+class GroupOperationState(StrEnum):
     RUNNING = "running"
     CANCELLED = "cancelled"  # who had not begun is left alone; what had begun goes on to its end
     DONE = "done"
 
 
+class MemberState(StrEnum):
+    """How far a member is. In a reset it is PENDING or FAILED: the rest is in their operation."""
+
+    PENDING = "pending"
+    UNDER_WAY = "under_way"  # the hub is asked, or about to be
+    DONE = "done"
+    QUEUED = "queued"  # started, and waits in line for a device
+    SKIPPED = "skipped"  # it was so already
+    FAILED = "failed"
+
+
 @dataclass(frozen=True, slots=True)
 class GroupMember:
-    """One user of a group that is reset: how it goes, or why there is no operation."""
+    """One user of a group about whom something is done: how it goes, and a word about it."""
 
     user: str
-    operation: Operation | None = None  # None: not begun yet, or refused
-    refusal: str = ""
+    operation: Operation | None = None  # of a reset; None: not begun yet, or refused
+    state: MemberState = MemberState.PENDING
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class GroupReset:
-    """A reset of the default servers of all who were in a group when it was asked for."""
+class GroupOperation:
+    """A reset, start or stop of the default servers of all who were in a group at the time."""
 
     id: str
+    action: GroupAction
     group: str
-    state: GroupResetState
+    state: GroupOperationState
     requested_by: str
     requested_at: datetime
     reason: str
+    due: datetime | None = None  # nobody is begun before
     members: tuple[GroupMember, ...] = ()
 
 
@@ -462,6 +484,8 @@ class NoticeKind(StrEnum):
     # detail: what ("environments" or "work"), used and limit in bytes
     SPACE_SHORT = "space_short"
     SPACE_FULL = "space_full"
+    STOP_ANNOUNCED = "stop_announced"  # of a whole group; detail: by, reason, until, occasion
+    STOPPED_WITH_GROUP = "stopped_with_group"  # detail: by, reason
     START_LOST = (
         "start_lost"  # a start that waited in line did not survive a restart; detail: reason
     )

@@ -38,6 +38,7 @@ LEASES_MANAGE = "custom:gpucamp:leases:manage"
 IMAGES_READ = "custom:gpucamp:images:read"
 IMAGES_MANAGE = "custom:gpucamp:images:manage"
 SETTINGS_READ = "custom:gpucamp:settings:read"
+SERVERS_MANAGE = "custom:gpucamp:servers:manage"
 METRICS_READ = "custom:gpucamp:metrics:read"
 ACCESS_SERVERS = "access:servers"  # JupyterHub's own: who may open whose JupyterLab
 
@@ -62,6 +63,7 @@ CUSTOM_SCOPES: dict[str, dict[str, object]] = {
     IMAGES_READ: {"description": "See the images on this host and which servers run which."},
     IMAGES_MANAGE: {"description": "Pull images, and choose which of them new servers get."},
     SETTINGS_READ: {"description": "See the settings in force, without secrets."},
+    SERVERS_MANAGE: {"description": "Start and stop the servers of a whole group."},
     METRICS_READ: {"description": "Read the metrics of gpucamp, for Prometheus."},
 }
 
@@ -112,12 +114,13 @@ OAUTH_CLIENT_ALLOWED_SCOPES: tuple[str, ...] = (
     IMAGES_READ,
     IMAGES_MANAGE,
     SETTINGS_READ,
+    SERVERS_MANAGE,
     METRICS_READ,
 )
 
-# The service's own token: it stops and starts servers (reset, ends of leases, starts that a restart
-# of the hub interrupted), reads their user_options, resolves `!group=` filters of those who ask,
-# and reads who is in a group that is reset as a whole. It cannot read auth state or change users.
+# The service's own token: it stops and starts servers (reset, groups, ends of leases, starts that a
+# restart of the hub interrupted), reads their user_options, resolves `!group=` filters of those who
+# ask, and reads who is in a group. It cannot read auth state or change users.
 SERVICE_SCOPES: tuple[str, ...] = (
     "servers",
     "read:users:name",
@@ -135,6 +138,7 @@ INSTRUCTOR_SCOPES: tuple[str, ...] = (
     ENVIRONMENT_EXAMINE,
     LEASE_EXTEND,
     LEASES_MANAGE,
+    SERVERS_MANAGE,
     HAND,
     ENVIRONMENT_MESSAGE,
 )

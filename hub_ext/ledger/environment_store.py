@@ -15,7 +15,7 @@ from ..models import (
     OperationKind,
     OperationStep,
 )
-from . import audit, environments, failed_starts, group_resets, notices, operations
+from . import audit, environments, failed_starts, group_operations, notices, operations
 from .database import Database
 
 _NOTICES = {
@@ -124,7 +124,7 @@ class EnvironmentStore:
         """
         with self._database.write() as connection:
             if group_reset:
-                group_resets.require_turn(connection, group_reset, user)
+                group_operations.require_turn(connection, group_reset, user)
             if kind is OperationKind.UNDO:
                 found = environments.read(connection, user, server)
                 generation = environments.require_kept(found, generation)

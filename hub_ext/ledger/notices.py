@@ -94,11 +94,20 @@ def mark_read(
 
 
 def forget(
-    connection: Connection, user: str, server: str, kind: NoticeKind, device_uuid: str = ""
+    connection: Connection,
+    user: str,
+    server: str,
+    kind: NoticeKind,
+    device_uuid: str = "",
+    occasion: str = "",
 ) -> None:
-    """Take back unread ones (about a device) that do not hold any more."""
+    """Take back unread ones (about a device, or of an occasion) that do not hold any more."""
     for each in read(connection, user, server):
-        if each.kind is kind and each.detail.get("device", "") == device_uuid:
+        if (
+            each.kind is kind
+            and each.detail.get("device", "") == device_uuid
+            and occasion in ("", each.detail.get("occasion"))
+        ):
             connection.execute(delete(notice).where(notice.c.id == each.id))
 
 

@@ -13,8 +13,7 @@ from ..errors import Conflict, NotFound
 from ..i18n import _
 from ..models import FINAL_STEPS, Operation, OperationKind, OperationStep
 from . import audit
-from .tables import group_reset as group_reset_table
-from .tables import operation
+from .tables import group_operation, operation
 
 _ORDER = tuple(OperationStep)
 _ACTIONS = {
@@ -102,7 +101,7 @@ def _note(
     connection: Connection, found: Operation, now: datetime, actor: str, action: Action, told: str
 ) -> None:
     group = connection.execute(
-        select(group_reset_table.c.group_name).where(group_reset_table.c.id == found.group_reset)
+        select(group_operation.c.group_name).where(group_operation.c.id == found.group_reset)
     ).scalar()
     audit.write(
         connection,

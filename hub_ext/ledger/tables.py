@@ -319,31 +319,35 @@ Index(
     postgresql_where=text("step NOT IN ('done', 'failed')"),
 )
 
-# Resets of whole groups. Who was in the group then is in group_reset_member.
-group_reset = Table(
-    "group_reset",
+# What is done about whole groups. Who was in the group then is in group_operation_member.
+group_operation = Table(
+    "group_operation",
     metadata,
     Column("id", String(32), primary_key=True),
+    Column("action", String(16), nullable=False),
     Column("group_name", Text, nullable=False),
     Column("state", String(16), nullable=False),
     Column("requested_by", Text, nullable=False),
     Column("requested_at", UtcDateTime, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("due", UtcDateTime),  # nobody is begun before
 )
 Index(
-    "uq_group_reset_running",
-    group_reset.c.group_name,
+    "uq_group_operation_running",
+    group_operation.c.group_name,
     unique=True,
     sqlite_where=text("state = 'running'"),
     postgresql_where=text("state = 'running'"),
 )
 
-group_reset_member = Table(
-    "group_reset_member",
+group_operation_member = Table(
+    "group_operation_member",
     metadata,
-    Column("group_reset", ForeignKey("group_reset.id"), primary_key=True),
+    Column("group_operation", ForeignKey("group_operation.id"), primary_key=True),
     Column("user_name", Text, primary_key=True),
-    Column("refusal", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("note", Text, nullable=False),
+    Column("told", Boolean, nullable=False),  # that it comes
 )
 
 # Device-seconds per UTC day, written when a lease ends. `group_name` "" is all use of the user;

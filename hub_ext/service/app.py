@@ -41,7 +41,9 @@ from .cookie_secret import cookie_secret
 from .counters import watch_loop
 from .event_feed import EventFeed
 from .examinations import Examinations
-from .group_resets import GroupResets
+from .group_operations import GroupOperations
+from .group_servers import GroupServers
+from .group_servers import Limits as GroupLimits
 from .hub_api import HubClient
 from .image_pulls import ImagePulls
 from .images import Images
@@ -155,19 +157,23 @@ class GpucampService(Application):
     ).tag(config=True)
 
     stop_timeout = Float(
-        120.0, min=1, help="Seconds that a server may take to stop during a reset."
+        120.0,
+        min=1,
+        help="Seconds that a server may take to stop during a reset, or the stop of a group.",
     ).tag(config=True)
 
     start_timeout = Float(
-        600.0, min=1, help="Seconds that a server may take to start during a reset."
+        600.0,
+        min=1,
+        help="Seconds that a server may take to start during a reset, or the start of a group.",
     ).tag(config=True)
 
-    group_resets_at_once = Integer(
+    group_operations_at_once = Integer(
         4,
         min=1,
-        help="""How many servers are stopped, reset and started at a time by resets of whole groups.
+        help="""How many servers are reset, started or stopped at a time, for all groups together.
 
-        Higher is sooner done and a greater load; what users reset by themselves does not count.""",
+        Higher is sooner done and a greater load; what users do by themselves does not count.""",
     ).tag(config=True)
 
     space_interval = Float(
@@ -305,8 +311,8 @@ class GpucampService(Application):
         rounds: list[asyncio.Task[None]] = []
         try:
             await service.resets.resume()
-            await service.group_resets.resume()
             await service.images.pulls.resume()
+            await service.group_operations.resume()
             service.monitor.start()
             rounds = self._start_rounds(service)
             pass_over_what_is_there()
@@ -328,7 +334,7 @@ class GpucampService(Application):
             if self._watch:
                 await asyncio.to_thread(self._watch.close)
             await service.images.pulls.close()
-            await service.group_resets.close()
+            await service.group_operations.close()
             await service.resets.close()
             await service.hub.close()
             await engine_client.close()
@@ -384,7 +390,16 @@ class GpucampService(Application):
             ledger=ledger,
             hub=hub,
             resets=resets,
-            group_resets=GroupResets(ledger, resets, at_once=self.group_resets_at_once),
+            group_operations=GroupOperations(
+                ledger,
+                resets,
+                GroupServers(
+                    ledger,
+                    hub,
+                    limits=GroupLimits(stop=self.stop_timeout, start=self.start_timeout),
+                ),
+                at_once=self.group_operations_at_once,
+            ),
             monitor=monitor,
             events=EventFeed(ledger, hub),
             terms=TermsLoop(ledger, hub, engine, monitor.seen),

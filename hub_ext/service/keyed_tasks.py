@@ -19,12 +19,18 @@ class KeyedTasks:
         self._log = log
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def see_to(self, key: str, work: Callable[[str], Coroutine[None, None, None]]) -> None:
-        """Begin `work(key)` unless it is under way."""
-        if key not in self._tasks:
-            task = asyncio.create_task(work(key), name=f"{self._what} {key}")
-            self._tasks[key] = task
-            task.add_done_callback(lambda done: self._finished(key, done))
+    def __len__(self) -> int:
+        """How many are under way."""
+        return len(self._tasks)
+
+    def see_to(self, key: str, work: Callable[[str], Coroutine[None, None, None]]) -> bool:
+        """Begin `work(key)` unless it is under way; whether it begins now."""
+        if key in self._tasks:
+            return False
+        task = asyncio.create_task(work(key), name=f"{self._what} {key}")
+        self._tasks[key] = task
+        task.add_done_callback(lambda done: self._finished(key, done))
+        return True
 
     async def cancel(self) -> None:
         """End them all, and wait for that."""

@@ -1,13 +1,14 @@
-"""Pages for those who teach: the groups they may reset as a whole, and how such a reset goes."""
+"""Pages for those who teach: their groups, and what is done about one as a whole."""
 
 from __future__ import annotations
 
-import asyncio
 from urllib.parse import quote
 
+from ..models import GroupAction
 from ..scopes import ENVIRONMENT_MESSAGE, ENVIRONMENT_RESET
+from .api_groups import STOP_MINUTES
 from .auth import Group, Resource, requires
-from .group_views import find_group, group_reset_view, groups_view
+from .group_views import find_group, groups_view, latest_view, may_act
 from .page_base import PageHandler
 
 
@@ -23,7 +24,7 @@ class GroupsPage(PageHandler):
 
 
 class GroupPage(PageHandler):
-    """One group: its last reset, with a result per user, and the button for the next."""
+    """One group: what was done about it last, with a result per user, and the buttons for more."""
 
     async def resource(self, **kwargs: str) -> Group:
         return Group(kwargs["group_name"])
@@ -31,15 +32,17 @@ class GroupPage(PageHandler):
     @requires(ENVIRONMENT_RESET)
     async def get(self, group_name: str) -> None:
         group = await find_group(self.service, group_name)
-        found = await asyncio.to_thread(self.service.ledger.group_reset_of, group_name)
+        mine = {each for each in GroupAction if may_act(self.caller, group_name, each)}
+        found = await latest_view(self.service, group_name)
         self.show(
             "group.html",
             group=group,
             may_write=self.caller.may_for_group(ENVIRONMENT_MESSAGE, group_name),
-            message_url=f"{self.service.prefix}api/v1/groups/{quote(group_name, safe='')}/messages",
-            reset=group_reset_view(found) if found is not None else None,
-            at_once=self.service.group_resets.at_once,
-            api_url=f"{self.service.prefix}api/v1/groups/{quote(group_name, safe='')}/reset",
+            found=found if found and GroupAction(found["action"]) in mine else None,
+            may_start_and_stop=GroupAction.START in mine,
+            stop_minutes=STOP_MINUTES,
+            at_once=self.service.group_operations.at_once,
+            api_url=f"{self.service.prefix}api/v1/groups/{quote(group_name, safe='')}",
         )
 
 

@@ -28,7 +28,7 @@ from .ddp_tellings import DdpTellings
 from .device_samples import DeviceSamples
 from .event_feed import EventFeed
 from .examinations import Examinations
-from .group_resets import GroupResets
+from .group_operations import GroupOperations
 from .handlers import ServiceHandler
 from .hub_api import HubClient
 from .idempotency import Requests
@@ -52,7 +52,7 @@ class Service:
     ledger: Ledger
     hub: HubClient
     resets: ResetWorkflow
-    group_resets: GroupResets
+    group_operations: GroupOperations
     monitor: Monitor
     events: EventFeed
     terms: TermsLoop

@@ -170,6 +170,14 @@ _NOTICES: dict[NoticeKind, str] = {
         "{by} brought an earlier environment of this server back: “{reason}”. Files in ~/work are "
         "as they were, and you can undo it."
     ),
+    NoticeKind.STOP_ANNOUNCED: N_(
+        "{by} stops the servers of your group at {until}. Save your work; files in ~/work stay. "
+        "The reason: {reason}."
+    ),
+    NoticeKind.STOPPED_WITH_GROUP: N_(
+        "{by} stopped the servers of your group: “{reason}”. Files in ~/work are as they were; you "
+        "can start it again."
+    ),
     NoticeKind.SPACE_SHORT: N_(
         "The disk space of {what} is nearly used up: {used} of {limit}. Delete what you do not "
         "need."

@@ -27,7 +27,9 @@ from hub_ext.errors import GpucampError, NotFound
 from hub_ext.inventory import DeviceWatch
 from hub_ext.service.event_feed import EventFeed
 from hub_ext.service.examinations import Examinations
-from hub_ext.service.group_resets import GroupResets
+from hub_ext.service.group_operations import GroupOperations
+from hub_ext.service.group_servers import GroupServers
+from hub_ext.service.group_servers import Limits as GroupLimits
 from hub_ext.service.hub_api import HubClient, HubGroup
 from hub_ext.service.image_pulls import ImagePulls
 from hub_ext.service.images import Images
@@ -287,7 +289,14 @@ class RunningService:
             ledger=self.world.ledger,
             hub=client,
             resets=resets,
-            group_resets=GroupResets(self.world.ledger, resets, at_once=2, poll=0.02, retry=0.05),
+            group_operations=GroupOperations(
+                self.world.ledger,
+                resets,
+                GroupServers(self.world.ledger, client, limits=GroupLimits(poll=0.02, retry=0.05)),
+                at_once=2,
+                poll=0.02,
+                retry=0.05,
+            ),
             monitor=monitor,
             events=EventFeed(self.world.ledger, client, poll=0.05),
             terms=TermsLoop(self.world.ledger, client, self.engine, monitor.seen),
@@ -329,8 +338,8 @@ class RunningService:
         server.add_sockets(sockets)
         self.application = application
         await self.service.resets.resume()
-        await self.service.group_resets.resume()
         await self.service.images.pulls.resume()
+        await self.service.group_operations.resume()
         self.service.monitor.start()
         ready.set()
         await stop.wait()
@@ -340,7 +349,7 @@ class RunningService:
         await self.service.examinations.close()
         await self.service.kept_files.close()
         await self.service.images.pulls.close()
-        await self.service.group_resets.close()
+        await self.service.group_operations.close()
         await self.service.resets.close()
         await client.close()
         await server.close_all_connections()

@@ -15,6 +15,8 @@ from hub_ext.errors import NotFound
 from hub_ext.ledger import audit
 from hub_ext.models import (
     Cordon,
+    GroupAction,
+    MemberState,
     NoticeKind,
     OperationKind,
     OperationStep,
@@ -157,8 +159,10 @@ def test_environments_with_the_reason_of_whoever_asked(pool, told, now):
 
 def test_groups(pool, told, now):
     asked = {"requested_by": "kim", "now": now}
-    found = pool.begin_group_reset("red", ("ann", "bob"), reason="exam", **asked)
-    pool.begin_group_reset("red", ("ann", "bob"), reason="exam", **asked)
+    found = pool.begin_group_operation(
+        GroupAction.RESET, "red", ("ann", "bob"), reason="exam", **asked
+    )
+    pool.begin_group_operation(GroupAction.RESET, "red", ("ann", "bob"), reason="exam", **asked)
     operation = pool.begin_operation(
         RESET,
         "ann",
@@ -169,13 +173,13 @@ def test_groups(pool, told, now):
         group_reset=found.id,
         **asked,
     )
-    pool.refuse_member(found.id, "bob", "gone", now)
-    pool.finish_group_reset(found.id, now)
+    pool.end_group_member(found.id, "bob", MemberState.FAILED, "gone", now)
+    pool.finish_group_operation(found.id, now)
     pool.advance_operation(operation.id, OperationStep.DONE, now)
-    pool.finish_group_reset(found.id, now)
-    pool.finish_group_reset(found.id, now)
-    pool.begin_group_reset("red", ("ann",), reason="again", **asked)
-    pool.cancel_group_reset("red", now, actor="lee")
+    pool.finish_group_operation(found.id, now)
+    pool.finish_group_operation(found.id, now)
+    pool.begin_group_operation(GroupAction.RESET, "red", ("ann",), reason="again", **asked)
+    pool.cancel_group_operation(GroupAction.RESET, "red", now, actor="lee")
     assert told() == [
         ("group_reset.begin", "kim", "", "", "", "red", "exam"),
         ("environment.reset", "kim", "ann", "", "", "red", "exam"),
@@ -186,7 +190,7 @@ def test_groups(pool, told, now):
         ("group_reset.cancel", "lee", "", "", "", "red", "again"),
     ]
     with pytest.raises(NotFound):
-        pool.refuse_member("none", "bob", "gone", now)
+        pool.end_group_member("none", "bob", MemberState.FAILED, "gone", now)
     assert told() == []
 
 

@@ -15,7 +15,7 @@ from resets import reset
 from hub_ext.ddp_runs import DdpRun, RunState
 from hub_ext.errors import Conflict
 from hub_ext.ledger.moving import move
-from hub_ext.models import NoticeKind, Request
+from hub_ext.models import GroupAction, NoticeKind, Request
 from hub_ext.policy import Policy, Pool
 from hub_ext.verdicts import Verdict
 
@@ -37,7 +37,9 @@ def full(ledger, make_devices, now):
     reset(ledger, "ann", "", now)
     ledger.add_failed_start("ann", "", 2, now)
     ledger.raise_hand("ada", "", "torch?", ("class-1",), now)
-    ledger.begin_group_reset("red", ("ann", "bob"), requested_by="kim", reason="why", now=now)
+    ledger.begin_group_operation(
+        GroupAction.RESET, "red", ("ann", "bob"), requested_by="kim", reason="why", now=now
+    )
     ledger.keep_verdict(Verdict("ann", "", now, findings=(("GC404", "degraded"),), passed=3))
     ledger.begin_request("user:ann", "key", "digest", now)
     (held, *_) = ledger.leases()
@@ -58,7 +60,7 @@ def content(ledger, now):
         ledger.usage(now.date(), now.date(), now + HOUR),
         ledger.environment("ann", ""),
         ledger.operation_of("ann", ""),
-        ledger.group_reset_of("red"),
+        ledger.group_operation_of("red"),
         ledger.failed_starts("ann", ""),
         ledger.hub_id(),
         ledger.verdicts(),

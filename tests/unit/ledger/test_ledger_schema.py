@@ -40,8 +40,8 @@ def test_migrations_make_the_tables_that_the_code_uses(ledger, kind):
                 expected = {
                     "uq_lease_live_server",
                     "uq_operation_unfinished_server",
-                    "uq_group_reset_running",
                     "uq_image_pull_running",
+                    "uq_group_operation_running",
                 }
                 assert (partial is not None) == (index["name"] in expected), index
         columns = {

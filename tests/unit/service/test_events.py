@@ -17,7 +17,7 @@ from service_world import UUIDS
 from hub_ext import scopes
 from hub_ext.audit_actions import Action
 from hub_ext.ledger import audit
-from hub_ext.models import Cordon, NoticeKind
+from hub_ext.models import Cordon, GroupAction, NoticeKind
 from hub_ext.service import api_events, event_feed
 
 EVENTS = "api/v1/events"
@@ -154,8 +154,12 @@ def test_everybody_sees_what_they_may_and_no_more(world, ask):
     ledger = world.ledger
     for user, server in (("ada", ""), ("ada", "second"), ("bob", ""), ("eve", "")):
         ledger.notify(user, server, NoticeKind.LEASE_EXPIRED, {}, now())
-    ledger.begin_group_reset("class-1", ("bob",), requested_by="lee", reason="x", now=now())
-    ledger.begin_group_reset("class-2", ("eve",), requested_by="kim", reason="x", now=now())
+    ledger.begin_group_operation(
+        GroupAction.RESET, "class-1", ("bob",), requested_by="lee", reason="x", now=now()
+    )
+    ledger.begin_group_operation(
+        GroupAction.RESET, "class-2", ("eve",), requested_by="kim", reason="x", now=now()
+    )
     ledger.cordon(UUIDS[0], Cordon.CORDONED, "x", now(), actor="root")
     ledger.begin_run("the last", now())
     until(lambda: "hub run" in streams["root"].actions())
