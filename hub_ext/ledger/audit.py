@@ -9,6 +9,7 @@ was given up. What was deleted as too old can be told from what never was (`prun
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, select, update
 
 from ..audit_actions import Action
-from ..models import AuditEntry
+from ..models import AuditEntry, Key
 from .tables import audit_entry, fact
 
 _PRUNED = "audit_pruned"  # the highest number of a line that was deleted
@@ -41,19 +42,47 @@ def write(
     `user` and `server` say together which server; a line about no server has no user. `reason` is
     in the words of whoever asked for it.
     """
+    write_all(
+        connection,
+        [(user, server)],
+        at=at,
+        actor=actor,
+        action=action,
+        lease_id=lease_id,
+        detail=detail,
+        device=device,
+        group=group,
+        reason=reason,
+    )
+
+
+def write_all(
+    connection: Connection,
+    servers: Sequence[Key],
+    *,
+    at: datetime,
+    actor: str,
+    action: Action,
+    lease_id: str = "",
+    detail: str = "",
+    device: str = "",
+    group: str = "",
+    reason: str = "",
+) -> None:
+    """The same about several servers: a line for each."""
+    shared = {
+        "at": at,
+        "actor": actor,
+        "action": action.value,
+        "lease_id": lease_id,
+        "detail": detail,
+        "device_uuid": device,
+        "group_name": group,
+        "reason": reason,
+    }
     connection.execute(
-        insert(audit_entry).values(
-            at=at,
-            actor=actor,
-            action=action.value,
-            lease_id=lease_id,
-            detail=detail,
-            user_name=user,
-            server_name=server,
-            device_uuid=device,
-            group_name=group,
-            reason=reason,
-        )
+        insert(audit_entry),
+        [{**shared, "user_name": user, "server_name": server} for user, server in servers],
     )
 
 

@@ -110,8 +110,7 @@ class DeviceStore:
     ) -> None:
         """The same for the users of several servers: all of them are told, or none is."""
         with self._database.write() as connection:
-            for user, server in servers:
-                notices.add(connection, user, server, kind, detail, now, actor)
+            notices.add_all(connection, tuple(servers), kind, detail, now, actor)
 
     def notices(self, user: str, server: str | None = None) -> tuple[Notice, ...]:
         """What a user has not read, oldest first; of one server, or of all (None)."""

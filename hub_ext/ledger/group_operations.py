@@ -31,8 +31,6 @@ from ..models import (
 from . import audit, leases, notices, operations
 from .tables import group_operation, group_operation_member
 
-TOLD_AT_ONCE = 25  # in one transaction: others write between
-
 _RUNNING = group_operation.c.state == GroupOperationState.RUNNING.value
 _UNFINISHED = (MemberState.PENDING, MemberState.UNDER_WAY)
 
@@ -217,11 +215,11 @@ def end_member(
     _note(connection, found, now, actor, _ACTIONS[found.action].result, told, user)
 
 
-def announce(connection: Connection, operation_id: str, now: datetime, actor: str) -> bool:
-    """Tell some who have a server, and were not told, that it is stopped; whether any was."""
+def announce(connection: Connection, operation_id: str, now: datetime, actor: str) -> None:
+    """Tell all who have a server, and were not told yet, that it is stopped."""
     found = one(connection, operation_id)
     if found.state is not GroupOperationState.RUNNING or found.due is None:
-        return False
+        return
     here = {lease.user for lease in leases.live(connection) if not lease.server}
     untold = connection.execute(
         select(group_operation_member.c.user_name)
@@ -232,19 +230,19 @@ def announce(connection: Connection, operation_id: str, now: datetime, actor: st
         )
         .order_by(group_operation_member.c.user_name)
     ).scalars()
-    some = [user for user in untold if user in here][:TOLD_AT_ONCE]
+    told = [user for user in untold if user in here]
     detail = {
         "by": found.requested_by,
         "reason": found.reason,
         "until": found.due.isoformat(),
         "occasion": found.id,
     }
-    for user in some:
-        notices.add(connection, user, "", NoticeKind.STOP_ANNOUNCED, detail, now, actor)
+    servers = [(user, "") for user in told]
+    notices.add_all(connection, servers, NoticeKind.STOP_ANNOUNCED, detail, now, actor)
+    for user in told:
         connection.execute(
             update(group_operation_member).where(*_is(operation_id, user)).values(told=True)
         )
-    return bool(some)
 
 
 def finish(connection: Connection, operation_id: str, now: datetime, actor: str) -> GroupOperation:

@@ -89,11 +89,11 @@ class GroupStore:
                 connection, operation_id, user, state, note, moment, self._actor
             )
 
-    def announce_group_stop(self, operation_id: str, now: datetime | None = None) -> bool:
-        """Tell some who have a server and were not told that it is stopped; whether any was."""
+    def announce_group_stop(self, operation_id: str, now: datetime | None = None) -> None:
+        """Tell all who have a server, and were not told yet, that it is stopped."""
         moment = now or datetime.now(UTC)
         with self._database.write() as connection:
-            return group_operations.announce(connection, operation_id, moment, self._actor)
+            group_operations.announce(connection, operation_id, moment, self._actor)
 
     def finish_group_operation(
         self, operation_id: str, now: datetime | None = None

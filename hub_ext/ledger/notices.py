@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy import Connection, Row, delete, func, insert, select
 
 from ..audit_actions import Action
-from ..models import Notice, NoticeKind
+from ..models import Key, Notice, NoticeKind
 from . import audit
 from .tables import notice
 
 UNREAD_PER_SERVER = 20
+USERS_AT_ONCE = 500  # in one statement: databases limit its parameters
 
 
 def add(
@@ -60,6 +61,42 @@ def add(
         reason=detail.get("reason", ""),
     )
     return Notice(number, user, server, now, kind, dict(detail))
+
+
+def add_all(
+    connection: Connection,
+    servers: Sequence[Key],
+    kind: NoticeKind,
+    detail: Mapping[str, str],
+    now: datetime,
+    actor: str,
+) -> None:
+    """The same for the users of several servers, however many, in a few statements."""
+    if not servers:
+        return
+    told = {"at": now, "kind": kind.value, "detail": json.dumps(dict(detail))}
+    connection.execute(
+        insert(notice),
+        [{**told, "user_name": user, "server_name": server} for user, server in servers],
+    )
+    age = func.row_number().over(
+        partition_by=(notice.c.user_name, notice.c.server_name), order_by=notice.c.id.desc()
+    )
+    for start in range(0, len(servers), USERS_AT_ONCE):
+        users = {user for user, _server in servers[start : start + USERS_AT_ONCE]}
+        aged = select(notice.c.id, age.label("age")).where(notice.c.user_name.in_(users)).subquery()
+        too_many = select(aged.c.id).where(aged.c.age > UNREAD_PER_SERVER)
+        connection.execute(delete(notice).where(notice.c.id.in_(too_many)))
+    audit.write_all(
+        connection,
+        servers,
+        at=now,
+        actor=actor,
+        action=Action.NOTICE_ADD,
+        detail=kind.value,
+        device=detail.get("device", ""),
+        reason=detail.get("reason", ""),
+    )
 
 
 def read(connection: Connection, user: str, server: str | None = None) -> tuple[Notice, ...]:

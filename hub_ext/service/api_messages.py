@@ -2,8 +2,8 @@
 
 Guarantees: a message is text and never anything else; its user reads who wrote it and when, in
 JupyterLab and on the page, on every server that they have now, or else when they come; the trail
-says that it was sent, not what it said. A group is told a few at a time: a request that fails half
-way has told a part of it, and tells them again when it is repeated.
+says that it was sent, not what it said. Everyone in a group is told, or nobody is: whoever repeats
+a request that failed tells nobody twice.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from .auth import Group, Resource, requires
 from .group_views import find_group
 
 LONGEST_MESSAGE = 500
-AT_ONCE = 25  # users in one transaction: others write between
 
 
 class MessageHandler(ApiHandler):
@@ -32,7 +31,7 @@ class MessageHandler(ApiHandler):
         return said
 
     async def tell(self, users: Sequence[str], said: str) -> None:
-        """Raises LedgerUnavailable."""
+        """All of them, or none. Raises LedgerUnavailable."""
         ledger, now = self.service.ledger, self.service.now()
         leases = await asyncio.to_thread(ledger.leases)
         servers: dict[str, list[str]] = {user: [] for user in users}
@@ -41,15 +40,9 @@ class MessageHandler(ApiHandler):
                 servers[lease.user].append(lease.server)
         places = [(user, server) for user in users for server in servers[user] or [""]]
         detail = {"by": self.caller.name, "text": said}
-        for start in range(0, len(places), AT_ONCE):
-            await asyncio.to_thread(
-                ledger.notify_all,
-                places[start : start + AT_ONCE],
-                NoticeKind.MESSAGE,
-                detail,
-                now,
-                actor=self.caller.name,
-            )
+        await asyncio.to_thread(
+            ledger.notify_all, places, NoticeKind.MESSAGE, detail, now, actor=self.caller.name
+        )
 
 
 class UserMessageHandler(MessageHandler):

@@ -143,7 +143,7 @@ class GroupOperations:
             try:
                 left = (found.due - self._now()).total_seconds() if found.due is not None else 0
                 if left > 0:
-                    await self._announce(found)
+                    await asyncio.to_thread(self._ledger.announce_group_stop, found.id, self._now())
                     pause = min(left, ANNOUNCE_POLLS * self._poll)
                 else:
                     async with self._turn:
@@ -156,10 +156,6 @@ class GroupOperations:
                 async with asyncio.timeout(pause):
                     await self._room.wait()
             self._room.clear()
-
-    async def _announce(self, found: GroupOperation) -> None:
-        while await asyncio.to_thread(self._ledger.announce_group_stop, found.id, self._now()):
-            pass
 
     def _go_on(self, found: GroupOperation) -> None:
         """With what was begun in a last moment of an earlier service, or left by an error."""

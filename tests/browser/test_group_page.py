@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from accessibility import violations
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from service_server import RunningService, person, running_service
 from service_world import FakeHub, HubServer, World, make_ledger, now
 
@@ -121,3 +121,35 @@ def test_who_may_only_reset_has_no_such_buttons(browser: Browser, world: World) 
         expect(page.get_by_role("button", name="Reset everyone…")).to_be_visible()
         expect(page.get_by_role("button", name="Start everyone…")).to_have_count(0)
         expect(page.get_by_role("button", name="Stop everyone…")).to_have_count(0)
+
+
+def test_a_message_whose_answer_was_lost_is_sent_again_and_told_once(
+    browser: Browser, world: World
+) -> None:
+    lost: list[int] = []
+
+    def lose_the_first(route: Route) -> None:
+        if lost:
+            route.continue_()
+            return
+        lost.append(route.fetch().status)  # it was done
+        route.abort()
+
+    with running_service(world) as service:
+        service.visitor = person("tea", *scopes.INSTRUCTOR_SCOPES)
+        page = open_page(browser, service)
+        page.route("**/messages", lose_the_first)
+        page.get_by_role("button", name="Write to everyone…").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Message").fill("look here")
+        dialog.get_by_role("button", name="Send").click()
+        expect(dialog.get_by_role("alert")).to_be_visible()
+        assert lost == [200]
+        dialog.get_by_role("button", name="Send").click()
+        expect(page.get_by_text("Your message to class-1 is sent.")).to_be_visible()
+        assert len(world.ledger.notices("pupil-1")) == 1
+        page.get_by_role("button", name="Write to everyone…").click()
+        dialog.get_by_label("Message").fill("look here")
+        dialog.get_by_role("button", name="Send").click()
+        expect(dialog).to_be_hidden()
+        assert len(world.ledger.notices("pupil-1")) == 2, "said again on purpose"

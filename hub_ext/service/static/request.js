@@ -53,6 +53,19 @@ function bodyOf(button) {
   return body;
 }
 
+// A request whose answer did not come may have been done. The same again carries the same key, so it
+// is not done twice; whatever was answered is over, and the next is another one.
+let unanswered = { of: "", key: "" };
+
+function keyOf(url, body) {
+  const of = `${url} ${body}`;
+  if (unanswered.of !== of) {
+    const bytes = crypto.getRandomValues(new Uint8Array(16));
+    unanswered = { of, key: [...bytes].map((each) => each.toString(16).padStart(2, "0")).join("") };
+  }
+  return unanswered.key;
+}
+
 async function post(button, onDone) {
   const form = button.closest("form");
   if (form && !form.reportValidity()) return;
@@ -66,11 +79,14 @@ async function post(button, onDone) {
   show(problem, "");
   let message = fallback;
   try {
-    const answer = await request(button.dataset.post, {
+    const url = button.dataset.post;
+    const body = JSON.stringify(bodyOf(button));
+    const answer = await request(url, {
       method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(bodyOf(button)),
+      headers: { "Content-Type": "application/json", "Idempotency-Key": keyOf(url, body) },
+      body,
     });
+    if (answer.status < 500) unanswered = { of: "", key: "" };
     if (answer.ok) {
       if (answer.body.progress_url && !("stays" in button.dataset)) {
         window.location.assign(answer.body.progress_url);

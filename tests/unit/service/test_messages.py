@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from service_server import person
 from service_world import now
+from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from hub_ext import scopes
 from hub_ext.models import NoticeKind
@@ -57,6 +60,48 @@ def test_everyone_in_a_group_is_told_once(ask, world, teacher):
     assert answer.json() == {"told": pupils}
     assert {len(unread(world, name)) for name in pupils} == {1}
     assert unread(world, "bob") == []
+
+
+@pytest.mark.parametrize("fails_at", range(3))
+def test_a_group_is_told_as_a_whole_or_not_at_all(ask, world, teacher, monkeypatch, fails_at):
+    pupils = [f"pupil-{n:03}" for n in range(1200)]
+    world.users |= {name: ("class-1",) for name in pupils}
+    real, calls = Connection.execute, 0
+
+    def breaks(connection, statement, *args, **kwargs):
+        nonlocal calls
+        if re.match(r"(INSERT INTO|DELETE FROM) (notice|audit_entry)", str(statement)):
+            calls += 1
+            if calls == fails_at + 1:
+                raise OperationalError(str(statement), None, OSError("disk I/O error"))
+        return real(connection, statement, *args, **kwargs)
+
+    monkeypatch.setattr(Connection, "execute", breaks)
+    assert ask("POST", TO_CLASS, teacher, json=SAID).status_code == 503
+    monkeypatch.undo()
+    assert {len(unread(world, name)) for name in pupils} == {0}
+    assert world.ledger.audit_trail() == before(world)
+    assert ask("POST", TO_CLASS, teacher, json=SAID).status_code == 200
+    assert {len(unread(world, name)) for name in pupils} == {1}
+
+
+def before(world):
+    """The trail without messages."""
+    return tuple(each for each in world.ledger.audit_trail() if each.action != "notice.add")
+
+
+def test_the_oldest_of_many_go_for_each_user_by_themselves(ask, world, teacher):
+    world.users |= {"ada": ("class-1",), "bob": ("class-1",)}
+    for n in range(5):
+        world.ledger.notify("ada", "", NoticeKind.MESSAGE, {"by": "x", "text": str(n)}, now())
+    for n in range(18):
+        ask("POST", TO_CLASS, teacher, json={"text": f"class {n}"})
+    assert [detail["text"] for _kind, detail in unread(world, "ada")] == [
+        "3",
+        "4",
+        *(f"class {n}" for n in range(18)),
+    ]
+    assert len(unread(world, "bob")) == 18
 
 
 def test_the_same_key_writes_once(ask, world):
