@@ -52,6 +52,7 @@ from .lifetime import end_with_hub, listen, open_ledger
 from .loops import every
 from .monitor import Monitor
 from .parts import Service, make_http_server, make_web_application
+from .practice_use import PracticeUse
 from .reset import Limits, ResetWorkflow
 from .revival import Revival
 from .roster import Roster
@@ -382,6 +383,7 @@ class GpucampService(Application):
             scan_interval=self.scan_interval,
             scan_timeout=self.scan_timeout,
             reconcile_interval=self.reconcile_interval,
+            shown=PracticeUse(ledger).shown,
         )
         resets = ResetWorkflow(
             ledger, hub, engine, limits=Limits(stop=self.stop_timeout, start=self.start_timeout)

@@ -38,6 +38,9 @@ from .device_samples import DeviceSamples
 
 _log = logging.getLogger(__name__)
 
+# blocks; raises LedgerUnavailable
+Shown = Callable[[Sequence[Device], Sequence[ContainerFact]], Sequence[Device]]
+
 
 @dataclass(slots=True)
 class Health:
@@ -63,8 +66,10 @@ class Monitor:
         scan_timeout: float = 20.0,
         reconcile_interval: float = 5.0,
         patience: Patience | None = None,
+        shown: Shown | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`shown`: what is shown of devices that an inventory found, beside these containers."""
         self.health = Health()
         self.samples = DeviceSamples()
         self._ledger = ledger
@@ -77,6 +82,7 @@ class Monitor:
         self._patience = patience or Patience(
             running_without_container=timedelta(seconds=max(1.0, reconcile_interval * 0.8))
         )
+        self._shown = shown
         self._now = now
         self._plan = Plan()
         # a driver may hang for ever in a call: its thread must not be one of the loop's
@@ -135,7 +141,10 @@ class Monitor:
             return
         self.health.xid_error = self._xid_trouble()
         devices, now = tuple(scan.result()), self._now()
-        self.samples.add(devices, now)
+        shown = devices
+        if self._shown is not None:
+            shown = tuple(await asyncio.to_thread(self._shown, devices, self.health.containers))
+        self.samples.add(shown, now)
         for change in await asyncio.to_thread(self._ledger.record_inventory, devices, now):
             _report(change)
         self._last_scan = (devices, now)
