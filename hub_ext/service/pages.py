@@ -6,6 +6,7 @@ it keeps itself up to date without taking the focus away.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
@@ -37,10 +38,14 @@ from . import (
 from .api import find_operation
 from .api_doctor import examination_view
 from .auth import Resource, requires
+from .day_bars import DayBar, day_bars
 from .http_errors import message_for
 from .lease_views import Json
 from .page_base import PageHandler
+from .user_views import use_by_day, volumes_view
 from .views import operation_view, server_path, server_view
+
+DAYS = 7  # of use
 
 
 class EnvironmentPage(PageHandler):
@@ -83,9 +88,28 @@ class EnvironmentPage(PageHandler):
             under_way=operation if operation and operation["step"] not in FINAL_STEPS else None,
             offers_reset=view["failed_starts"] >= OFFER_RESET_AFTER and view["state"] != "running",
             limits=limits(view["quota"]),
+            week=await self._week(user),
             disk=disk(view["space"]),
+            volumes=self._volumes(view),
             warned=self._ends_soon(view),
             simulated=any(d["simulated"] for d in (view["lease"] or {"devices": []})["devices"]),
+        )
+
+    async def _week(self, user: str) -> tuple[DayBar, ...] | None:
+        """What they used on each of the last days; None: for whoever may see them as a whole."""
+        if not await self.allows_for_user(ENVIRONMENT_READ, user):
+            return None
+        ledger, now = self.service.ledger, self.service.now()
+        return day_bars(await asyncio.to_thread(use_by_day, ledger, user, DAYS, now))
+
+    def _volumes(self, view: Json) -> list[Json]:
+        """The environments of this server that have a volume, the one in use first."""
+        user, server = view["user"], view["server"]
+        found = volumes_view(self.service, user, {(server, view["generation"])})
+        environments = found["environments"] if found is not None else []
+        return sorted(
+            (each for each in environments if each["server"] == server),
+            key=lambda each: (not each["in_use"], -each["generation"]),
         )
 
     def _ends_soon(self, view: Json) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import GpucampError, NotFound
@@ -80,20 +80,13 @@ async def whole_user_view(service: Service, user: str, days: int) -> Json:
         pass  # the hub is silent: what the ledger knows is told all the same
     (row,) = await users_view(service, [user], groups)
     now, ledger = service.now(), service.ledger
-    first = now.date() - timedelta(days - 1)
     names = sorted({"", *(server["server"] for server in row["servers"])})
-    environments, used = await asyncio.to_thread(
+    environments, by_day = await asyncio.to_thread(
         lambda: (
             [ledger.environment(user, server) for server in names],
-            ledger.usage_of(user, first, now.date(), now),
+            use_by_day(ledger, user, days, now),
         )
     )
-    by_day: dict[str, float] = {
-        (first + timedelta(number)).isoformat(): 0.0 for number in range(days)
-    }
-    for each in used:
-        if not each.group:
-            by_day[each.day.isoformat()] += each.seconds
     current = {(each.server, each.generation) for each in environments}
     return {
         **row,
@@ -105,7 +98,7 @@ async def whole_user_view(service: Service, user: str, days: int) -> Json:
             }
             for each in environments
         ],
-        "volumes": _volumes(service, user, current),
+        "volumes": volumes_view(service, user, current),
         "usage": [
             {"day": day, "device_seconds": round(seconds, 3)} for day, seconds in by_day.items()
         ],
@@ -168,8 +161,21 @@ def _servers(
     return list(rows.values())
 
 
-def _volumes(service: Service, user: str, current: set[tuple[str, int]]) -> Json | None:
-    """What each volume takes; None before the first measurement."""
+def use_by_day(ledger: Ledger, user: str, days: int, now: datetime) -> dict[str, float]:
+    """Device-seconds of the last days, today's so far the last. Raises LedgerUnavailable."""
+    first = now.date() - timedelta(days - 1)
+    found = {(first + timedelta(number)).isoformat(): 0.0 for number in range(days)}
+    for each in ledger.usage_of(user, first, now.date(), now):
+        if not each.group:
+            found[each.day.isoformat()] += each.seconds
+    return found
+
+
+def volumes_view(service: Service, user: str, current: Collection[tuple[str, int]]) -> Json | None:
+    """What each volume takes; None before the first measurement.
+
+    `current` are the generations in use, as (server, generation).
+    """
     found = service.space.of(user)
     if found is None or service.space.measured_at is None:
         return None
