@@ -134,7 +134,7 @@ def test_a_page_that_does_is_found(service, browser: Browser):
                   wide.style = "width: 900px; height: 300px";
                   document.querySelector("main").prepend(wide);
                 }, 300);
-                setTimeout(() => fetch(location.href), 600);
+                setInterval(() => fetch(location.href), 600);
                 """,
             ),
         )
