@@ -40,6 +40,8 @@ from .settings import Settings
 CHROMIUM = "/usr/bin/chromium"
 # what the tests of the stand-in NVML library are compiled with
 _COMPILER = ("gcc", "make", "libc6-dev", "libcjson-dev")
+# what the examples of the documentation are made with
+_OF_EXAMPLES = ("curl", "jq")
 # all that is in the light image, which stands in for the real one where only the outside counts
 _BUSYBOX = "busybox-static"
 # makes the bridge of the tests' own Engine
@@ -209,6 +211,7 @@ def _set_up_fast(settings: Settings, progress: Progress) -> None:
         wheel.ensure_translations(settings, progress)
         front_end.ensure_packages(settings, progress)
         _ensure_compiler(settings, progress)
+        _ensure_tools_of_examples(settings, progress)
         postgres.ensure(settings, progress)
 
 
@@ -220,6 +223,7 @@ def _set_up(settings: Settings, progress: Progress) -> dict[str, str]:
         os.environ["DOCKER_HOST"] = the_engine.address
         image = running.prepare(mine, progress, dev=True)
         _ensure_compiler(mine, progress)
+        _ensure_tools_of_examples(mine, progress)
         postgres.ensure(mine, progress)
         _ensure_tools_of_faults(mine, progress)
         _ensure_browser(mine, progress)
@@ -235,6 +239,12 @@ def _ensure_compiler(settings: Settings, progress: Progress) -> None:
     headers = Path("/usr/include/cjson/cJSON.h").exists()
     if not headers or shutil.which("gcc") is None or shutil.which("make") is None:
         apt.install(settings, progress, _COMPILER)
+
+
+def _ensure_tools_of_examples(settings: Settings, progress: Progress) -> None:
+    missing = [name for name in _OF_EXAMPLES if shutil.which(name) is None]
+    if missing:
+        apt.install(settings, progress, missing)
 
 
 def _ensure_tools_of_faults(settings: Settings, progress: Progress) -> None:
