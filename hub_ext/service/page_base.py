@@ -16,7 +16,14 @@ from urllib.parse import parse_qsl, quote, urlencode
 import jinja2
 
 from ..i18n import LANGUAGES, _, ngettext
-from ..scopes import DEVICES_READ, ENVIRONMENT_READ, ENVIRONMENT_RESET, LEASES_READ, SETTINGS_READ
+from ..scopes import (
+    DEVICES_READ,
+    ENVIRONMENT_READ,
+    ENVIRONMENT_RESET,
+    IMAGES_READ,
+    LEASES_READ,
+    SETTINGS_READ,
+)
 from . import sparkline
 from .auth import Caller
 from .finding_page import inline_html, paragraphs_html
@@ -132,6 +139,7 @@ class PageHandler(ServiceHandler):
                 sees_groups=bool(caller and resets_groups(caller)),
                 sees_devices=bool(caller and caller.holds_for_all(DEVICES_READ)),
                 sees_leases=bool(caller and caller.holds_for_all(LEASES_READ)),
+                sees_images=bool(caller and caller.holds_for_all(IMAGES_READ)),
                 sees_settings=bool(caller and caller.holds_for_all(SETTINGS_READ)),
                 now=service.now().isoformat(),
                 xsrf_token=self.xsrf_token.decode() if caller else "",

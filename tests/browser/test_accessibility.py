@@ -21,6 +21,7 @@ PAGES = (
     f"devices/{UUIDS[0]}",
     "leases",
     "leases?days=7",
+    "images",
     "settings",
     "queue",
     "usage",

@@ -45,6 +45,7 @@ function bodyOf(button) {
   const body = JSON.parse(button.dataset.body ?? "{}");
   for (const field of button.closest("form")?.elements ?? []) {
     if (field.type === "radio" && !field.checked) continue;
+    if ("inPath" in field.dataset) continue;
     if (field.name && field.value !== "") {
       const isNumber = field.type === "number" || "number" in field.dataset;
       body[field.name] = isNumber ? Number(field.value) : field.value;
@@ -66,6 +67,14 @@ function keyOf(url, body) {
   return unanswered.key;
 }
 
+// Where a button sends it: in data-post, {name} stands for a field of the form with data-in-path.
+function addressOf(button) {
+  return button.dataset.post.replace(/\{(\w+)\}/g, (whole, name) => {
+    const field = button.closest("form")?.elements[name];
+    return field ? encodeURIComponent(field.value.trim()) : whole;
+  });
+}
+
 async function post(button, onDone) {
   const form = button.closest("form");
   if (form && !form.reportValidity()) return;
@@ -79,7 +88,7 @@ async function post(button, onDone) {
   show(problem, "");
   let message = fallback;
   try {
-    const url = button.dataset.post;
+    const url = addressOf(button);
     const body = JSON.stringify(bodyOf(button));
     const answer = await request(url, {
       method: "POST",
