@@ -1,6 +1,6 @@
 """The examples of docs/rest-api.md are run as they stand, by bash, curl, jq and httpx.
 
-What asks JupyterHub itself is run with a real one (tests/engine/test_hub_tokens.py).
+What asks JupyterHub itself is run with a real one (tests/browser/test_hub_tokens.py).
 """
 
 from __future__ import annotations
