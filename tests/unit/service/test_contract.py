@@ -18,6 +18,7 @@ from tornado.web import RequestHandler, StaticFileHandler
 
 import hub_ext
 from hub_ext import scopes
+from hub_ext.models import NoticeKind
 from hub_ext.service import api, pages
 from hub_ext.service.app import GpucampService
 from hub_ext.service.reset import Failure
@@ -95,6 +96,11 @@ EXAMPLES = {
 def example(path: str) -> str:
     """A path with something in its places."""
     return re.sub(r"\{(\w+)\}", lambda found: EXAMPLES.get(found[1], "none"), path).lstrip("/")
+
+
+def test_every_kind_of_notice_is_in_the_document():
+    notice = SPEC["components"]["schemas"]["Server"]["properties"]["notices"]["items"]
+    assert sorted(notice["properties"]["kind"]["enum"]) == sorted(NoticeKind)
 
 
 def test_the_paths_of_the_document_are_routes():
