@@ -7,11 +7,11 @@ cursors: who comes first changes with every moment.
 from __future__ import annotations
 
 from ..scopes import ENVIRONMENT_READ
-from .api_base import ApiHandler
+from .api_base import MOST_ROWS, SOME_ROWS, ApiHandler
 from .api_lists import one_of, words
 from .auth import Group, Resource, requires
 from .class_cards import STATES
-from .class_view import HELP, MOST_CARDS, Wanted, class_view
+from .class_view import HELP, Wanted, class_view
 
 LAST_PAGE = 1_000_000
 _STATE = one_of(*STATES, HELP)
@@ -33,7 +33,7 @@ class ClassHandler(ApiHandler):
             _STATE("state", state) if state is not None else "",
             words("search", self.get_query_argument("search", "")),
             self.whole_argument("page", 1, 1, LAST_PAGE),
-            self.whole_argument("limit", MOST_CARDS, 1, MOST_CARDS),
+            self.whole_argument("limit", SOME_ROWS, 1, MOST_ROWS),
         )
         self.answer(await class_view(self.service, self.caller, wanted))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 HELP = "help"  # beside STATES: whoever is kept from working
 CALLS = "calls"  # whoever raised a hand or waits: what the screen of the room shows
-MOST_CARDS = 1000
+EVERYBODY = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Wanted:
     state: str = ""
     search: str = ""
     page: int = 1
-    limit: int = MOST_CARDS
+    limit: int = EVERYBODY
 
     def admits(self, member: Member) -> bool:
         """Whether a server is among what is asked for."""

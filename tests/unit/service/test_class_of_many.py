@@ -50,6 +50,8 @@ def test_a_class_of_hundreds_comes_in_pages(ask, crowd):
     assert seen[:3] == ["user007", "user300", "user499"]
     assert len(seen) == len(set(seen)) == 500
     assert view(ask, limit=120, page=99)["page"] == 5, "the last, where there are fewer"
+    found = view(ask)
+    assert (len(found["servers"]), found["pages"]) == (100, 5)
 
 
 def test_some_of_a_class(ask, crowd):
