@@ -50,7 +50,7 @@ def other(engine: docker.DockerClient) -> Iterator[str]:
 
 
 @pytest.fixture
-async def hub(make_hub: MakeHub, usual: str, other: str) -> HubApp:
+async def hub(usual: str, other: str, make_hub: MakeHub) -> HubApp:
     """Closed, with its containers, before the other image is removed."""
     made = make_hub(service=True, image=usual, extra=MAY_MANAGE)
     await made.start()
