@@ -64,6 +64,9 @@ perf-ddp: ## what Launch DDP costs beside bare torchrun, and a flood of log line
 perf-rest: ## how long the service takes to answer with a year of history
 	@$(SETUP) perf-rest
 
+perf-live: ## what 200 open live pages cost the service: CPU and memory
+	@$(SETUP) perf-live
+
 perf-reset: ## how long a reset takes beside a plain start of the same server
 	@$(SETUP) perf-reset
 
@@ -101,5 +104,5 @@ lock: ## resolve the Python requirements anew
 	@$(SETUP) lock
 
 .PHONY: help run stop stop-engine status accounts clean test test-fast soak test-setup perf \
-	perf-queue perf-doctor perf-ddp perf-rest perf-reset ddp-kills storm compare-faults lint format venv \
+	perf-queue perf-doctor perf-ddp perf-rest perf-live perf-reset ddp-kills storm compare-faults lint format venv \
 	front-end translations wheel image lock

@@ -123,6 +123,10 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
         "measure the service's answers with a year of history",
         lambda c, p, a: testing.measure_alone(c, p, "perf-rest"),
     ),
+    "perf-live": (
+        "measure what 200 open live pages cost the service",
+        lambda c, p, a: testing.measure_alone(c, p, "perf-live"),
+    ),
     "perf-doctor": (
         "measure the GPU doctor beside collect_env",
         lambda c, p, a: testing.measure(c, p, "perf-doctor"),

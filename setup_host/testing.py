@@ -60,6 +60,7 @@ MEASUREMENTS = {
 MEASUREMENTS_ALONE = {
     "perf-queue": "tests/perf/queue_time.py",
     "perf-rest": "tests/perf/rest_time.py",
+    "perf-live": "tests/perf/live_pages.py",
 }
 
 

@@ -100,7 +100,7 @@ class EventsHandler(ApiHandler):
             self.write(f"id: {told}\n\n")
         feed = self.service.events
         with feed.listening():
-            asked = time.monotonic()
+            asked = written = time.monotonic()
             while not feed.closing:
                 try:
                     shown = await self._visible(found.entries)
@@ -113,13 +113,13 @@ class EventsHandler(ApiHandler):
                 place = _end(found)
                 if shown or found.gap:
                     told = shown[-1].number if shown else found.latest
+                    written = time.monotonic()
                 await self._pass_on()
-                begun = time.monotonic()
-                await feed.wait(place, QUIET_SECONDS)
-                if time.monotonic() - begun >= QUIET_SECONDS:
+                await feed.wait(place, max(written + QUIET_SECONDS - time.monotonic(), 0))
+                if time.monotonic() - written >= QUIET_SECONDS:
                     # a place without data: whoever comes again need not look at all that passed
                     self.write(f"id: {place}\n\n" if told != place else ": quiet\n\n")
-                    told = place
+                    told, written = place, time.monotonic()
                     await self._pass_on()
                 if time.monotonic() - asked >= self.hub_auth.cache_max_age:
                     asked = time.monotonic()

@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 class EventFeed:
     """Belongs to one event loop; `close` wakes all who wait."""
 
-    def __init__(self, ledger: Ledger, hub: HubClient, *, poll: float = 0.5) -> None:
+    def __init__(self, ledger: Ledger, hub: HubClient, *, poll: float = 1.0) -> None:
         self.groups_of = GroupsOf(hub)
         self.streams: Counter[str] = Counter()  # open ones, by caller
         self._ledger = ledger
@@ -59,6 +59,11 @@ class EventFeed:
             yield
         finally:
             self._listeners -= 1
+
+    @property
+    def latest(self) -> str:
+        """A number from which on a page that is made now has to listen; "" if nobody listens."""
+        return str(self._latest) if self._listeners and self._latest else ""
 
     async def ask(self, after: int | None) -> Following:
         """From the ledger itself. Raises LedgerUnavailable."""

@@ -6,6 +6,7 @@ runs or loads from elsewhere.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -99,6 +100,19 @@ def resets_groups(caller: Caller) -> bool:
     return caller.holds_for_all(ENVIRONMENT_RESET) or caller.filters_by_group(ENVIRONMENT_RESET)
 
 
+@dataclass(frozen=True, slots=True)
+class Live:
+    """When a page is fetched again, in seconds, if it has parts that change (static/live.js).
+
+    `poll`: at the latest; `gap`: at the earliest, whatever happens; `about`: the user whom events
+    must be about to count ("": any).
+    """
+
+    poll: int = 30
+    gap: int = 15
+    about: str = ""
+
+
 class PageHandler(ServiceHandler):
     """Base of pages."""
 
@@ -119,8 +133,8 @@ class PageHandler(ServiceHandler):
     def refuse_unknown(self) -> None:
         self.redirect(self.get_login_url())
 
-    def show(self, template: str, **values: Any) -> None:
-        """Render a template with what every page needs."""
+    def show(self, template: str, *, live: Live | None = None, **values: Any) -> None:
+        """Render a template with what every page needs; `live`: how it keeps itself up to date."""
         self.set_header("Content-Type", "text/html; charset=utf-8")
         service = self.service
         caller = self.caller if self.current_user else None
@@ -144,6 +158,8 @@ class PageHandler(ServiceHandler):
                 now=service.now().isoformat(),
                 xsrf_token=self.xsrf_token.decode() if caller else "",
                 version=static_version(),
+                live=live or Live(),
+                after=service.events.latest,
                 **values,
             )
         )

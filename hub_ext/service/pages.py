@@ -42,7 +42,7 @@ from .auth import Resource, requires
 from .day_bars import DayBar, day_bars
 from .http_errors import message_for
 from .lease_views import Json
-from .page_base import PageHandler
+from .page_base import Live, PageHandler
 from .user_views import use_by_day, volumes_view
 from .views import operation_view, server_path, server_view
 
@@ -66,6 +66,7 @@ class EnvironmentPage(PageHandler):
             spawn += f"/{quote(user)}"
         operation = view["operation"]
         may_examine = await self.allows(ENVIRONMENT_EXAMINE, Resource(user, server_name))
+        examination = examination_view(self.service.examinations.of(user, server_name))
         self.show(
             "environment.html",
             server=view,
@@ -78,9 +79,7 @@ class EnvironmentPage(PageHandler):
             may_reset=await self.allows(ENVIRONMENT_RESET, Resource(user, server_name)),
             may_read_files=await self.allows(ENVIRONMENT_FILES, Resource(user, server_name)),
             may_examine=may_examine,
-            examination=examination_view(self.service.examinations.of(user, server_name))
-            if may_examine
-            else None,
+            examination=examination if may_examine else None,
             may_manage_lease=user != self.caller.name
             and await self.allows(LEASES_MANAGE, Resource(user, server_name)),
             notice_minutes=await pages_admin.notice_minutes(self.service),
@@ -93,6 +92,7 @@ class EnvironmentPage(PageHandler):
             disk=disk(view["space"]),
             volumes=self._volumes(view),
             warned=self._ends_soon(view),
+            live=Live(_patience(view, examination), gap=3, about=user),
             simulated=any(d["simulated"] for d in (view["lease"] or {"devices": []})["devices"]),
         )
 
@@ -120,6 +120,21 @@ class EnvironmentPage(PageHandler):
             return False
         left = datetime.fromisoformat(ends) - self.service.now()
         return left <= timedelta(minutes=max(view["warn_minutes"], default=0))
+
+
+def _patience(view: Json, examination: Json | None) -> int:
+    """Seconds until the page asks again: soon while something goes on that is no event."""
+    operation = view["operation"]
+    goes_on = (
+        view["state"] not in ("running", "stopped")
+        or (operation is not None and operation["step"] not in FINAL_STEPS)
+        or (examination is not None and examination["state"] in ("waiting", "running"))
+    )
+    if goes_on:
+        return 4
+    # what others do, of which they are told no events, changes a place and a refusal
+    on_others = view["queue"] or (view["lease"] and view["lease"]["extend_refusal"])
+    return 10 if on_others else 60
 
 
 def limits(quota: Json | None) -> list[tuple[str, float, float]]:

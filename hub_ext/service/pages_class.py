@@ -14,12 +14,13 @@ from ..scopes import ENVIRONMENT_READ, LEASES_MANAGE
 from .auth import Group, Resource, requires
 from .class_cards import STATES
 from .class_view import CALLS, HELP, Wanted, class_view
-from .page_base import PageHandler
+from .page_base import Live, PageHandler
 from .pages_admin import notice_minutes
 
 CARDS, TABLE = "cards", "table"
 ON_A_PAGE = {CARDS: 60, TABLE: 100}
 LONGEST_SEARCH = 100
+LIVE = Live(poll=15, gap=15)  # what devices do is no event
 
 
 class ClassPage(PageHandler):
@@ -35,7 +36,7 @@ class ClassPage(PageHandler):
         group = self.get_query_argument("group", "") or None
         if self.get_query_argument("screen", "") == "1":
             view = await class_view(self.service, self.caller, Wanted(group, CALLS))
-            self.show("class_screen.html", view=view)
+            self.show("class_screen.html", view=view, live=LIVE)
             return
         shape = TABLE if self.get_query_argument("view", "") == TABLE else CARDS
         wanted = self._wanted(group, ON_A_PAGE[shape])
@@ -49,6 +50,7 @@ class ClassPage(PageHandler):
             base_url=self.service.hub_base_url,
             manages=self.caller.holds(LEASES_MANAGE),
             notice_minutes=await notice_minutes(self.service),
+            live=LIVE,
         )
 
     def _wanted(self, group: str | None, limit: int) -> Wanted:

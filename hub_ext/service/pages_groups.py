@@ -9,7 +9,7 @@ from ..scopes import ENVIRONMENT_MESSAGE, ENVIRONMENT_RESET
 from .api_groups import STOP_MINUTES
 from .auth import Group, Resource, requires
 from .group_views import find_group, groups_view, latest_view, may_act
-from .page_base import PageHandler
+from .page_base import Live, PageHandler
 
 
 class GroupsPage(PageHandler):
@@ -42,6 +42,7 @@ class GroupPage(PageHandler):
             may_start_and_stop=GroupAction.START in mine,
             stop_minutes=STOP_MINUTES,
             at_once=self.service.group_operations.at_once,
+            live=Live(poll=2 if found and found["under_way"] else 30, gap=2),
             api_url=f"{self.service.prefix}api/v1/groups/{quote(group_name, safe='')}",
         )
 

@@ -353,7 +353,9 @@ def test_a_button_that_cannot_extend_says_why_and_follows_the_line(termed, visit
         button = page.get_by_role("button", name="Extend")
         button.focus()
         termed.ledger.enqueue(Request("bob", "", 2), now())
-        expect(page.get_by_text("1 other person waits for a GPU like yours")).to_be_visible()
+        expect(page.get_by_text("1 other person waits for a GPU like yours")).to_be_visible(
+            timeout=60_000
+        )
         expect(button).to_be_focused()
         expect(button).to_have_attribute("aria-disabled", "true")
         expect(button).to_have_accessible_description(re.compile("waits for a GPU like yours"))
@@ -362,7 +364,7 @@ def test_a_button_that_cannot_extend_says_why_and_follows_the_line(termed, visit
         page.wait_for_timeout(500)
         assert termed.ledger.lease_of("ada", "").extensions == 0
         termed.ledger.withdraw("bob", "")
-        expect(button).not_to_have_attribute("aria-disabled", "true", timeout=20_000)
+        expect(button).not_to_have_attribute("aria-disabled", "true", timeout=60_000)
         still_there(page)
 
 

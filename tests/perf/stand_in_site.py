@@ -142,7 +142,7 @@ class _User(_Handler):
 class _Server(_Handler):
     def get(self, name: str, server: str = "") -> None:
         label = (name, server)
-        for each in self.site.containers.values():
+        for each in list(self.site.containers.values()):
             if (each["Labels"][USER_LABEL], each["Labels"][SERVER_LABEL]) == label:
                 self.reply({"name": server, "ready": True, "user_options": {"gpus": 1}})
                 return

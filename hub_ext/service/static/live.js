@@ -2,7 +2,13 @@
 // is fetched again in the background, and only a part that differs is exchanged. The focus stays
 // where it is; if what had it is gone, it goes to the part's heading. What is unfolded stays so.
 // Times are shown by the reader's clock, and what is left of them counts down.
+//
+// It is fetched soon after an event that concerns it, but not again within data-gap seconds; after
+// data-poll seconds in any case, for not everything is an event; more often where no events come (a
+// proxy that keeps them back); never while the tab is hidden, and at once when it is seen again. Many
+// pages do not ask at the same moment: each waits a little as chance has it.
 
+import { follow, following } from "./changes.js";
 import { requestPage, wireButtons } from "./request.js";
 
 const language = document.documentElement.lang || "en";
@@ -17,6 +23,11 @@ const left = new Intl.RelativeTimeFormat(language, { numeric: "always" });
 const sources = new Map();
 let asked = 0;
 let shown = 0;
+const WITHOUT_EVENTS = 8000;
+const SPREAD = 1000;
+let timer = null;
+let due = 0;
+let last = 0; // when it was fetched
 let skew = 0; // of the reader's clock, in milliseconds
 
 function readClock(page) {
@@ -78,6 +89,8 @@ export async function refresh() {
   if (!page || number < shown) return;
   shown = number;
   readClock(page);
+  const { poll } = page.querySelector("main")?.dataset ?? {};
+  if (poll) document.querySelector("main").dataset.poll = poll;
   for (const part of document.querySelectorAll("[data-live]")) {
     const fresh = page.getElementById(part.id)?.innerHTML;
     if (fresh !== undefined && fresh !== sources.get(part.id)) {
@@ -88,15 +101,39 @@ export async function refresh() {
   tick();
 }
 
-function keepFresh(milliseconds) {
-  setTimeout(async () => {
+function seconds(name, fallback) {
+  return Number(document.querySelector("main").dataset[name] || fallback) * 1000;
+}
+
+// When to fetch at the latest, if nothing happens.
+function patience() {
+  const poll = seconds("poll", 30);
+  return (following() ? poll : Math.min(poll, WITHOUT_EVENTS)) * (0.8 + 0.4 * Math.random());
+}
+
+function fetchWithin(milliseconds) {
+  const at = Date.now() + milliseconds;
+  if (timer && due <= at) return;
+  clearTimeout(timer);
+  due = at;
+  timer = setTimeout(async () => {
+    timer = null;
+    if (document.hidden) return; // until it is seen again
     try {
-      if (!document.hidden) await refresh();
+      await refresh();
     } catch {
       // the service is away; the page stays as it is
     }
-    keepFresh(milliseconds);
+    last = Date.now();
+    fetchWithin(patience());
   }, milliseconds);
+}
+
+function hear(event) {
+  const about = document.querySelector("main").dataset.about;
+  if (event && about && event.user !== about) return;
+  const pause = last + seconds("gap", 15) - Date.now();
+  fetchWithin(Math.max(pause, 0) + Math.random() * SPREAD);
 }
 
 readClock(document);
@@ -107,4 +144,8 @@ for (const part of document.querySelectorAll("[data-live]")) {
 wireButtons(refresh);
 tick();
 setInterval(tick, 1000);
-keepFresh(Number(document.querySelector("main").dataset.seconds || 4) * 1000);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) fetchWithin(Math.random() * SPREAD);
+});
+follow(document.querySelector("main").dataset.after, hear);
+fetchWithin(patience());

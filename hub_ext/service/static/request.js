@@ -34,6 +34,16 @@ export async function requestPage(url) {
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
+// The events after one ("": from now on), as a stream.
+export function requestEvents(after, signal) {
+  const place = after ? { "Last-Event-ID": after } : {};
+  return fetch(new URL("../api/v1/events", import.meta.url), {
+    cache: "no-store",
+    signal,
+    headers: { Accept: "text/event-stream", "X-XSRFToken": xsrf, ...place },
+  });
+}
+
 function show(place, text) {
   if (!place) return;
   place.textContent = text;

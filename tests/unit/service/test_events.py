@@ -325,6 +325,25 @@ def test_a_quiet_stream_says_that_it_is_there_and_where(world, ask, monkeypatch)
         assert found.last == numbers(world)[-1] and not found.events
 
 
+def test_what_happens_to_others_does_not_make_a_stream_silent(world, ask, monkeypatch):
+    monkeypatch.setattr(api_events, "QUIET_SECONDS", 0.5)
+    with stream(ask, "ada-token") as found:
+        began, over = found.last, threading.Event()
+
+        def others():
+            while not over.wait(0.05):
+                world.ledger.cordon(UUIDS[1], Cordon.CORDONED, str(time.time()), now(), actor="kim")
+
+        writer = threading.Thread(target=others, daemon=True)
+        writer.start()
+        try:
+            until(lambda: found.last > began)
+        finally:
+            over.set()
+            writer.join(10)
+        assert not found.events
+
+
 def test_a_ledger_that_is_away_for_a_while_costs_no_event(world, ask, monkeypatch):
     from hub_ext.errors import LedgerUnavailable
 
