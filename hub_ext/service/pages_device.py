@@ -20,7 +20,7 @@ from .admin_views import lease_view, whole_device_view
 from .auth import requires
 from .device_memory import by_holder
 from .device_reasons import device_reason
-from .page_base import PageHandler
+from .page_base import Live, PageHandler
 from .pages_admin import devices_view, notice_minutes, place_hint, short_names
 
 PERIODS = (1, 7, 30)  # days
@@ -78,6 +78,7 @@ class DevicePage(PageHandler):
             manages=self.caller.holds_for_all(DEVICES_MANAGE),
             manages_leases=self.caller.holds_for_all(LEASES_MANAGE),
             notice_minutes=await notice_minutes(self.service),
+            live=Live(poll=15),  # who holds its memory is no event
         )
 
     async def _leases(self, uuid: str) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from ..scopes import IMAGES_MANAGE, IMAGES_READ
 from .auth import requires
 from .image_views import images_view
 from .lease_views import Json
-from .page_base import PageHandler
+from .page_base import Live, PageHandler
 
 
 class ImagesPage(PageHandler):
@@ -27,6 +27,7 @@ class ImagesPage(PageHandler):
             images=[row(each) for each in in_order(images)],
             others=on_others(images),
             manages=self.caller.holds_for_all(IMAGES_MANAGE),
+            live=Live(poll=2 if any(map(is_pulled, images)) else 30, gap=2),
         )
 
 
@@ -36,18 +37,20 @@ def in_order(images: Sequence[Json]) -> list[Json]:
     return sorted(by_age, key=lambda each: (not each["in_force"], not each["configured"]))
 
 
+def is_pulled(image: Json) -> bool:
+    """Whether a pull of it is under way."""
+    return image["pull"] is not None and image["pull"]["state"] == "running"
+
+
 def row(image: Json) -> Json:
     """With a name for people, one for the page's own marks, and whether it can be pulled."""
     name = image["image"]
     repository = repository_by_digest(name)
-    pull = image["pull"]
     return {
         **image,
         "title": image["tags"][0] if image["tags"] else repository or "",
         "mark": blake2b(name.encode(), digest_size=6).hexdigest(),
-        "can_pull": not image["present"]
-        and repository is not None
-        and (pull is None or pull["state"] != "running"),
+        "can_pull": not image["present"] and repository is not None and not is_pulled(image),
     }
 
 
