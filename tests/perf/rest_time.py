@@ -63,6 +63,10 @@ def lists(now: datetime) -> list[tuple[str, str]]:
         "leases?include_ended=1&group=class-07",
         f"leases?include_ended=1&device={device}",
         "leases?state=ended&group=nobody",
+        f"leases?include_ended=1&since={half_a_year}",
+        f"leases?include_ended=1&since={half_a_year}&user=user-0700",
+        "memory",
+        "settings",
         "queue",
         "audit",
         "audit?limit=1000",
@@ -93,6 +97,8 @@ def lists(now: datetime) -> list[tuple[str, str]]:
 
 PAGES = [
     *((ADMIN, path) for path in ("devices", "queue", "usage", "servers", "class", "groups")),
+    *((ADMIN, path) for path in ("leases", "leases?days=7", "settings")),
+    (ADMIN, f"devices/{big_ledger.UUIDS[5]}"),
     (TEACHER, "class?group=class-03"),
     (PARTICIPANT, ""),
 ]
