@@ -96,7 +96,10 @@ def lists(now: datetime) -> list[tuple[str, str]]:
 
 
 PAGES = [
-    *((ADMIN, path) for path in ("devices", "queue", "usage", "servers", "class", "groups")),
+    *(
+        (ADMIN, path)
+        for path in ("devices", "queue", "usage", "class?view=table", "class", "groups")
+    ),
     *((ADMIN, path) for path in ("leases", "leases?days=7", "settings")),
     (ADMIN, f"devices/{big_ledger.UUIDS[5]}"),
     (TEACHER, "class?group=class-03"),
