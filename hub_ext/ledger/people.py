@@ -46,11 +46,12 @@ def about(
 ) -> ColumnElement[bool]:
     """Holds for the rows of these users, and if they are many perhaps for others, too.
 
-    A thousand names in a query cost more than the rows that they keep away.
+    A thousand names in a query of SQLite, which compares bytes, cost more than the rows that they
+    keep away.
     """
-    if len(users) <= MOST_NAMED:
+    if len(users) <= MOST_NAMED or connection.dialect.name != "sqlite":
         return column.in_(list(users))
-    return _in_order(connection, column).between(min(users), max(users))
+    return column.between(min(users), max(users))
 
 
 def _in_order(connection: Connection, column: Column[str]) -> ColumnElement[str]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hub_ext.ledger import history, snapshots
+from hub_ext.ledger import history, people, snapshots
 from hub_ext.models import EPOCH, Device, Request
 from hub_ext.policy import Policy, Pool
 from hub_ext.service.report import summed
@@ -268,8 +268,10 @@ def test_pruning_keeps_the_day_on_which_an_event_began(pool, now):
     assert pool.device_seconds("ann", now + 2 * HOUR, now + 40 * HOUR) == before
 
 
-def test_the_use_of_many_is_that_of_each(ledger, make_devices, now):
+@pytest.mark.parametrize("most_named", [100, 1], ids=["few", "many"])
+def test_the_use_of_many_is_that_of_each(ledger, make_devices, now, monkeypatch, most_named):
     """Ended, live and shared leases, from midnight on and from the middle of a day."""
+    monkeypatch.setattr(people, "MOST_NAMED", most_named)
     ledger.set_policy(Policy(pools=(Pool("halves", ("GPU-0",), slots=2),)))
     ledger.record_inventory(make_devices(4), now - timedelta(days=4))
     for number, user in enumerate(("ann", "bob", "cyd", "dan")):
@@ -286,6 +288,10 @@ def test_the_use_of_many_is_that_of_each(ledger, make_devices, now):
         assert ledger.device_seconds_of(users, since, now) == pytest.approx(
             {user: ledger.device_seconds(user, since, now) for user in users}
         )
+        # whoever stands between them is not among them
+        assert ledger.device_seconds_of(["ann", "dan"], since, now) == pytest.approx(
+            {user: ledger.device_seconds(user, since, now) for user in ("ann", "dan")}
+        )
     first, last = (now - timedelta(days=5)).date(), now.date()
     for user in users:
         assert ledger.usage_of(user, first, last, now) == tuple(
@@ -295,7 +301,9 @@ def test_the_use_of_many_is_that_of_each(ledger, make_devices, now):
     assert ledger.users(after="ann", limit=2) == ("bob", "cyd")
 
 
-def test_users_come_in_the_order_of_code_points(ledger, now):
+@pytest.mark.parametrize("most_named", [100, 1], ids=["few", "many"])
+def test_users_come_in_the_order_of_code_points(ledger, now, monkeypatch, most_named):
+    monkeypatch.setattr(people, "MOST_NAMED", most_named)
     users = ["Zoe", "ann", "zoe", "Öre", "_x", "张"]
     for user in users:
         ledger.enqueue(Request(user, "", 1), now)
