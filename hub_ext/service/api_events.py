@@ -134,7 +134,9 @@ class EventsHandler(ApiHandler):
 
     async def _pass_on(self) -> None:
         try:
-            await asyncio.wait_for(self.flush(), SEND_SECONDS)
+            # not wait_for: it may swallow a cancellation (Python 3.11)
+            async with asyncio.timeout(SEND_SECONDS):
+                await self.flush()
         except TimeoutError as error:
             self._cut()
             raise StreamClosedError from error

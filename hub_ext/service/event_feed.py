@@ -79,13 +79,10 @@ class EventFeed:
 
     async def wait(self, number: int, seconds: float) -> None:
         """Until there is something after this line, the feed is closed, or the time is over."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while not self.closing and self._latest <= number:
-            left = deadline - asyncio.get_running_loop().time()
-            if left <= 0:
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), left)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.closing and self._latest <= number:
+                    await self._news.wait()
 
     async def close(self) -> None:
         """All who listen are to end."""

@@ -49,7 +49,8 @@ async def end_with_hub(hub: int, stop: asyncio.Event) -> None:
         return  # started by hand
     while os.getppid() == hub:
         with suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+            async with asyncio.timeout(LOOK_SECONDS):
+                await stop.wait()
             return
     _log.warning("The hub that started this service is gone: ending, too.")
     stop.set()

@@ -143,7 +143,8 @@ class Forwarder:
             while self._some_wait() and not self._over.is_set():
                 await self._tick(over=False)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._over.wait(), TICK_SECONDS)
+                    async with asyncio.timeout(TICK_SECONDS):
+                        await self._over.wait()
             if self._some_wait():
                 await self._finish(self._exit_code)
         except asyncio.CancelledError:

@@ -159,7 +159,8 @@ async def test_whoever_takes_a_run_over_tells_of_it(store: RunStore, plan_for: P
     told: list[Run] = []
     second = RunManager(store, os.environ, agent_patience=0.6, changed=told.append)
     await until(lambda run: bool(told), second, run)
-    assert (told[0].id, told[0].state) == (run.id, "running")
+    # the first one may have had no time to write that its ranks are there
+    assert (told[0].id, told[0].alive) == (run.id, True)
     await second.stop(run.id)
     assert (await second.wait(run.id)).state == told[-1].state == "stopped"
     await second.close()
