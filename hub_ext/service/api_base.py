@@ -21,7 +21,7 @@ from .handlers import ServiceHandler
 from .idempotency import HEADER, REPLAYED, Answer, Requests, fingerprint, key_of
 from .problems import MEDIA_TYPE, as_json, problem
 
-MOST_ROWS = 1000
+MOST_ROWS = 500  # more in one answer would keep all others waiting for too long
 SOME_ROWS = 100
 LONGEST_REASON = 200
 

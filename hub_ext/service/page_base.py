@@ -109,7 +109,7 @@ class Live:
     """
 
     poll: int = 30
-    gap: int = 15
+    gap: int = 20
     about: str = ""
 
 

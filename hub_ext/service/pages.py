@@ -134,7 +134,7 @@ def _patience(view: Json, examination: Json | None) -> int:
         return 4
     # what others do, of which they are told no events, changes a place and a refusal
     on_others = view["queue"] or (view["lease"] and view["lease"]["extend_refusal"])
-    return 10 if on_others else 60
+    return 20 if on_others else 40
 
 
 def limits(quota: Json | None) -> list[tuple[str, float, float]]:

@@ -20,7 +20,7 @@ from .pages_admin import notice_minutes
 CARDS, TABLE = "cards", "table"
 ON_A_PAGE = {CARDS: 60, TABLE: 100}
 LONGEST_SEARCH = 100
-LIVE = Live(poll=15, gap=15)  # what devices do is no event
+LIVE = Live(poll=20, gap=20)  # what devices do is no event
 
 
 class ClassPage(PageHandler):

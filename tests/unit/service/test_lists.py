@@ -23,7 +23,7 @@ LISTS = {
     "groups": ["name=x"],
 }
 OF_ALL = [
-    "limit=0", "limit=1001", "limit=-1", "limit=x", "limit=%C2%B2", "limit=9999999999999", "limit=",
+    "limit=0", "limit=501", "limit=-1", "limit=x", "limit=%C2%B2", "limit=9999999999999", "limit=",
     "cursor=", "cursor=x", "cursor=%00", "cursor=" + "A" * 2000, "limit=1&limit=2",
 ]  # fmt: skip
 
