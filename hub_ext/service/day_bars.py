@@ -1,6 +1,7 @@
 """A small picture of somebody's use by day: a column for each, with its hours above it. Pure.
 
-Guarantees: the highest column fills the picture; a day with any use has a column that can be seen.
+Guarantees: the highest column fills the picture, unless it is less than an hour; a day with any use
+has a column that can be seen.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ WIDTH, HEIGHT = 420, 96
 TOP, BOTTOM = 18, 20  # room for the hours and the days
 COLUMN = 34
 LEAST = 2.0
+LEAST_FULL = 3600.0  # device-seconds that fill the picture: a minute is no tower
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class DayBar:
 
 def day_bars(seconds: Mapping[str, float]) -> tuple[DayBar, ...]:
     """The columns of days (ISO 8601, in their order) with the device-seconds of each."""
-    most = max(seconds.values(), default=0.0)
+    most = max([LEAST_FULL, *seconds.values()])
     slot = WIDTH / max(len(seconds), 1)
     room = HEIGHT - TOP - BOTTOM
     bars = []

@@ -87,3 +87,8 @@ def test_columns_fit_the_picture_and_any_use_is_seen(hours):
         assert 0 <= bar.x and bar.x + 34 <= WIDTH and TOP <= bar.y
         assert bar.y + bar.height <= HEIGHT and (bar.height >= 2) == (each > 0)
     assert day_bars({}) == ()
+
+
+def test_a_minute_is_no_tower():
+    (bar,) = day_bars({"2026-01-01": 60.0})
+    assert bar.height < 0.1 * (HEIGHT - TOP)
