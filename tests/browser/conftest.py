@@ -19,7 +19,9 @@ import docker
 import pytest
 from journey import Participant
 from lab_server import LabServer
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
+from service_server import RunningService
+from service_world import World, make_ledger
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PICTURES = REPOSITORY / "artifacts" / "browser"
@@ -186,3 +188,36 @@ def participants(
         (PICTURES / "console.json").write_text(
             json.dumps({person.name: person.console for person in people}, indent=1)
         )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    ledger = make_ledger(tmp_path)
+    world = World(ledger)
+    world.run_server("ada")
+    yield world
+    ledger.close()
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator:
+    """Open a page of the service as its visitor; no script may fail on it."""
+    contexts, problems = [], []
+
+    def open_page(service: RunningService, path: str = "", **options) -> Page:
+        context = browser.new_context(**{"viewport": {"width": 1100, "height": 800}, **options})
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "console",
+            lambda line: problems.append(line.text) if "Content Security" in line.text else None,
+        )
+        page.goto(service.url + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert not problems

@@ -4,39 +4,16 @@ from __future__ import annotations
 
 import pytest
 from accessibility import violations
+from class_of_eight import fill, samples
+from service_page import PAGES, SlowHub
 from service_server import running_service
-from service_world import UUIDS, now
-from test_class_page import fill, samples
-from test_service_pages import SlowHub, visit, world  # noqa: F401  (fixtures)
+from service_world import now
 
 from hub_ext.service import pages
 
-PAGES = (
-    "",
-    "class",
-    "class?screen=1",
-    "class?search=nobody",
-    "servers",
-    "devices",
-    f"devices/{UUIDS[0]}",
-    "leases",
-    "leases?days=7",
-    "images",
-    "settings",
-    "queue",
-    "usage",
-    "groups",
-    "groups/class-1",
-    "users/cleo/server",
-    "users/eve/server",
-    "findings/GC101",
-    "docs/api",
-    "no/such/page",
-)
-
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nothing_breaks_wcag(world, visit, scheme):  # noqa: F811
+def test_nothing_breaks_wcag(world, visit, scheme):
     fill(world)
     world.ledger.raise_hand("ada", "", "please", ("class-1",), now())
     with running_service(world, hub=SlowHub(world)) as service:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 from accessibility import violations
+from class_of_eight import fill, samples
 from playwright.sync_api import expect
+from service_page import picture
 from service_server import running_service
 from service_world import UUIDS, now
-from test_class_page import fill, samples
-from test_service_pages import picture, visit, world  # noqa: F401  (fixtures)
 from traitlets.config import Config
 
 from hub_ext.defaults import hub_settings
@@ -21,14 +21,14 @@ def device(uuid: str, **more) -> Device:
     return Device(uuid, "Simulated A100 (practice)", 40 * 2**30, simulated=True, **more)
 
 
-def ill_for_a_while(world) -> None:  # noqa: F811
+def ill_for_a_while(world) -> None:
     """The first device was ill twice of late, and the second one is."""
     for hours, reason in ((30, "Xid 79"), (29, ""), (5, "NVML cannot read the card"), (4.9, "")):
         first = device(UUIDS[0], healthy=not reason, reason=reason)
         world.ledger.record_inventory([first, device(UUIDS[1])], now() - timedelta(hours=hours))
 
 
-def test_an_admin_reads_the_history_of_a_device(world, visit):  # noqa: F811
+def test_an_admin_reads_the_history_of_a_device(world, visit):
     fill(world)
     ill_for_a_while(world)
     with running_service(world) as service:
@@ -50,7 +50,7 @@ def test_an_admin_reads_the_history_of_a_device(world, visit):  # noqa: F811
         picture(phone, "device-phone")
 
 
-def busy_day(world) -> None:  # noqa: F811
+def busy_day(world) -> None:
     """A shared and an exclusive device, with leases of a day."""
     ledger = world.ledger
     world.stop_server("ada", "")
@@ -73,7 +73,7 @@ def busy_day(world) -> None:  # noqa: F811
         ledger.mark_running(lease.id, container.id, now() - timedelta(hours=hours))
 
 
-def test_an_admin_reads_leases_on_a_time_line(world, visit):  # noqa: F811
+def test_an_admin_reads_leases_on_a_time_line(world, visit):
     ill_for_a_while(world)
     busy_day(world)
     with running_service(world) as service:
@@ -103,7 +103,7 @@ def test_an_admin_reads_leases_on_a_time_line(world, visit):  # noqa: F811
         picture(phone, "leases-phone")
 
 
-def test_an_admin_reads_the_settings_in_force(world, visit):  # noqa: F811
+def test_an_admin_reads_the_settings_in_force(world, visit):
     config = Config()
     config.GPUDockerSpawner.max_gpus = 4
     config.GPUDockerSpawner.image = "gpucamp/torch-cuda@sha256:" + "ab" * 32

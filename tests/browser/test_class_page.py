@@ -6,67 +6,17 @@ from datetime import timedelta
 
 import pytest
 from accessibility import violations
+from class_of_eight import fill, samples
 from playwright.sync_api import Page, expect
-from service_server import RunningService, running_service
+from service_page import SlowHub, picture
+from service_server import running_service
 from service_world import now
-from test_service_pages import SlowHub, picture, visit, world  # noqa: F401  (fixtures)
-
-from hub_ext.ddp_runs import DdpRun, RunState
-from hub_ext.models import Device, Request
-from hub_ext.verdicts import Verdict
 
 PHONE = {"viewport": {"width": 360, "height": 740}}
 
 
-def fill(world) -> None:  # noqa: F811
-    """A class in which there is something to see."""
-    names = ("ada", "bob", "cleo", "dan", "eve", "finn", "gus", "hana")
-    world.users |= {name: ("class-1",) for name in names} | {"kim": ("class-2",)}
-    world.stop_server("ada", "")
-    ledger = world.ledger
-    ledger.begin_run("run", now())
-    world.run_server("ada", groups=("class-1",), term=timedelta(hours=2))
-    world.run_server("bob", groups=("class-1",), term=timedelta(minutes=9))
-    for name in ("cleo", "dan"):
-        world.run_server(name, gpus=0, groups=("class-1",))
-    for name in ("eve", "finn"):
-        ledger.enqueue(Request(name, "", 1, groups=("class-1",)), now(), waiter="run")
-    lease = ledger.lease_of("cleo", "").id
-    ledger.keep_verdict(Verdict("cleo", "", now(), (("GC102", "blocker"),), lease_id=lease))
-    for _ in range(2):
-        ledger.add_failed_start("gus", "", 1, now())
-    for name, number, state, hangs in (
-        ("ada", 1, RunState.RUNNING, False),
-        ("bob", 2, RunState.FAILED, False),
-        ("cleo", 3, RunState.RUNNING, True),
-    ):
-        held = ledger.lease_of(name, "").id
-        run, at = f"20260131-120000-{number:06x}", now() - timedelta(minutes=number)
-        rank = None if state is RunState.RUNNING and not hangs else 1
-        ledger.keep_ddp_run(DdpRun(name, "", run, state, 2, at, rank, hangs, held))
-    ledger.raise_hand("dan", "", "torch does not see my GPU", ("class-1",), now())
-
-
-def samples(service: RunningService) -> None:
-    """Ten minutes of two devices."""
-    for step in range(120):
-        at = now() - timedelta(seconds=5 * (120 - step))
-        service.service.monitor.samples.add(
-            [
-                Device(
-                    record.device.uuid,
-                    record.device.name,
-                    record.device.memory_bytes,
-                    utilization_percent=(step * (3 + number)) % 97 if step % 40 > 4 else None,
-                )
-                for number, record in enumerate(service.world.ledger.devices())
-            ],
-            at,
-        )
-
-
 @pytest.fixture
-def service(world):  # noqa: F811
+def service(world):
     fill(world)
     with running_service(world, hub=SlowHub(world)) as running:
         samples(running)
@@ -78,7 +28,7 @@ def card(page: Page, name: str):
     return page.locator("li.person").filter(has=page.get_by_role("link", name=name, exact=True))
 
 
-def test_who_needs_help_is_seen_first_and_can_be_helped(service, visit):  # noqa: F811
+def test_who_needs_help_is_seen_first_and_can_be_helped(service, visit):
     page = visit(service, "class?group=class-1")
     expect(page.locator("li.person h3")).to_have_text(
         ["dan", "cleo", "gus", "bob", "eve", "finn", "ada", "hana"]
@@ -101,7 +51,7 @@ def test_who_needs_help_is_seen_first_and_can_be_helped(service, visit):  # noqa
     assert service.world.ledger.hand("dan") is None
 
 
-def test_a_reset_asks_first_and_leaves_one_on_the_page(service, visit):  # noqa: F811
+def test_a_reset_asks_first_and_leaves_one_on_the_page(service, visit):
     page = visit(service, "class")
     bob = card(page, "bob")
     bob.get_by_text("Help", exact=True).click()
@@ -119,7 +69,7 @@ def test_a_reset_asks_first_and_leaves_one_on_the_page(service, visit):  # noqa:
     assert service.world.ledger.operation_of("bob", "").reason == "torch was replaced"
 
 
-def test_a_message_reaches_its_reader(service, visit):  # noqa: F811
+def test_a_message_reaches_its_reader(service, visit):
     page = visit(service, "class")
     ada = card(page, "ada")
     ada.get_by_text("Help", exact=True).click()
@@ -137,7 +87,7 @@ def test_a_message_reaches_its_reader(service, visit):  # noqa: F811
     expect(page.get_by_text("kim writes")).to_have_count(0)
 
 
-def test_the_page_changes_by_itself_and_what_is_open_stays_open(service, visit):  # noqa: F811
+def test_the_page_changes_by_itself_and_what_is_open_stays_open(service, visit):
     page = visit(service, "class?group=class-1")
     ada = card(page, "ada")
     ada.get_by_text("Help", exact=True).click()
@@ -147,7 +97,7 @@ def test_the_page_changes_by_itself_and_what_is_open_stays_open(service, visit):
     expect(ada.get_by_role("button", name="Examine")).to_be_visible()
 
 
-def test_some_of_the_class_as_a_table_and_back(service, visit):  # noqa: F811
+def test_some_of_the_class_as_a_table_and_back(service, visit):
     page = visit(service, "class")
     page.get_by_label("Group").select_option("class-1")
     page.get_by_label("State").select_option(label="Waiting in line")
@@ -175,7 +125,7 @@ def test_some_of_the_class_as_a_table_and_back(service, visit):  # noqa: F811
     expect(page.locator("li.person")).to_have_count(8)
 
 
-def test_the_screen_of_the_room(service, visit):  # noqa: F811
+def test_the_screen_of_the_room(service, visit):
     page = visit(service, "class?group=class-1", viewport={"width": 1920, "height": 1080})
     page.get_by_role("link", name="For the room’s screen").click()
     expect(page.get_by_role("heading", name="class-1")).to_be_visible()
@@ -191,7 +141,7 @@ def test_the_screen_of_the_room(service, visit):  # noqa: F811
     expect(page.locator("body")).not_to_have_class("full-screen")
 
 
-def test_a_table_on_a_phone(service, visit):  # noqa: F811
+def test_a_table_on_a_phone(service, visit):
     page = visit(service, "class?view=table", **PHONE)
     expect(page.get_by_role("row", name="dan")).to_contain_text("torch does not see my GPU")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
@@ -199,7 +149,7 @@ def test_a_table_on_a_phone(service, visit):  # noqa: F811
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_on_a_phone(service, visit, scheme):  # noqa: F811
+def test_on_a_phone(service, visit, scheme):
     page = visit(service, "class?group=class-1", color_scheme=scheme, locale="zh-CN", **PHONE)
     expect(page.get_by_role("heading", name="分组 class-1")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

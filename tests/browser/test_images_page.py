@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from accessibility import violations
 from playwright.sync_api import Page, expect
+from service_page import as_admin, picture
 from service_server import RunningService, running_service
 from service_world import USUAL_IMAGE, EnginePullsSlowly, World, now
-from test_service_pages import as_admin, picture, visit, world  # noqa: F401  (fixtures)
 
 from hub_ext.errors import EngineUnavailable
 from hub_ext.images import IMAGE_LABEL, ImageFact, PullState
@@ -29,13 +29,13 @@ CUT_OFF = "registry.example/camp@sha256:" + "56" * 32
 
 
 @pytest.fixture
-def engine(world: World) -> EnginePullsSlowly:  # noqa: F811
+def engine(world: World) -> EnginePullsSlowly:
     world.images.append(OTHER)
     return EnginePullsSlowly(world)
 
 
 @pytest.fixture
-def service(world: World, engine: EnginePullsSlowly) -> Iterator[RunningService]:  # noqa: F811
+def service(world: World, engine: EnginePullsSlowly) -> Iterator[RunningService]:
     with running_service(world, engine=engine) as running:
         as_admin(running)
         yield running
@@ -60,7 +60,7 @@ def choose(page: Page, button: str, title: str, reason: str, submit: str, name: 
     expect(dialog).to_be_hidden()
 
 
-def test_new_servers_get_what_is_chosen_until_that_is_taken_back(service, world, visit):  # noqa: F811
+def test_new_servers_get_what_is_chosen_until_that_is_taken_back(service, world, visit):
     page = visit(service, "images")
     expect(row(page, "abababababab")).to_contain_text("new servers get it")
     expect(row(page, "abababababab")).to_contain_text("ada")
@@ -93,7 +93,7 @@ def test_new_servers_get_what_is_chosen_until_that_is_taken_back(service, world,
     assert world.ledger.image_for(USUAL_IMAGE.id) == USUAL_IMAGE.id
 
 
-def test_a_pull_is_begun_followed_cancelled_and_begun_again(service, engine, visit):  # noqa: F811
+def test_a_pull_is_begun_followed_cancelled_and_begun_again(service, engine, visit):
     page = visit(service, "images")
     field = page.get_by_label("Image", exact=True)
     field.focus()
@@ -119,7 +119,7 @@ def test_a_pull_is_begun_followed_cancelled_and_begun_again(service, engine, vis
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1100, 360])
-def test_every_state_of_a_pull_is_readable(world, engine, visit, scheme, width):  # noqa: F811
+def test_every_state_of_a_pull_is_readable(world, engine, visit, scheme, width):
     world.users |= {f"user{n}": () for n in range(8)}
     for n in range(8):
         world.run_server(f"user{n}", gpus=0)
@@ -143,7 +143,7 @@ def test_every_state_of_a_pull_is_readable(world, engine, visit, scheme, width):
         assert page.evaluate("document.scrollingElement.scrollWidth") <= width
 
 
-def test_who_may_only_look_has_no_buttons_and_others_no_page(service, visit):  # noqa: F811
+def test_who_may_only_look_has_no_buttons_and_others_no_page(service, visit):
     reader = service.tokens["admin-token"]
     allowed = [scope for scope in reader["scopes"] if not scope.endswith("images:manage")]
     service.visitor = {**reader, "scopes": allowed}
@@ -156,7 +156,7 @@ def test_who_may_only_look_has_no_buttons_and_others_no_page(service, visit):  #
     expect(page.get_by_role("link", name="Images")).to_have_count(0)
 
 
-def test_an_engine_that_is_silent_is_told(service, engine, visit, monkeypatch):  # noqa: F811
+def test_an_engine_that_is_silent_is_told(service, engine, visit, monkeypatch):
     async def silent() -> tuple[ImageFact, ...]:
         raise EngineUnavailable("The Docker Engine did not answer")
 
@@ -165,7 +165,7 @@ def test_an_engine_that_is_silent_is_told(service, engine, visit, monkeypatch): 
     expect(page.get_by_text("The Docker Engine did not answer")).to_be_visible()
 
 
-def test_it_is_there_in_chinese(service, visit):  # noqa: F811
+def test_it_is_there_in_chinese(service, visit):
     page = visit(service, "images", locale="zh-CN")
     expect(page.get_by_role("heading", name="镜像", level=1)).to_be_visible()
     expect(row(page, "abababababab")).to_contain_text("新服务器使用")

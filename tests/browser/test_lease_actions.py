@@ -7,22 +7,22 @@ from datetime import timedelta
 import pytest
 from accessibility import violations
 from playwright.sync_api import expect
+from service_page import as_admin, picture
 from service_server import running_service
 from service_world import UUIDS, World, now
-from test_service_pages import as_admin, picture, visit, world  # noqa: F401  # fixtures
 
 HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def termed(world: World) -> World:  # noqa: F811
+def termed(world: World) -> World:
     world.stop_server("ada", "")
     world.run_server("ada", term=8 * HOUR, at=now() - HOUR)
     return world
 
 
 @pytest.mark.parametrize("path", ["devices", "servers", "users/ada/server"])
-def test_a_lease_is_revoked_by_keyboard_and_goes_on_again(termed, visit, path):  # noqa: F811
+def test_a_lease_is_revoked_by_keyboard_and_goes_on_again(termed, visit, path):
     with running_service(termed) as service:
         as_admin(service)
         page = visit(service, path)
@@ -53,7 +53,7 @@ def test_a_lease_is_revoked_by_keyboard_and_goes_on_again(termed, visit, path): 
         assert termed.ledger.lease_of("ada", "").revocation is None
 
 
-def test_who_is_revoked_reads_why_and_cannot_extend(termed, visit):  # noqa: F811
+def test_who_is_revoked_reads_why_and_cannot_extend(termed, visit):
     lease = termed.ledger.lease_of("ada", "")
     termed.ledger.revoke(lease.id, 10 * timedelta(minutes=1), "the exam", now(), actor="root")
     with running_service(termed) as service:
@@ -68,7 +68,7 @@ def test_who_is_revoked_reads_why_and_cannot_extend(termed, visit):  # noqa: F81
         picture(page, "revoked-own")
 
 
-def test_a_refused_extension_says_why_in_its_dialog_in_chinese(termed, visit):  # noqa: F811
+def test_a_refused_extension_says_why_in_its_dialog_in_chinese(termed, visit):
     uuid = termed.ledger.lease_of("ada", "").device_uuids[0]
     with running_service(termed) as service:
         as_admin(service)
@@ -84,7 +84,7 @@ def test_a_refused_extension_says_why_in_its_dialog_in_chinese(termed, visit):  
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
 
 
-def test_slots_are_changed_by_keyboard_and_a_refusal_stays_in_its_dialog(world, visit):  # noqa: F811
+def test_slots_are_changed_by_keyboard_and_a_refusal_stays_in_its_dialog(world, visit):
     with running_service(world) as service:
         as_admin(service)
         page = visit(service, "devices")

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
+from service_page import SlowHub
 from service_server import RunningService, running_service
 from service_world import UUIDS, World, now
-from test_service_pages import SlowHub, visit, world  # noqa: F401  (fixtures)
 
 from hub_ext.models import Cordon
 
@@ -18,7 +18,7 @@ NEVER = 'data-poll="3600"'
 
 
 @pytest.fixture
-def service(world) -> Iterator[RunningService]:  # noqa: F811
+def service(world) -> Iterator[RunningService]:
     with running_service(world, hub=SlowHub(world)) as running:
         running.visitor = running.tokens["admin-token"]
         yield running
@@ -36,7 +36,7 @@ def patient(page: Page, url: str) -> None:
     page.route(url, answer)
 
 
-def cordon(world: World, reason: str) -> None:  # noqa: F811
+def cordon(world: World, reason: str) -> None:
     world.ledger.cordon(UUIDS[0], Cordon.CORDONED, reason, now(), actor="root")
 
 
@@ -76,7 +76,7 @@ def see(page: Page, hidden: bool) -> None:
     )
 
 
-def test_an_event_is_shown_soon(visit, service):  # noqa: F811
+def test_an_event_is_shown_soon(visit, service):
     page = visit(service, "docs/api")  # a page that does not change
     patient(page, service.url + "devices")
     page.goto(service.url + "devices")
@@ -88,7 +88,7 @@ def test_an_event_is_shown_soon(visit, service):  # noqa: F811
     expect(page.get_by_text("it is mended soon")).to_be_visible(timeout=30_000)
 
 
-def test_what_happens_while_the_stream_is_broken_is_shown_after_it(visit, service):  # noqa: F811
+def test_what_happens_while_the_stream_is_broken_is_shown_after_it(visit, service):
     page = visit(service, "docs/api")  # a page that does not change
     patient(page, service.url + "devices")
     page.goto(service.url + "devices")
@@ -102,7 +102,7 @@ def test_what_happens_while_the_stream_is_broken_is_shown_after_it(visit, servic
     expect(page.get_by_text("while nobody listened")).to_be_visible(timeout=60_000)
 
 
-def test_without_events_it_asks_after_a_while(visit, service):  # noqa: F811
+def test_without_events_it_asks_after_a_while(visit, service):
     page = visit(service, "docs/api")  # a page that does not change
     page.route("**/api/v1/events", lambda route: route.abort())
     page.goto(service.url + "devices")
@@ -111,7 +111,7 @@ def test_without_events_it_asks_after_a_while(visit, service):  # noqa: F811
     assert listening(service) == 0
 
 
-def test_a_hidden_tab_asks_nothing_and_is_up_to_date_when_it_is_seen(visit, service):  # noqa: F811
+def test_a_hidden_tab_asks_nothing_and_is_up_to_date_when_it_is_seen(visit, service):
     page = visit(service, "devices")
     until(page, lambda: listening(service) == 1, "it listens")
     see(page, hidden=True)
@@ -126,7 +126,7 @@ def test_a_hidden_tab_asks_nothing_and_is_up_to_date_when_it_is_seen(visit, serv
     until(page, lambda: listening(service) == 1, "it listens again")
 
 
-def test_events_about_others_are_no_reason_to_ask(visit, service):  # noqa: F811
+def test_events_about_others_are_no_reason_to_ask(visit, service):
     page = visit(service, "users/bob/server")
     until(page, lambda: listening(service) == 1, "it listens")
     page.wait_for_timeout(2500)  # the page has caught up with what was before it listened

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from class_of_eight import fill, samples
 from playwright.sync_api import Browser, Page
+from service_page import PAGES, SlowHub
 from service_server import RunningService, running_service
 from service_world import UUIDS, World, now
-from test_accessibility import PAGES
-from test_class_page import fill, samples
-from test_service_pages import SlowHub, world  # noqa: F401  (fixture)
 
 from hub_ext.models import Cordon
 
@@ -42,7 +41,7 @@ new PerformanceObserver(list => {
 
 
 @pytest.fixture
-def service(world) -> Iterator[RunningService]:  # noqa: F811
+def service(world) -> Iterator[RunningService]:
     fill(world)
     world.users["root"] = ()
     with running_service(world, hub=SlowHub(world)) as running:
@@ -50,7 +49,7 @@ def service(world) -> Iterator[RunningService]:  # noqa: F811
         yield running
 
 
-def change(world: World) -> None:  # noqa: F811
+def change(world: World) -> None:
     """Something that every live page tells of, and that changes nobody's place."""
     devices = {record.device.uuid: record for record in world.ledger.devices()}
     cordoned = devices[UUIDS[0]].cordon is not Cordon.NONE

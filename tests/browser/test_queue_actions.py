@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from accessibility import violations
 from playwright.sync_api import expect
+from service_page import as_admin, picture
 from service_server import running_service
 from service_world import World, now
-from test_service_pages import as_admin, picture, visit, world  # noqa: F401  # fixtures
 
 from hub_ext.models import Request
 
 
 @pytest.fixture
-def line(world: World) -> World:  # noqa: F811
+def line(world: World) -> World:
     world.users |= {"joe": ()}
     for user in ("bob", "kim", "joe"):
         world.ledger.enqueue(Request(user, "", 2), now())
@@ -24,7 +24,7 @@ def order(page) -> list[str]:
     return [text.split()[0] for text in page.locator("tbody th").all_inner_texts()]
 
 
-def test_somebody_is_moved_by_keyboard_and_moved_back(line, visit):  # noqa: F811
+def test_somebody_is_moved_by_keyboard_and_moved_back(line, visit):
     with running_service(line) as service:
         as_admin(service)
         page = visit(service, "queue")
@@ -58,7 +58,7 @@ def test_somebody_is_moved_by_keyboard_and_moved_back(line, visit):  # noqa: F81
 
 
 @pytest.mark.parametrize("path", ["queue", "users/joe/server"])
-def test_somebody_is_taken_out_with_a_reason(line, visit, path):  # noqa: F811
+def test_somebody_is_taken_out_with_a_reason(line, visit, path):
     with running_service(line) as service:
         as_admin(service)
         page = visit(service, path)
@@ -73,7 +73,7 @@ def test_somebody_is_taken_out_with_a_reason(line, visit, path):  # noqa: F811
         assert [entry.request.user for entry in line.ledger.queue()] == ["bob", "kim"]
 
 
-def test_the_line_fits_a_phone_in_chinese(line, visit):  # noqa: F811
+def test_the_line_fits_a_phone_in_chinese(line, visit):
     with running_service(line) as service:
         as_admin(service)
         page = visit(service, "queue", locale="zh-CN", viewport={"width": 360, "height": 740})

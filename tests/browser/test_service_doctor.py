@@ -6,16 +6,16 @@ import re
 from datetime import UTC, datetime
 
 from playwright.sync_api import expect
+from service_page import picture
 from service_server import running_service
 from service_world import RunnerHangs, World
-from test_service_pages import picture, visit, world  # noqa: F401  (fixtures)
 
 from hub_ext.verdicts import Verdict
 
 
 def test_an_instructor_examines_a_server_and_reads_the_report_in_place(
-    world: World,  # noqa: F811
-    visit,  # noqa: F811
+    world: World,
+    visit,
 ):
     runner = RunnerHangs()
     world.run_server("bob")
@@ -56,8 +56,8 @@ def test_an_instructor_examines_a_server_and_reads_the_report_in_place(
 
 
 def test_a_failure_says_what_to_do_and_the_pages_speak_chinese_on_a_phone(
-    world: World,  # noqa: F811
-    visit,  # noqa: F811
+    world: World,
+    visit,
 ):
     lease = world.ledger.lease_of("ada", "")
     found = (("GC102", "blocker"), ("GC404", "degraded"))
@@ -81,7 +81,7 @@ def test_a_failure_says_what_to_do_and_the_pages_speak_chinese_on_a_phone(
             picture(page, f"doctor-{re.sub('/.*', '', path)}-zh")
 
 
-def test_only_the_page_itself_may_ask(world: World, visit):  # noqa: F811
+def test_only_the_page_itself_may_ask(world: World, visit):
     """Another site's request carries the cookie, but not the page's XSRF token."""
     with running_service(world) as service:
         page = visit(service)
@@ -92,7 +92,7 @@ def test_only_the_page_itself_may_ask(world: World, visit):  # noqa: F811
         assert service.runner.asked == []
 
 
-def test_what_is_unfolded_stays_so_when_the_report_is_exchanged(world: World, visit):  # noqa: F811
+def test_what_is_unfolded_stays_so_when_the_report_is_exchanged(world: World, visit):
     with running_service(world) as service:
         service("POST", "api/v1/users/ada/server/doctor/examine")
         page = visit(service)

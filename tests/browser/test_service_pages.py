@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 from resets import reset
-from service_server import RunningService, person, running_service
+from service_page import SlowHub, as_admin, picture
+from service_server import person, running_service
 from service_world import (
     UUIDS,
-    FakeHub,
     HubFailsToStart,
     HubLetsWait,
     World,
-    make_ledger,
     now,
 )
 
@@ -32,61 +30,6 @@ from hub_ext.models import Cordon, NoticeKind, Request
 from hub_ext.policy import Policy, Rule
 from hub_ext.service.hub_api import HubServer
 from hub_ext.space import GIB, VolumeFact
-
-PICTURES = Path(__file__).resolve().parents[2] / "artifacts" / "browser"
-
-
-class SlowHub(FakeHub):
-    """Takes a moment to stop and to start a server, as a real one does."""
-
-    async def stop(self, user: str, server: str) -> None:
-        self._set(user, server, pending="stop", ready=False)
-        asyncio.get_running_loop().call_later(0.8, self.world.stop_server, user, server)
-
-    async def start(self, user: str, server: str, user_options: Mapping[str, object]) -> None:
-        self._set(user, server, pending="spawn", stopped=False)
-        asyncio.get_running_loop().call_later(0.8, self.world.run_server, user, server)
-
-    def _set(self, user: str, server: str, **changes: object) -> None:
-        self.world.servers[user, server] = replace(self.world.servers[user, server], **changes)
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    ledger = make_ledger(tmp_path)
-    world = World(ledger)
-    world.run_server("ada")
-    yield world
-    ledger.close()
-
-
-@pytest.fixture
-def visit(browser: Browser) -> Iterator:
-    """Open a page of the service as its visitor; no script may fail on it."""
-    contexts, problems = [], []
-
-    def open_page(service: RunningService, path: str = "", **options) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1100, "height": 800}, **options})
-        context.set_default_timeout(15_000)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on(
-            "console",
-            lambda line: problems.append(line.text) if "Content Security" in line.text else None,
-        )
-        page.goto(service.url + path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not problems
-
-
-def picture(page: Page, name: str) -> None:
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=PICTURES / f"service-{name}.png", full_page=True)
 
 
 def test_a_reset_by_keyboard_leads_back_into_the_lab(world, visit):
@@ -423,10 +366,6 @@ def test_whoever_waits_sees_their_place_and_may_stop_waiting(world, visit):
 
 
 # -- those who look after the devices
-
-
-def as_admin(service: RunningService) -> None:
-    service.visitor = service.tokens["admin-token"]
 
 
 def test_a_device_is_drained_and_given_back_by_keyboard(world, visit):
