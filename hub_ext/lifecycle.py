@@ -111,11 +111,12 @@ class Lifecycle:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit
+        sequence: int | None = None  # of the place in the line
         if request.gpus:
-            since = await self._join(request, user_options or {})
-            deadline -= max(0.0, (_now() - since).total_seconds())
+            entry = await self._join(request, user_options or {})
+            sequence = entry.sequence
+            deadline -= max(0.0, (_now() - entry.enqueued_at).total_seconds())
         told: object = None
-        sequence: int | None = None  # once this server was seen in the line
         while True:
             seen = await self.side.line.look()
             if (
@@ -130,6 +131,7 @@ class Lifecycle:
                     self._leave()
                     return self.lease
             place = seen.places.get(self._key)
+            # _join rang, so that the first look, too, began after this server stood in the line
             if place is None and sequence is not None:
                 raise await self._taken_out(sequence)
             if place is not None:
@@ -153,8 +155,8 @@ class Lifecycle:
                 return TakenOutOfLine(each.detail.get("by", ""), each.detail.get("reason", ""))
         return TakenOutOfLine("", "")
 
-    async def _join(self, request: Request, user_options: Mapping[str, object]) -> datetime:
-        """Stand in the queue, in a place kept for this server if there is one; since when."""
+    async def _join(self, request: Request, user_options: Mapping[str, object]) -> QueueEntry:
+        """Stand in the queue, in a place kept for this server if there is one."""
         self._in_line = True
         self.side.waiting.add(self._key)
 
@@ -165,7 +167,7 @@ class Lifecycle:
 
         entry: QueueEntry = await self._ledger(enqueue)
         self.side.line.ring()
-        return entry.enqueued_at
+        return entry
 
     def _leave(self) -> None:
         """Nobody of this process stands in the queue for this server any more."""

@@ -20,7 +20,7 @@ from hub_ext.errors import (
     TakenOutOfLine,
 )
 from hub_ext.fair_queue import line_up
-from hub_ext.models import LeaseState, OperationKind, OperationStep, Request
+from hub_ext.models import LeaseState, OperationKind, OperationStep, QueueEntry, Request
 from hub_ext.queue_moves import moved
 
 
@@ -111,6 +111,26 @@ async def test_who_is_taken_out_of_the_line_does_not_wait_on_and_hears_why(place
         await waiting
     assert (caught.value.by, caught.value.reason) == ("", "")
     await again.tear_down("taken out")
+
+
+async def test_who_is_taken_out_before_they_saw_their_place_does_not_wait_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An admin acts between the place's being taken and the first look at the line."""
+    await place.start(place.life("bob"), gpus=2, user="bob")
+    life = place.life()
+    join = place.ledger.enqueue
+
+    def joined_and_taken_out(*args: Any, **kwargs: Any) -> QueueEntry:
+        entry = join(*args, **kwargs)
+        place.ledger.cancel_waiting("ada", "", "the room is closed", now(), actor="kim")
+        return entry
+
+    monkeypatch.setattr(place.ledger, "enqueue", joined_and_taken_out)
+    with pytest.raises(TakenOutOfLine) as caught:
+        await life.acquire(Request("ada", "", 1), limit=60, tell=lambda *_: None)
+    assert (caught.value.by, caught.value.reason) == ("kim", "the room is closed")
+    await life.tear_down("taken out")
 
 
 async def test_who_is_moved_sees_it_at_once(place: Place) -> None:
