@@ -9,7 +9,8 @@ asked for, or last if there are fewer; all others keep their order among themsel
 comes before the moved one who was behind it then, unless an admin moves them.
 
 Those who keep their place for it, without being moved themselves, do so no longer than somebody who
-was moved stands behind them (`released`).
+was moved stands behind them. That is seen to whenever somebody leaves the line or a move is undone
+(`released`), not at a move, which changes the order of nobody else.
 """
 
 from __future__ import annotations

@@ -539,10 +539,14 @@ class LeaseMachine(RuleBasedStateMachine):
     def what_is_revoked_ends(self) -> None:
         """The service looks for long enough without a break, and what is due has ended."""
         world = self.world
-        for _ in range(12):
+        # five minutes for those who have not seen that they are revoked, and a while for those of
+        # whom the hub does not know
+        for _ in range(14):
             world.time_passes(30)
             assert world.service is not None
             world.service.look_at_terms()
+            # whose container the hub has lost track of: their lease ends on proof that it is gone
+            world.service.look()
             world.settle(2000)
         self.checks.nothing_revoked_is_left_over(timedelta(minutes=1))
 
