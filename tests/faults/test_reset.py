@@ -269,7 +269,7 @@ async def test_a_class_is_reset_though_the_service_is_killed(
     await hub.start_server("ada", 1)
     before = {user: hub.ledger().environment(user, "").generation for user in pupils}
     status, told = await hub.ask_service("groups")
-    assert {"name": "class-1", "users": 10, "resetting": False} in told["groups"], told
+    assert {"name": "class-1", "users": 10, "under_way": None} in told["groups"], told
     status, body = await hub.ask_service(
         "groups/class-1/reset", "POST", {"reason": "the exam begins"}
     )
