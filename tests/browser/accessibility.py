@@ -21,8 +21,8 @@ def violations(page: Page) -> list[str]:
     # by the debugger, since the pages' own policy lets no script in
     page.evaluate(_script())
     found = page.evaluate(
-        # no preload: axe would copy a style sheet that it cannot read yet into the page, whose policy
-        # forbids that; only a rule that is off anyway (css-orientation-lock) needs it
+        # no preload: axe would copy a style sheet that it cannot read yet into the page, whose
+        # policy forbids that; only a rule that is off anyway (css-orientation-lock) needs it
         "levels => axe.run(document, {runOnly: {type: 'tag', values: levels}, preload: false})",
         list(LEVELS),
     )
