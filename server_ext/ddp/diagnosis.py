@@ -161,6 +161,22 @@ def _explain(rank: int | None, raised: Raised, evidence: str) -> _Candidate:
             evidence,
             {"error": error},
         )
+    elif not raised.headline:
+        diagnosis = Diagnosis(
+            "exception-lost",
+            N_(
+                "Rank {rank} ended with an exception, but its name was never printed: a signal "
+                "came in between."
+            ),
+            N_(
+                "That signal is most often the end of a DataLoader worker: use fewer workers or a "
+                "smaller batch. With num_workers=0 the exception itself is printed."
+            ),
+            rank,
+            evidence,
+            {"rank": rank},
+        )
+        return _Candidate(SILENT_EXIT, raised.position, diagnosis)
     elif raised.headline.startswith("KeyboardInterrupt"):
         name, cause, fix, weight = SIGNALS[-2]
         return _Candidate(

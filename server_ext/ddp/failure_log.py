@@ -108,6 +108,8 @@ def _output(
     raised = ending(lines)
     if rank is None and raised and raised[-1].name in (_CHILD_FAILED, _ASKED_TO_END):
         raised = []
+    if raised and not raised[-1].headline and code not in (None, 1):
+        raised = []  # it was ended while it printed, and its exit code tells more
     survived = bool(raised) and rank is not None and _survived(lines, raised[-1], code, codes)
     return Output(rank, code, lines[-LINES:], raised, survived)
 

@@ -8,6 +8,8 @@ Guarantees:
   and torch.multiprocessing pass on what a worker met).
 - What Python prints about exceptions that end nothing (a finalizer, atexit, a log record) is no
   ending.
+- A traceback that ends before it names its exception is an ending, too (Raised without a name):
+  the handler of a signal, as the DataLoader has one for its workers, may raise while Python prints.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception whose traceback is in a log. text: its name and message."""
+    """An exception whose traceback is in a log. text: its name and message; both it and headline
+    are "" where the traceback broke off before them.
+    """
 
     position: int  # of the line that names it
     headline: str
@@ -83,7 +87,7 @@ class Raised:
         last = next((line for line in reversed(code) if line.strip("~^ ")), "")
         if words.strip() or not last or last.startswith('File "'):
             return self.headline
-        return f"{name} ({last})"
+        return f"{name} ({last})" if name else last
 
 
 def by_rank(log: str) -> dict[int | None, list[Line]]:
@@ -173,11 +177,11 @@ def _all(lines: Sequence[Line]) -> Iterator[Raised]:
             index += 1
             continue
         if _is_header(lines, index):
-            headline = _headline(lines, index)
-            if headline is None:
+            found = _at(lines, index, linked, bool(_THREAD.match(before)))
+            if found is None:
                 index += 1
                 continue
-            raised = _raised(lines, index, headline, linked, bool(_THREAD.match(before)))
+            raised = found
             # What is linked to one that ended nothing ended nothing either.
             passed_over = bool(_IGNORED.match(before)) or (linked and passed_over)
             if not passed_over:
@@ -194,6 +198,17 @@ def _all(lines: Sequence[Line]) -> Iterator[Raised]:
         index += 1
 
 
+def _at(lines: Sequence[Line], header: int, linked: bool, in_thread: bool) -> Raised | None:
+    """The exception whose traceback begins at `header`; None where another's begins before its
+    name.
+    """
+    headline = _headline(lines, header)
+    if headline is not None:
+        return _raised(lines, header, headline, linked, in_thread)
+    end = _broken_off(lines, header)
+    return None if end is None else _without_name(lines, header, end, linked, in_thread)
+
+
 def _is_header(lines: Sequence[Line], index: int) -> bool:
     """A traceback begins here, rather than a text that speaks of one."""
     if not lines[index].text.rstrip().endswith(_TRACEBACK):
@@ -201,7 +216,7 @@ def _is_header(lines: Sequence[Line], index: int) -> bool:
     for line in lines[index + 1 : index + 20]:
         if line.marked == lines[index].marked:
             return bool(_FRAME.match(line.text))
-    return False
+    return lines[index].marked  # and broken off behind it
 
 
 def _headline(lines: Sequence[Line], header: int) -> int | None:
@@ -221,6 +236,22 @@ def _headline(lines: Sequence[Line], header: int) -> int | None:
         if strange > _STRANGE_LINES:
             return None
     return None
+
+
+def _broken_off(lines: Sequence[Line], header: int) -> int | None:
+    """Index behind the last line of a traceback with which the output ends, whatever else comes
+    when an interpreter ends; None if it goes on.
+    """
+    marked, end = lines[header].marked, header + 1
+    for index in range(header + 1, len(lines)):
+        line = lines[index]
+        if marked and not line.marked:
+            continue
+        if line.marked == marked and line.text[:1].isspace():
+            end = index + 1
+        elif line.text and not (_LOG_LINE.match(line.text) or _CLOSING.match(line.text)):
+            return None
+    return end
 
 
 def _runs_through(lines: Sequence[Line], index: int) -> bool:
@@ -265,6 +296,22 @@ def _raised(
         frames="\n".join(frames[-_FRAME_LINES:]),
         evidence=tuple(evidence),
         after=last,
+        linked=linked,
+        in_thread=in_thread,
+    )
+
+
+def _without_name(
+    lines: Sequence[Line], header: int, end: int, linked: bool, in_thread: bool
+) -> Raised:
+    frames = [line.text for line in lines[header:end] if line.marked == lines[header].marked]
+    return Raised(
+        position=lines[end - 1].position,
+        headline="",
+        text="",
+        frames="\n".join(frames[-_FRAME_LINES:]),
+        evidence=(*frames[:1], *frames[1:][-16:]),
+        after=end,
         linked=linked,
         in_thread=in_thread,
     )

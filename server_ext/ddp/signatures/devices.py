@@ -99,9 +99,12 @@ DEVICES: tuple[Signature, ...] = (
         ),
         N_("Use fewer workers or a smaller batch."),
         weight=GENERAL,  # how it ended, where that is known, is said before it
-        # the rank may ask it for a tensor before it hears that it has gone
+        # The rank may ask it for a tensor before it hears that it has gone; it may hear it while
+        # it prints an exception, which then is never named (torch/utils/data/_utils/
+        # signal_handling.py raises in the handler of SIGCHLD).
         with_frames=r"in rebuild_storage_fd\n(?:[^\n]*\n)*"
-        r"(?:Connection\w*Error|BrokenPipeError|EOFError|FileNotFoundError)\b",
+        r"(?:Connection\w*Error|BrokenPipeError|EOFError|FileNotFoundError)\b"
+        r"|torch/utils/data/dataloader\.py\"[^\n]*\n(?: [^\n]*\n)*\Z",
     ),
     signature(
         "nccl-error",

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,7 @@ class Images(Dataset):
 
     def __getitem__(self, index):
         if index == 5:
+            time.sleep(1)  # the rank has what it asked for before, and waits
             os.kill(os.getpid(), signal.SIGKILL)
         return torch.ones(2)
 
