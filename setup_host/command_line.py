@@ -88,6 +88,12 @@ def _clean(config: Settings, progress: Progress, arguments: argparse.Namespace) 
 
 
 _Command = Callable[[Settings, Progress, argparse.Namespace], int | None]
+
+
+def _measuring(name: str) -> _Command:
+    return lambda config, progress, _: testing.measure(config, progress, name)
+
+
 _COMMANDS: dict[str, tuple[str, _Command]] = {
     "run": ("set up what is missing, start the hub", lambda c, p, a: running.run(c, p)),
     "stop": ("end the hub and the users' servers", lambda c, p, a: running.stop(c, p)),
@@ -114,46 +120,12 @@ _COMMANDS: dict[str, tuple[str, _Command]] = {
     ),
     "test": ("every test", lambda c, p, a: testing.test(c, p, a.levels.split())),
     "soak": ("a million steps of the leases", lambda c, p, a: testing.soak(c, p)),
-    "perf": ("measure the start of a server", lambda c, p, a: testing.measure(c, p, "perf")),
-    "perf-queue": (
-        "measure the queue",
-        lambda c, p, a: testing.measure_alone(c, p, "perf-queue"),
-    ),
-    "perf-rest": (
-        "measure the service's answers with a year of history",
-        lambda c, p, a: testing.measure_alone(c, p, "perf-rest"),
-    ),
-    "perf-live": (
-        "measure what 200 open live pages cost the service",
-        lambda c, p, a: testing.measure_alone(c, p, "perf-live"),
-    ),
-    "perf-doctor": (
-        "measure the GPU doctor beside collect_env",
-        lambda c, p, a: testing.measure(c, p, "perf-doctor"),
-    ),
-    "perf-ddp": (
-        "measure Launch DDP beside torchrun",
-        lambda c, p, a: testing.measure(c, p, "perf-ddp"),
-    ),
-    "perf-reset": (
-        "measure a reset beside a plain start",
-        lambda c, p, a: testing.measure(c, p, "perf-reset"),
-    ),
-    "ddp-kills": (
-        "a hundred random kills of DDP runs",
-        lambda c, p, a: testing.measure(c, p, "ddp-kills"),
-    ),
-    "storm": ("fifty starts at once", lambda c, p, a: testing.measure(c, p, "storm")),
-    "compare-faults": (
-        "faults beside stock DockerSpawner",
-        lambda c, p, a: testing.measure(c, p, "compare-faults"),
-    ),
+    **{name: (one.meaning, _measuring(name)) for name, one in testing.MEASUREMENTS.items()},
 }
 # these only look, or lock for their set-up alone
 _WITHOUT_LOCK = (
     *("settings", "status", "lint", "format", "test-fast", "test-setup", "test", "soak"),
     *testing.MEASUREMENTS,
-    *testing.MEASUREMENTS_ALONE,
 )
 
 

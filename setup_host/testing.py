@@ -46,21 +46,40 @@ _OF_EXAMPLES = ("curl", "jq")
 _BUSYBOX = "busybox-static"
 # makes the bridge of the tests' own Engine
 _IP = "iproute2"
-# what `make NAME` measures
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A script that measures and prints a table; `engine`: it needs the Engine and the image."""
+
+    script: str
+    meaning: str
+    engine: bool = True
+
+
 MEASUREMENTS = {
-    "perf": "tests/perf/spawn_time.py",
-    "perf-doctor": "tests/perf/doctor_time.py",
-    "perf-ddp": "tests/perf/ddp_time.py",
-    "perf-reset": "tests/perf/reset_time.py",
-    "ddp-kills": "tests/perf/ddp_kills.py",
-    "storm": "tests/perf/storm.py",
-    "compare-faults": "tests/perf/stock_comparison.py",
-}
-# the same for what needs no Engine
-MEASUREMENTS_ALONE = {
-    "perf-queue": "tests/perf/queue_time.py",
-    "perf-rest": "tests/perf/rest_time.py",
-    "perf-live": "tests/perf/live_pages.py",
+    "perf": Measurement("tests/perf/spawn_time.py", "measure the start of a server"),
+    "perf-queue": Measurement("tests/perf/queue_time.py", "measure the queue", engine=False),
+    "perf-rest": Measurement(
+        "tests/perf/rest_time.py",
+        "measure the service's answers with a year of history",
+        engine=False,
+    ),
+    "perf-live": Measurement(
+        "tests/perf/live_pages.py",
+        "measure what 200 open live pages cost the service",
+        engine=False,
+    ),
+    "perf-doctor": Measurement(
+        "tests/perf/doctor_time.py", "measure the GPU doctor beside collect_env"
+    ),
+    "perf-ddp": Measurement("tests/perf/ddp_time.py", "measure Launch DDP beside torchrun"),
+    "perf-reset": Measurement("tests/perf/reset_time.py", "measure a reset beside a plain start"),
+    "ddp-kills": Measurement("tests/perf/ddp_kills.py", "a hundred random kills of DDP runs"),
+    "storm": Measurement("tests/perf/storm.py", "fifty starts at once"),
+    "compare-faults": Measurement(
+        "tests/perf/stock_comparison.py", "faults beside stock DockerSpawner"
+    ),
 }
 
 
@@ -153,17 +172,14 @@ def set_up_only(settings: Settings, progress: Progress) -> None:
 
 
 def measure(settings: Settings, progress: Progress, name: str) -> int:
-    """Run one of MEASUREMENTS on a real Engine; the exit status."""
+    """Run one of MEASUREMENTS; the exit status."""
+    chosen = MEASUREMENTS[name]
+    level = Level(name, (("python", chosen.script),), 3600)
+    if not chosen.engine:
+        _set_up_fast(settings, progress)
+        return _run(for_tests(settings), progress, (level,), {})
     with _everything(settings, progress) as variables:
-        level = Level(name, (("python", MEASUREMENTS[name]),), 3600)
         return _run(for_tests(settings), progress, (level,), variables)
-
-
-def measure_alone(settings: Settings, progress: Progress, name: str) -> int:
-    """Run one of MEASUREMENTS_ALONE; the exit status."""
-    _set_up_fast(settings, progress)
-    level = Level(name, (("python", MEASUREMENTS_ALONE[name]),), 3600)
-    return _run(for_tests(settings), progress, (level,), {})
 
 
 def lint(settings: Settings, progress: Progress) -> int:

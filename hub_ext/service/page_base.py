@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import jinja2
 
+from ..audit_actions import Action
 from ..i18n import LANGUAGES, _, ngettext
 from ..scopes import (
     DEVICES_READ,
@@ -104,13 +105,14 @@ def resets_groups(caller: Caller) -> bool:
 class Live:
     """When a page is fetched again, in seconds, if it has parts that change (static/live.js).
 
-    `poll`: at the latest; `gap`: at the earliest, whatever happens; `about`: the user whom events
-    must be about to count ("": any).
+    `poll`: at the latest; `gap`: at the earliest, whatever happens, but for `urgent` events, which
+    are shown within seconds; `about`: the user whom events must be about to count ("": any).
     """
 
     poll: int = 30
     gap: int = 20
     about: str = ""
+    urgent: tuple[Action, ...] = ()
 
 
 class PageHandler(ServiceHandler):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from urllib.parse import urlencode
 
+from ..audit_actions import Action
 from ..scopes import ENVIRONMENT_READ, LEASES_MANAGE
 from .auth import Group, Resource, requires
 from .class_cards import STATES
@@ -20,7 +21,8 @@ from .pages_admin import notice_minutes
 CARDS, TABLE = "cards", "table"
 ON_A_PAGE = {CARDS: 60, TABLE: 100}
 LONGEST_SEARCH = 100
-LIVE = Live(poll=20, gap=20)  # what devices do is no event
+# What devices do is no event. Whoever is stuck is seen at once.
+LIVE = Live(poll=20, gap=20, urgent=(Action.HAND_RAISE, Action.HAND_LOWER, Action.START_FAIL))
 
 
 class ClassPage(PageHandler):

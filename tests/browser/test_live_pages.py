@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -13,8 +14,7 @@ from service_world import UUIDS, World, now
 
 from hub_ext.models import Cordon
 
-# a page with this says that it asks again in an hour, so that only an event can be why it did
-NEVER = 'data-poll="3600"'
+WAITS = re.compile(r'data-(poll|gap)="\d+"')
 
 
 @pytest.fixture
@@ -24,14 +24,19 @@ def service(world) -> Iterator[RunningService]:
         yield running
 
 
-def patient(page: Page, url: str) -> None:
-    """The page as it is, but for how long it waits."""
+def patient(page: Page, url: str, *, also: str = "") -> None:
+    """The page as it is, but asks again only in an hour if nothing happens, so that an event must
+    be why it did; also="gap": whatever happens.
+    """
+    names = {"poll", also}
 
     def answer(route):
         response = route.fetch()
-        text = response.text()
-        assert 'data-poll="30"' in text
-        route.fulfill(response=response, body=text.replace('data-poll="30"', NEVER))
+        text, found = WAITS.subn(
+            lambda said: f'data-{said[1]}="3600"' if said[1] in names else said[0], response.text()
+        )
+        assert found == 2
+        route.fulfill(response=response, body=text)
 
     page.route(url, answer)
 
@@ -86,6 +91,23 @@ def test_an_event_is_shown_soon(visit, service):
     # and the next one by the same stream
     cordon(service.world, "it is mended soon")
     expect(page.get_by_text("it is mended soon")).to_be_visible(timeout=30_000)
+
+
+def test_a_raised_hand_does_not_wait_for_its_turn(visit, service):
+    """Other news of a class is shown when some time has passed since the last."""
+    page = visit(service, "docs/api")  # a page that does not change
+    patient(page, service.url + "class", also="gap")
+    page.goto(service.url + "class")
+    until(page, lambda: listening(service) == 1, "it listens")
+    service.world.ledger.raise_hand("bob", "", "the loss is NaN", (), now())
+    expect(page.get_by_text("the loss is NaN")).to_be_visible(timeout=30_000)
+    service.world.ledger.lower_hand("bob", now(), actor="root")
+    expect(page.get_by_text("the loss is NaN")).to_be_hidden(timeout=30_000)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    cordon(service.world, "no reason to hurry")
+    page.wait_for_timeout(4000)
+    assert asked == []
 
 
 def test_what_happens_while_the_stream_is_broken_is_shown_after_it(visit, service):

@@ -51,7 +51,8 @@ CHANGES_PER_SECOND = 1.0
 CHANCE = random.Random(1)  # noqa: S311 - a measurement
 SPREAD = 1.0  # as in live.js
 WITHOUT_EVENTS = 8.0
-ATTRIBUTE = re.compile(r'data-(poll|gap|about|after)="([^"]*)"')
+URGENT_GAP = 2.0
+ATTRIBUTE = re.compile(r'data-(poll|gap|urgent|about|after)="([^"]*)"')
 XSRF = re.compile(r'name="xsrf-token" content="([^"]*)"')
 
 
@@ -85,7 +86,7 @@ class OpenPage:
         self._url, self._who, self._path, self._tally = service.url, who, path, tally
         self._facts: dict[str, str] = {}
         self._xsrf = ""
-        self._following = False
+        self._following = self._is_urgent = False
         self._news = asyncio.Event()
 
     async def live(self) -> None:
@@ -148,9 +149,11 @@ class OpenPage:
             except TimeoutError:
                 pass
             else:
-                pause = fetched + float(self._facts["gap"]) - time.monotonic()
+                gap = URGENT_GAP if self._is_urgent else float(self._facts["gap"])
+                pause = fetched + gap - time.monotonic()
                 await asyncio.sleep(max(pause, 0) + CHANCE.uniform(0, SPREAD))
             self._news.clear()
+            self._is_urgent = False
             await self._fetch(session)
 
     async def _read(self, session: aiohttp.ClientSession) -> None:
@@ -170,8 +173,9 @@ class OpenPage:
                         self._facts["after"] = value
                     elif name == "data":
                         self._tally.events += 1
-                        about = self._facts["about"]
-                        if not about or json.loads(value)["user"] == about:
+                        event, about = json.loads(value), self._facts["about"]
+                        if not about or event["user"] == about:
+                            self._is_urgent |= event["action"] in self._facts["urgent"].split(",")
                             self._news.set()
             self._following = False
             await asyncio.sleep(CHANCE.uniform(0.5, 1.5))

@@ -3,10 +3,11 @@
 // where it is; if what had it is gone, it goes to the part's heading. What is unfolded stays so.
 // Times are shown by the reader's clock, and what is left of them counts down.
 //
-// It is fetched soon after an event that concerns it, but not again within data-gap seconds; after
-// data-poll seconds in any case, for not everything is an event; more often where no events come (a
-// proxy that keeps them back); never while the tab is hidden, and at once when it is seen again. Many
-// pages do not ask at the same moment: each waits a little as chance has it.
+// It is fetched soon after an event that concerns it, but not again within data-gap seconds, or two
+// seconds where the event is one of data-urgent; after data-poll seconds in any case, for not
+// everything is an event; more often where no events come (a proxy that keeps them back); never while
+// the tab is hidden, and at once when it is seen again. Many pages do not ask at the same moment: each
+// waits a little as chance has it.
 
 import { follow, following } from "./changes.js";
 import { requestPage, wireButtons } from "./request.js";
@@ -25,6 +26,7 @@ let asked = 0;
 let shown = 0;
 const WITHOUT_EVENTS = 8000;
 const SPREAD = 1000;
+const URGENT_GAP = 2000;
 let timer = null;
 let due = 0;
 let last = 0; // when it was fetched
@@ -101,13 +103,13 @@ export async function refresh() {
   tick();
 }
 
-function seconds(name, fallback) {
-  return Number(document.querySelector("main").dataset[name] || fallback) * 1000;
+function said(name) {
+  return document.querySelector("main").dataset[name];
 }
 
 // When to fetch at the latest, if nothing happens.
 function patience() {
-  const poll = seconds("poll", 30);
+  const poll = said("poll") * 1000;
   return (following() ? poll : Math.min(poll, WITHOUT_EVENTS)) * (0.8 + 0.4 * Math.random());
 }
 
@@ -130,9 +132,10 @@ function fetchWithin(milliseconds) {
 }
 
 function hear(event) {
-  const about = document.querySelector("main").dataset.about;
+  const about = said("about");
   if (event && about && event.user !== about) return;
-  const pause = last + seconds("gap", 15) - Date.now();
+  const isUrgent = event && said("urgent").split(",").includes(event.action);
+  const pause = last + (isUrgent ? URGENT_GAP : said("gap") * 1000) - Date.now();
   fetchWithin(Math.max(pause, 0) + Math.random() * SPREAD);
 }
 
@@ -147,5 +150,5 @@ setInterval(tick, 1000);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) fetchWithin(Math.random() * SPREAD);
 });
-follow(document.querySelector("main").dataset.after, hear);
+follow(said("after"), hear);
 fetchWithin(patience());
