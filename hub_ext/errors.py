@@ -22,6 +22,10 @@ class Conflict(GpucampError):
     """The thing is in a state that does not allow it (a reset under way, nothing to undo)."""
 
 
+class ImageUnfit(GpucampError):
+    """Nothing says that servers can run from this image; the message says what would."""
+
+
 class TooMany(GpucampError):
     """Asked for more often than anybody needs; the message says to wait."""
 

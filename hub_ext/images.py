@@ -2,7 +2,7 @@
 
 Guarantees: an image is named by what never changes, its digest in a repository or its id on the
 Engine, never by a tag; what may be pulled is in a repository that the configuration names; what may
-be pinned is, besides, an image on the Engine that is labelled as one for servers.
+be pinned is on the Engine and labelled as one for servers, wherever it comes from.
 """
 
 from __future__ import annotations
@@ -126,9 +126,15 @@ def find(facts: Iterable[ImageFact], reference: str) -> ImageFact | None:
     return next((fact for fact in facts if is_named(fact, reference)), None)
 
 
-def may_serve(fact: ImageFact, repositories: Collection[str]) -> bool:
-    """Whether servers may be given it: it is labelled, or comes from one of these repositories."""
-    return IMAGE_LABEL in fact.labels or _from(fact, repositories) is not None
+def is_for_servers(fact: ImageFact) -> bool:
+    """Whether it says that servers can run from it: it was built as such, or on such a one."""
+    return bool(fact.labels.get(IMAGE_LABEL))
+
+
+def is_told(fact: ImageFact, repositories: Collection[str]) -> bool:
+    """Whether it belongs in the list: it is for servers, or comes from one of these repositories
+    and may have been pulled by mistake."""
+    return is_for_servers(fact) or _from(fact, repositories) is not None
 
 
 def fixed_name(fact: ImageFact, repositories: Collection[str]) -> str:

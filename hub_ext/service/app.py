@@ -100,7 +100,7 @@ class GpucampService(Application):
         help="""Repositories, such as `registry.school.example/gpucamp/torch-cuda`, from which
         images may be pulled, and chosen for new servers, by REST and on the page Images. That of
         the configured image always is one. Images that were built on the host from gpucamp's may
-        be chosen, too.""",
+        be chosen, too; one without the label `gpucamp.image` is not.""",
     ).tag(config=True)
 
     practice_devices = Integer(

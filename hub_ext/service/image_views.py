@@ -32,6 +32,7 @@ def image_view(service: Service, image: KnownImage) -> Json:
         "size_bytes": fact.size if fact is not None else None,
         "created_at": fact.created_at.isoformat() if fact and fact.created_at else None,
         "present": fact is not None,
+        "for_servers": image.for_servers,
         "configured": image.configured,
         "in_force": image.in_force,
         "pin": None

@@ -1,9 +1,10 @@
 """Images for servers: which there are, which new servers get, and who runs which.
 
-Guarantees: only an image that is on the Engine, and that servers may be given (hub_ext/images.py),
-can be pinned; only what is in a repository that the configuration names is pulled; servers that run
-keep what they have. Whoever asks is told what the Engine and the
-ledger say now; without an answer of the Engine nothing is told and nothing is pinned.
+Guarantees: only an image that is on the Engine, and says that it is for servers
+(hub_ext/images.py), can be pinned, besides the one that is configured; only what is in a repository
+that the configuration names is pulled; servers that run keep what they have. Whoever asks is told
+what the Engine and the ledger say now; without an answer of the Engine nothing is told and nothing
+is pinned.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from ..errors import BadRequest, Conflict, NotFound
-from ..i18n import _
+from ..errors import BadRequest, Conflict, ImageUnfit, NotFound
+from ..i18n import N_, _
 from ..images import (
     ImageFact,
     ImagePin,
@@ -23,15 +24,21 @@ from ..images import (
     familiar,
     find,
     fixed_name,
+    is_for_servers,
     is_id,
     is_named,
-    may_serve,
+    is_told,
     repository_by_digest,
     repository_of,
 )
 from ..ledger import Ledger
 from .image_pulls import ImagePulls
 
+UNFIT = N_(
+    "This image does not say that it is for gpucamp's servers (it has no label gpucamp.image), and"
+    " servers would not start from it. Build it on gpucamp's image, or with that label if it starts"
+    " JupyterLab for JupyterHub by itself, and pull it again."
+)
 TOLD = timedelta(days=1)  # how long a pull that has ended is told of in the list
 
 
@@ -51,6 +58,13 @@ class KnownImage:
     in_force: bool = False  # new servers get it
     pin: ImagePin | None = None
     pull: ImagePull | None = None  # the last one, if it is under way or of the last day
+
+    @property
+    def for_servers(self) -> bool | None:
+        """Whether servers can run from it; None: only its arrival on the Engine will tell."""
+        if self.configured:
+            return True  # whoever configures it answers for it
+        return None if self.fact is None else is_for_servers(self.fact)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +97,8 @@ class Images:
         self._allowed = frozenset(map(familiar, repositories))
 
     async def known(self) -> tuple[KnownImage, ...]:
-        """Those that servers may be given, what is in force and what was pulled, or should have
-        been, during the last day, there or not; by name.
+        """Those for servers, what else is of these repositories, what is in force, and what was
+        pulled, or should have been, during the last day, there or not; by name.
 
         Raises EngineUnavailable, EngineRefused, LedgerUnavailable.
         """
@@ -95,7 +109,7 @@ class Images:
         found = {
             each.id: KnownImage(fixed_name(each, repositories), each)
             for each in facts
-            if may_serve(each, repositories)
+            if is_told(each, repositories)
         }
         missing = {}
         in_use = {configured, pin.image if pin is not None else ""} - {""}
@@ -119,11 +133,13 @@ class Images:
         raise NotFound(_("There is no such image among those for servers."))
 
     async def pin(self, name: str, reason: str, now: datetime, *, by: str) -> KnownImage:
-        """Give it to new servers; the configured one takes the pin away. Raises as `one`, and
-        Conflict if it is not on the Engine."""
+        """Give it to new servers; the configured one takes the pin away. Raises as `one`, Conflict
+        if it is not on the Engine, ImageUnfit if it is not for servers."""
         found = await self.one(name)
         if found.fact is None:
             raise Conflict(_("This image is not on the Docker Engine. Pull it first."))
+        if not found.for_servers:
+            raise ImageUnfit(_(UNFIT))
         configured = (await self._said()).configured
         image = configured if found.configured else found.name
         await asyncio.to_thread(self._ledger.pin_image, configured, image, reason, now, actor=by)

@@ -15,6 +15,7 @@ from ..errors import (
     EngineUnavailable,
     HubRefused,
     HubUnavailable,
+    ImageUnfit,
     LedgerInUse,
     LedgerUnavailable,
 )
@@ -33,6 +34,7 @@ KINDS: dict[str, str] = {
     "ledger-unavailable": N_("The ledger does not answer"),
     "engine-unavailable": N_("The Docker Engine does not answer"),
     "engine-refused": N_("The Docker Engine said no"),
+    "image-unfit": N_("The image is not one for servers"),
     "bad-cursor": N_("The cursor is of another list"),
     "idempotency-key-in-use": N_("The first request with this key is under way"),
     "idempotency-key-reused": N_("The key was used for another request"),
@@ -45,6 +47,7 @@ _KIND_OF: tuple[tuple[type[Exception], str], ...] = (
     (LedgerInUse, "ledger-unavailable"),
     (EngineUnavailable, "engine-unavailable"),
     (EngineRefused, "engine-refused"),
+    (ImageUnfit, "image-unfit"),
     (BadCursor, "bad-cursor"),
     (KeyInUse, "idempotency-key-in-use"),
     (KeyReused, "idempotency-key-reused"),

@@ -42,6 +42,13 @@ def registry(engine: docker.DockerClient) -> Iterator[StandInRegistry]:
 
 
 @pytest.fixture
+def unfit(registry: StandInRegistry) -> StandInRegistry:
+    """The same image, but without the label."""
+    registry.configure({**light_image.CONFIG, "Labels": {}})
+    return registry
+
+
+@pytest.fixture
 async def hub(registry: StandInRegistry, make_hub: MakeHub, engine: docker.DockerClient) -> HubApp:
     """Closed, with its containers, before the image is removed."""
     usual = light_image.ensure_light_image(engine)
@@ -119,6 +126,19 @@ async def test_an_image_is_pulled_with_progress_then_pinned_and_run(
 
         await until(told, 60, hub.log)
         await hub.stop_all()
+
+
+async def test_an_image_of_the_repository_that_is_not_for_servers_is_found_out_and_refused(
+    hub: HubApp, unfit: StandInRegistry, engine: docker.DockerClient
+) -> None:
+    await begin(hub, unfit)
+    assert (await ended(hub, unfit))["state"] == "done"
+    found = (await ask(hub, "GET", address(unfit)))["image"]
+    assert (found["present"], found["for_servers"]) == (True, False)
+    refused = await ask(hub, "POST", address(unfit, "pin"), {"reason": "why not"}, status=422)
+    assert refused["type"].endswith("#image-unfit")
+    await hub.start_server("ada", 1)
+    assert engine.containers.get(hub.container("ada")).attrs["Image"] == hub.image
 
 
 async def test_a_pull_that_is_cancelled_is_given_up_by_the_engine(

@@ -24,6 +24,7 @@ CONFIG = {
     "Env": ["PATH=/bin", "HOME=/home/jovyan"],
     "User": "1000:100",
     "WorkingDir": "/tmp",
+    "Labels": {"gpucamp.image": "light-test"},
 }
 REMEDY = "`apt-get install busybox-static` (make test does it)"
 

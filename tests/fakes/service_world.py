@@ -89,6 +89,7 @@ class World:
     volumes: list[VolumeFact] = field(default_factory=list)
     kept: dict[tuple[str, str, int], Path] = field(default_factory=dict)  # homes to be read
     images: list[ImageFact] = field(default_factory=lambda: [USUAL_IMAGE])
+    unfit_images: set[str] = field(default_factory=set)  # those that are pulled without the label
     readers: list[str] = field(default_factory=list)  # that are open
     removed_environments: list[tuple[str, str, int]] = field(default_factory=list)
     started_with: list[Mapping[str, object]] = field(default_factory=list)
@@ -312,7 +313,8 @@ class FakeEngine:
 
     async def pull(self, image: str, report: Callable[[PullProgress], None]) -> None:
         report(PullProgress(1, 2, 5_000_000, 9_000_000))
-        found = ImageFact("sha256:" + image[-64:][::-1], digests=(image,))
+        labels = {} if image in self.world.unfit_images else {IMAGE_LABEL: "pulled"}
+        found = ImageFact("sha256:" + image[-64:][::-1], digests=(image,), labels=labels)
         self.world.images.append(found)
 
     async def volumes(self) -> tuple[VolumeFact, ...]:

@@ -35,31 +35,40 @@ class StandInRegistry:
     """Answers while its `with` block runs. `layers` are tar archives, `config` an image's."""
 
     def __init__(self, layers: Sequence[bytes], config: Mapping[str, object]) -> None:
-        packed = [gzip.compress(layer, compresslevel=1, mtime=0) for layer in layers]
-        image = {
-            "architecture": "amd64",
-            "os": "linux",
-            "config": config,
-            "rootfs": {"type": "layers", "diff_ids": [_digest(layer) for layer in layers]},
-        }
-        configuration = json.dumps(image).encode()
-        self._blobs = {_digest(each): each for each in (configuration, *packed)}
-        self._manifest = json.dumps(
-            {
-                "schemaVersion": 2,
-                "mediaType": MANIFEST,
-                "config": _descriptor(CONFIG, configuration),
-                "layers": [_descriptor(LAYER, each) for each in packed],
-            }
-        ).encode()
-        self.digest = _digest(self._manifest)
+        self._diff_ids = [_digest(layer) for layer in layers]
+        self._packed = [gzip.compress(layer, compresslevel=1, mtime=0) for layer in layers]
+        self.configure(config)
         self.served: Counter[str] = Counter()  # by digest
         self.unknown = self.altered = False
         self._go_on = threading.Event()
         self._go_on.set()
         self._server = self._listen(0)
         self.port = self._server.server_port
-        self.image = f"127.0.0.1:{self.port}/{NAME}@{self.digest}"
+
+    def configure(self, config: Mapping[str, object]) -> None:
+        """Have an image of the same layers with this configuration instead."""
+        image = {
+            "architecture": "amd64",
+            "os": "linux",
+            "config": config,
+            "rootfs": {"type": "layers", "diff_ids": self._diff_ids},
+        }
+        configuration = json.dumps(image).encode()
+        self._blobs = {_digest(each): each for each in (configuration, *self._packed)}
+        self._manifest = json.dumps(
+            {
+                "schemaVersion": 2,
+                "mediaType": MANIFEST,
+                "config": _descriptor(CONFIG, configuration),
+                "layers": [_descriptor(LAYER, each) for each in self._packed],
+            }
+        ).encode()
+        self.digest = _digest(self._manifest)
+
+    @property
+    def image(self) -> str:
+        """Its name by digest."""
+        return f"127.0.0.1:{self.port}/{NAME}@{self.digest}"
 
     @contextlib.contextmanager
     def away(self) -> Iterator[None]:

@@ -94,6 +94,26 @@ def test_a_pull_is_followed_to_its_end_and_the_image_can_be_pinned(ask, engine, 
     assert done == [("image.pull", IMAGE, "for Monday"), ("image.pull_end", f"done {IMAGE}", "")]
 
 
+def test_whether_servers_can_run_from_it_is_known_when_it_is_there(ask, engine, world):
+    world.unfit_images.add(IMAGE)
+    begin(ask)
+    until(lambda: engine.begun)
+    assert row(ask)["for_servers"] is None
+    assert "seen once it is here" in ask("GET", "images", "admin-token").text
+    engine.released = True
+    until(lambda: pull(ask)["state"] == "done")
+    assert row(ask)["for_servers"] is False
+    pinned = ask("POST", path(IMAGE, "pin"), "admin-token", json={"reason": "now"})
+    assert pinned.status_code == 422
+    page = ask("GET", "images", "admin-token").text
+    assert "not an image for servers" in page and 'data-open="pin-dialog"' not in page
+    assert world.ledger.image_for(USUAL_IMAGE.id) == USUAL_IMAGE.id
+    begin(ask, SECOND)
+    until(lambda: pull(ask, SECOND)["state"] == "done")
+    assert row(ask, SECOND)["for_servers"] is True
+    assert ask("GET", "images", "admin-token").text.count('data-open="pin-dialog"') == 1
+
+
 def test_to_ask_again_begins_no_second_one(ask, engine):
     first = begin(ask).json()["pull"]
     assert begin(ask, body={"reason": "me, too"}).json()["pull"]["reason"] == first["reason"]

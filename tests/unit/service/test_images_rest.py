@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 from service_server import person, running_service
-from service_world import USUAL_IMAGE, EngineSilent
+from service_world import USUAL_IMAGE, EngineSilent, now
 
 from hub_ext import scopes
 from hub_ext.images import IMAGE_LABEL, ImageFact
 
 OTHER = ImageFact("sha256:" + "cd" * 32, ("gpucamp/torch-cuda:2",), labels={IMAGE_LABEL: "x"})
 DIGEST = "sha256:" + "ef" * 32
-PULLED = ImageFact("sha256:" + "12" * 32, digests=(f"registry.example/camp@{DIGEST}",))
+PULLED = ImageFact(
+    "sha256:" + "12" * 32, digests=(f"registry.example/camp@{DIGEST}",), labels={IMAGE_LABEL: "x"}
+)
+UNFIT = ImageFact(  # of an allowed repository
+    "sha256:" + "56" * 32, digests=(f"registry.example/camp@sha256:{'78' * 32}",)
+)
 STRANGE = ImageFact("sha256:" + "34" * 32, ("postgres:17",), ("postgres@" + DIGEST,))
 BECAUSE = {"reason": "a mended torch"}
 
@@ -92,6 +98,58 @@ def test_an_image_of_a_registry_is_pinned_by_its_digest(images, world):
     assert found["id"] == PULLED.id and found["in_force"]
 
 
+def test_an_image_that_is_not_for_servers_is_told_as_such_and_refused(images, world):
+    """It comes from a repository that is allowed, perhaps by a mistaken digest."""
+    world.images.append(UNFIT)
+    found = listed(images)
+    assert {name: each["for_servers"] for name, each in found.items()} == {
+        UNFIT.digests[0]: False,
+        PULLED.digests[0]: True,
+        USUAL_IMAGE.id: True,
+        OTHER.id: True,
+    }
+    before = world.ledger.audit_trail()
+    for name in (UNFIT.id, UNFIT.digests[0]):
+        answer = post(images, name, "pin")
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["type"].endswith("docs/api#image-unfit")
+        assert "gpucamp.image" in answer.json()["detail"]
+    assert in_force(images) == [USUAL_IMAGE.id]
+    assert world.ledger.audit_trail() == before
+    chinese = images(
+        "POST",
+        path(UNFIT.id, "pin"),
+        "admin-token",
+        json=BECAUSE,
+        headers={"Accept-Language": "zh-CN"},
+    ).json()
+    assert (chinese["title"], "标签" in chinese["detail"]) == ("该镜像不适用于服务器", True)
+
+
+def test_an_empty_label_says_nothing(images, world):
+    world.images.append(replace(UNFIT, labels={IMAGE_LABEL: ""}))
+    assert post(images, UNFIT.id, "pin").status_code == 422
+
+
+def test_whoever_configures_an_image_answers_for_it(images, world):
+    """And can go back to it from a pin."""
+    world.images.append(UNFIT)
+    world.ledger.set_configured_image(UNFIT.digests[0])
+    assert listed(images)[UNFIT.digests[0]]["for_servers"] is True
+    assert post(images, OTHER.id, "pin").status_code == 200
+    assert post(images, UNFIT.id, "pin").status_code == 200
+    assert in_force(images) == [UNFIT.digests[0]]
+
+
+def test_a_pin_of_an_earlier_version_that_is_not_for_servers_is_told_and_taken_away(images, world):
+    world.images.append(UNFIT)
+    world.ledger.pin_image(USUAL_IMAGE.id, UNFIT.digests[0], "why", now(), actor="root")
+    found = listed(images)[UNFIT.digests[0]]
+    assert (found["in_force"], found["for_servers"]) == (True, False)
+    assert post(images, UNFIT.digests[0], "unpin").status_code == 200
+    assert in_force(images) == [USUAL_IMAGE.id]
+
+
 def test_undo_is_to_pin_the_one_before(images, world):
     post(images, PULLED.id, "pin")
     post(images, OTHER.id, "pin")
@@ -117,6 +175,7 @@ def test_a_pinned_image_that_was_deleted_is_told_and_can_be_unpinned(images, wor
     world.images.remove(PULLED)
     gone = listed(images)[PULLED.digests[0]]
     assert (gone["present"], gone["in_force"], gone["id"]) == (False, True, None)
+    assert gone["for_servers"] is None, "nobody can know"
     absent = images("GET", "api/v1/images?present=0", "admin-token").json()["images"]
     assert [each["image"] for each in absent] == [PULLED.digests[0]]
     assert post(images, PULLED.digests[0], "unpin").status_code == 200
@@ -127,6 +186,7 @@ def test_what_is_configured_is_told_though_it_is_missing(world, ask):
     world.images.clear()
     found = listed(ask)[USUAL_IMAGE.id]
     assert found["configured"] and found["in_force"] and not found["present"]
+    assert found["for_servers"] is True
     answer = post(ask, USUAL_IMAGE.id, "pin")
     assert answer.status_code == 409
     assert "Pull it first" in answer.json()["detail"]
