@@ -6,7 +6,8 @@ Guarantees:
 - The tag is given last, so that an interrupted build is simply continued, from its cached layers,
   by the next one.
 - Mirrors and certificates are given to the build as secrets; the image does not name them.
-- Only images of ours, by their label and repository, are ever removed.
+- Only images of ours, by their label and repository, are ever removed, and none that is needed
+  (old_images.py).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import docker_cli, preflight, stamps
+from . import docker_cli, old_images, preflight, stamps
 from .base_image import ensure_base
 from .docker_cli import DockerCLI
 from .errors import SetupError
@@ -44,7 +45,6 @@ _NOT_INPUTS = (
     "images/practice/nvidia-container-runtime-hook",
     "images/practice/build",
 )
-_KEPT_IMAGES = 2
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE")
 _REBUILD_BYTES = 2 * 10**9
 _LARGEST_SECRET = 500 * 1024
@@ -213,9 +213,7 @@ def _build(
     image_id = docker.image_id(name)
     if image_id is None:
         raise SetupError(f"{name} was built and is gone.", "run the command again.")
-    for old in superseded(earlier):
-        # refused by the Engine, rightly, while a container uses it
-        docker.ask("image", "rm", old)
+    old_images.remove(settings, progress, docker, earlier)
     return image_id
 
 
@@ -254,11 +252,6 @@ def build_command(
         command += ["--secret", value]
     command += ["--build-arg", f"BASE={base}", "--tag", name]
     return [*command, "--file", str(context / "images/torch-cuda/Dockerfile"), str(context)]
-
-
-def superseded(newest_first: Iterable[str]) -> list[str]:
-    """The tags to remove after a build, of those there were before it."""
-    return list(newest_first)[_KEPT_IMAGES:]
 
 
 def _ours(docker: DockerCLI, repository: str) -> list[str]:

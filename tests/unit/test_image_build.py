@@ -168,12 +168,6 @@ def test_certificates_are_the_setting_or_what_the_host_uses(tmp_path: Path) -> N
         image.secrets(chosen, {})
 
 
-def test_two_images_are_kept_beside_the_new_one() -> None:
-    assert image.superseded([]) == []
-    assert image.superseded(["r:3", "r:2"]) == []
-    assert image.superseded(["r:4", "r:3", "r:2", "r:1"]) == ["r:2", "r:1"]
-
-
 # ---- the docker command ------------------------------------------------------------------------
 
 
