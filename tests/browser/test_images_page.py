@@ -25,6 +25,9 @@ OTHER = ImageFact(
 )
 PULLED = "registry.example/camp@sha256:" + "12" * 32
 FAILED = "registry.example/camp@sha256:" + "34" * 32
+UNFIT = ImageFact(
+    "sha256:" + "78" * 32, digests=("registry.example/camp@sha256:" + "9a" * 32,), created_at=now()
+)
 CUT_OFF = "registry.example/camp@sha256:" + "56" * 32
 
 
@@ -120,6 +123,7 @@ def test_a_pull_is_begun_followed_cancelled_and_begun_again(service, engine, vis
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1100, 360])
 def test_every_state_of_a_pull_is_readable(world, engine, visit, scheme, width):
+    world.images.append(UNFIT)
     world.users |= {f"user{n}": () for n in range(8)}
     for n in range(8):
         world.run_server(f"user{n}", gpus=0)
@@ -136,6 +140,8 @@ def test_every_state_of_a_pull_is_readable(world, engine, visit, scheme, width):
             service, "images", color_scheme=scheme, viewport={"width": width, "height": 800}
         )
         expect(row(page, "343434343434")).to_contain_text("no space left on device")
+        expect(row(page, "9a9a9a9a9a9a")).to_contain_text("not an image for servers")
+        expect(row(page, "9a9a9a9a9a9a").get_by_role("button")).to_have_count(0)
         expect(row(page, "565656565656")).to_contain_text("the pull was cut off")
         expect(page.get_by_text("9 servers still run another image")).to_be_visible()
         picture(page, f"images-{scheme}-{width}")
@@ -165,8 +171,10 @@ def test_an_engine_that_is_silent_is_told(service, engine, visit, monkeypatch):
     expect(page.get_by_text("The Docker Engine did not answer")).to_be_visible()
 
 
-def test_it_is_there_in_chinese(service, visit):
+def test_it_is_there_in_chinese(world, service, visit):
+    world.images.append(UNFIT)
     page = visit(service, "images", locale="zh-CN")
     expect(page.get_by_role("heading", name="镜像", level=1)).to_be_visible()
     expect(row(page, "abababababab")).to_contain_text("新服务器使用")
+    expect(row(page, "9a9a9a9a9a9a")).to_contain_text("不适用于服务器的镜像")
     picture(page, "images-zh")
