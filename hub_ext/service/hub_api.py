@@ -7,7 +7,8 @@ Guarantees:
   caller looks at the server's state and decides. A stop (DELETE) may be sent twice at once, which
   is the same as once.
 - No answer, or a passing error, is HubUnavailable; a definite no is HubRefused with the hub's own
-  reason; an unknown user is NotFound. Nothing else is raised but cancellation.
+  reason; an unknown user, or a name that no address can have, is NotFound. Nothing else is raised
+  but cancellation.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class HubClient:
 
     async def user(self, name: str) -> HubUser:
         """Raises NotFound, HubUnavailable, HubRefused."""
-        answer = await self._ask(f"/users/{quote(name, safe='')}")
+        answer = await self._ask(f"/users/{_segment(name)}")
         if answer.status == 404:
             raise NotFound(f"JupyterHub knows no user {name!r}.")
         model = _object(_good(answer).body)
@@ -99,7 +100,7 @@ class HubClient:
 
     async def group(self, name: str) -> HubGroup:
         """Who is in a group. Raises NotFound, HubUnavailable, HubRefused."""
-        answer = await self._ask(f"/groups/{quote(name, safe='')}")
+        answer = await self._ask(f"/groups/{_segment(name)}")
         if answer.status == 404:
             raise NotFound(f"JupyterHub knows no group {name!r}.")
         return _group(_object(_good(answer).body))
@@ -187,8 +188,15 @@ class _Answer:
 
 
 def _server_path(user: str, server: str) -> str:
-    path = f"/users/{quote(user, safe='')}"
-    return f"{path}/servers/{quote(server, safe='')}" if server else f"{path}/server"
+    path = f"/users/{_segment(user)}"
+    return f"{path}/servers/{_segment(server)}" if server else f"{path}/server"
+
+
+def _segment(name: str) -> str:
+    """A name as one step of a path. Raises NotFound for what leads elsewhere, quoted or not."""
+    if name in (".", ".."):
+        raise NotFound(f"JupyterHub knows nothing called {name!r}.")
+    return quote(name, safe="")
 
 
 def _object(body: str) -> dict[str, Any]:

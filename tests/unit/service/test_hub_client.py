@@ -176,3 +176,20 @@ async def test_an_answer_that_is_no_object_is_not_believed(connect, body):
     client, _ = await connect(replies((200, body)))
     with pytest.raises(HubUnavailable):
         await client.server("ada", "")
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+async def test_a_name_that_leads_elsewhere_is_not_asked_for(connect, name):
+    client, hub = await connect(replies((200, {"name": "root", "users": ["ada"]})))
+    for ask in (
+        lambda: client.user(name),
+        lambda: client.group(name),
+        lambda: client.server(name, ""),
+        lambda: client.server("ada", name),
+        lambda: client.stop(name, ""),
+        lambda: client.start(name, "", {}),
+    ):
+        with pytest.raises(NotFound):
+            await ask()
+    assert hub.requests == []
+    assert (await client.user("...")).name == "root"
