@@ -20,6 +20,8 @@ _PARTS: dict[str, Callable[[Usage], str]] = {
     "group": attrgetter("group"),
     "device": attrgetter("device_uuid"),
 }
+# where Chinese and Japanese is read, the wide forms count as well
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def summed(rows: Iterable[Usage], by: Sequence[str]) -> list[dict[str, object]]:
@@ -51,4 +53,4 @@ def as_csv(rows: Iterable[dict[str, object]], by: Sequence[str]) -> str:
 
 
 def _cell(value: str) -> str:
-    return "'" + value if value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return "'" + value if value.startswith(_FORMULA) else value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from datetime import date, timedelta
 
 import pytest
@@ -43,6 +45,18 @@ def test_sums_are_whole_whatever_they_are_by(found, by):
     keys = [tuple(row[name] for name in by) for row in made]
     assert keys == sorted(set(keys))
     assert as_csv(made, by).count("\r\n") == len(made) + 1
+
+
+@pytest.mark.parametrize(
+    "begin", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20"]
+)
+def test_no_name_is_a_formula_and_each_comes_back_whole(begin):
+    name = f'{begin}cmd(),"\u827e"\nx'
+    text = as_csv([{"group": name, "device_seconds": 3600.0}], ["group"])
+    assert list(csv.reader(io.StringIO(text, newline=""))) == [
+        ["group", "device_hours"],
+        ["'" + name, "1.0000"],
+    ]
 
 
 @given(hours)
