@@ -254,9 +254,8 @@ class UsageHandler(ApiHandler):
     async def get(self) -> None:
         now = self.service.now()
         until = self.day_argument("until", now.date())
-        since = self.day_argument(
-            "since", max(until, until.min + timedelta(DAYS)) - timedelta(DAYS - 1)
-        )
+        earlier = min(timedelta(DAYS - 1), until - until.min)
+        since = self.day_argument("since", until - earlier)
         by = list(dict.fromkeys(self.get_query_argument("by", "user").split(",")))
         if not set(by) <= set(DIMENSIONS):
             raise BadRequest(

@@ -24,6 +24,7 @@ from .problems import MEDIA_TYPE, as_json, problem
 MOST_ROWS = 500  # more in one answer would keep all others waiting for too long
 SOME_ROWS = 100
 LONGEST_REASON = 200
+MOST_DIGITS = 12
 
 Check = Callable[[str, object], Any]  # field's name, its value -> the value; raises BadRequest
 
@@ -142,7 +143,10 @@ class ApiHandler(ServiceHandler):
 
     def _json(self) -> object:
         try:
-            value: object = json.loads(self.request.body)
+            # bytes would be taken for UTF-16 and UTF-32 as well, which are no JSON to others
+            value: object = json.loads(
+                self.request.body.decode("utf-8-sig"), object_pairs_hook=_once_each
+            )
         except (ValueError, RecursionError):
             return None
         return value
@@ -154,13 +158,7 @@ class ApiHandler(ServiceHandler):
         given = self.get_query_argument(name, None)
         if given is None:
             return default
-        if not given.isascii() or not given.isdigit() or not least <= int(given[:12]) <= most:
-            raise BadRequest(
-                _("{name} must be a whole number from {least} to {most}.").format(
-                    name=name, least=least, most=most
-                )
-            )
-        return int(given)
+        return whole_number(name, given, least, most)
 
     def day_argument(self, name: str, default: date) -> date:
         """A day of the query. Raises BadRequest."""
@@ -173,6 +171,20 @@ class ApiHandler(ServiceHandler):
             raise BadRequest(
                 _("{name} must be a day, such as 2026-01-31.").format(name=name)
             ) from error
+
+
+def whole_number(name: str, given: str, least: int, most: int) -> int:
+    """A whole number in a query or a header, in digits. Raises BadRequest."""
+    # no more digits than any bound has: int() refuses thousands, and zeros before it are no number
+    if len(given) <= MOST_DIGITS and given.isascii() and given.isdigit():
+        number = int(given)
+        if least <= number <= most:
+            return number
+    raise BadRequest(
+        _("{name} must be a whole number from {least} to {most}.").format(
+            name=name, least=least, most=most
+        )
+    )
 
 
 def moment(name: str, given: str) -> datetime:
@@ -242,6 +254,14 @@ def line(longest: int) -> Check:
 
 
 reason_text = line(LONGEST_REASON)  # of what is done to somebody else
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object of JSON. Raises ValueError for a name that stands twice: which one counts?"""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
 
 
 def _is_one_line(value: str) -> bool:

@@ -20,14 +20,13 @@ from typing import Any
 
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
-from tornado.web import HTTPError
 
-from ..errors import BadRequest, GpucampError
+from ..errors import GpucampError, TooMany
 from ..i18n import _
 from ..ledger.audit import Following
 from ..models import AuditEntry
 from .admin_views import audit_view
-from .api_base import ApiHandler
+from .api_base import ApiHandler, whole_number
 from .auth import Forbidden, requires
 from .event_rights import may_see
 
@@ -54,7 +53,12 @@ class EventsHandler(ApiHandler):
             return
         streams, name = self.service.events.streams, f"{self.caller.kind} {self.caller.name}"
         if streams[name] >= STREAMS_OF_ONE:
-            raise HTTPError(429)
+            raise TooMany(
+                _(
+                    "{most} streams of events are open for you already. End one of them, or ask "
+                    "for pages: without Accept: text/event-stream."
+                ).format(most=STREAMS_OF_ONE)
+            )
         streams[name] += 1
         try:
             await self._stream(await self.service.events.ask(after))
@@ -81,13 +85,7 @@ class EventsHandler(ApiHandler):
             if self.get_query_argument("after", None) is None:
                 return None
             return self.whole_argument("after", 0, 0, HIGHEST_NUMBER)
-        if not given.isascii() or not given.isdigit() or int(given[:13]) > HIGHEST_NUMBER:
-            raise BadRequest(
-                _("{name} must be a whole number from {least} to {most}.").format(
-                    name="Last-Event-ID", least=0, most=HIGHEST_NUMBER
-                )
-            )
-        return int(given)
+        return whole_number("Last-Event-ID", given, 0, HIGHEST_NUMBER)
 
     async def _stream(self, found: Following) -> None:
         self.set_header("Content-Type", f"{STREAM}; charset=utf-8")

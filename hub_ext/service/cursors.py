@@ -17,7 +17,7 @@ from .. import __version__
 from ..errors import BadRequest
 from ..i18n import _
 
-LONGEST = 1000
+LONGEST = 4096  # a user and a server with the longest names that JupyterHub keeps, in any script
 _MAC_BYTES = 16
 
 Key = list[str | int]  # where a page ended
@@ -29,7 +29,7 @@ class BadCursor(BadRequest):
 
 def seal(secret: bytes, path: str, filters: Mapping[str, str], key: Sequence[str | int]) -> str:
     """The cursor for the page after `key` in the list at `path`."""
-    place = json.dumps(list(key), separators=(",", ":")).encode()
+    place = json.dumps(list(key), ensure_ascii=False, separators=(",", ":")).encode()
     bound = json.dumps([__version__, path, sorted(filters.items())]).encode()
     # the length first: no two pairs of (bound, place) are the same bytes
     told = b"%d:%s%s" % (len(bound), bound, place)

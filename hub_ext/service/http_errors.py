@@ -62,7 +62,7 @@ _BY_STATUS = {
     403: N_("You may not do this."),
     404: N_("There is nothing here."),
     405: N_("This address does not know that method."),
-    413: N_("The request is too large."),
+    413: N_("The request is too large: a body may have 64 KiB at most."),
 }
 _OTHER = N_("Something went wrong in gpucamp. Try again; if it stays so, tell your instructor.")
 

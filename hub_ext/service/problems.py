@@ -63,6 +63,7 @@ _TITLES = {
     405: N_("Method not allowed"),
     409: N_("Conflict"),
     413: N_("Content too large"),
+    429: N_("Too many requests"),
     500: N_("Unexpected error"),
     502: N_("Bad gateway"),
     503: N_("Not available right now"),

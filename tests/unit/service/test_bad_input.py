@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import time
 
 import pytest
 from openapi_contract import SPEC
-from service_server import person, running_service
+from service_server import PREFIX, RunningService, person, running_service
 from service_world import UUIDS, World, make_ledger
 
 from hub_ext import scopes
@@ -90,7 +91,11 @@ def test_a_name_that_nobody_has(module_ask, name):
         b'{"minutes": "5"}', b'{"minutes": 5.5}', b'{"minutes": NaN}', b'{"minutes": -1}',
         b'{"minutes": 1e308}', b'{"reason": {}}', b'{"reason": "\\u0000"}',
         b'{"reason": "\\ud800"}', b'{"reason": "\\u202eabc"}', b'{"__proto__": {}}',
-        b'{"reason": null}', b"[" * 20000, b'{"a":' * 10000, b"1" * 5000,
+        b'{"reason": null}', b'{"reason": "a", "reason": "b"}',
+        b'{"reason": "a", "\\u0072eason": "b"}', b'{"reason": "a"} {}',
+        '{"reason": "a"}'.encode("utf-16"), '{"reason": "a"}'.encode("utf-32-le"),
+        '{"reason": "\u00e9"}'.encode("latin-1"), b"[" * 20000, b'{"a":' * 10000,
+        b"1" * 5000,
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("unchanged")
@@ -158,3 +163,93 @@ def test_a_method_that_is_not_there(module_ask, method):
             assert answer.headers["Content-Type"] == "application/problem+json"
             verbs = {verb.upper() for verb in SPEC["paths"][path] if verb in ("get", "post")}
             assert set(answer.headers["Allow"].split(", ")) == verbs
+
+
+@pytest.mark.parametrize(
+    ("path", "most"),
+    [
+        ("api/v1/leases?limit=", 500),
+        ("api/v1/class?limit=", 500),
+        ("api/v1/class?page=", 1_000_000),
+        ("api/v1/users/ada?days=", 92),
+        ("api/v1/events?after=", 10**11),
+    ],
+)
+@pytest.mark.usefixtures("unchanged")
+def test_a_number_that_only_begins_well(module_ask, path, most):
+    for text in (
+        "000000000001" + "9" * 9,
+        "000000000001" + "0" * 5000,
+        str(most + 1),
+        "9" * 5000,
+        "-1",
+        "1.0",
+        "%D9%A1",
+        "",
+    ):
+        answer = module_ask("GET", path + text, "admin-token")
+        assert answer.status_code == 400, (text, answer.text)
+        assert f" {most}." in answer.json()["detail"]
+    assert module_ask("GET", f"{path}0{min(most, 90)}", "admin-token").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "last", ["0" * 12 + "9" * 20, "0" * 6000, "9" * 5000, str(10**11 + 1), "-1", "1,2", "x", ""]
+)
+@pytest.mark.parametrize("accept", ["*/*", "text/event-stream"])
+def test_a_last_event_that_nobody_was_told(module_ask, last, accept):
+    answer = module_ask(
+        "GET", "api/v1/events", "admin-token", headers={"Last-Event-ID": last, "Accept": accept}
+    )
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["detail"].startswith("Last-Event-ID must be")
+
+
+def as_it_is(ask: RunningService, verb: str, path: str, body: bytes) -> tuple[int, str | None]:
+    """Status and type of the answer to a path that a client would tidy up."""
+    connection = http.client.HTTPConnection("127.0.0.1", ask.port, timeout=20)
+    try:
+        headers = {"Authorization": "token admin-token"}
+        connection.request(verb, PREFIX + path, body or None, headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status, answer.headers["Content-Type"]
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("name", [".", "..", "%2E", "%2e%2e"])
+@pytest.mark.usefixtures("unchanged")
+def test_a_name_that_leads_out_of_a_path_of_the_hub(module_ask, name):
+    """The hub would answer about all users, or about itself."""
+    for verb, path in WITH_NAMES:
+        address = re.sub(r"\{(user|group)\}", name, path)
+        address = re.sub(r"\{\w+\}", "1", address)
+        status, kind = as_it_is(module_ask, verb, address, b'{"reason": "why"}' * (verb == "POST"))
+        assert status in (400, 404), (verb, address)
+        assert kind == "application/problem+json"
+    for group in (False, True):
+        address = f"api/v1/{'groups' if group else 'users'}/{name}/messages"
+        assert as_it_is(module_ask, "POST", address, b'{"text": "hello"}')[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "since", "until"),
+    [
+        ("leases", "2026-02-01T00:00:00Z", "2026-01-31T23:59:59Z"),
+        ("audit", "9999-12-31T23:59:59Z", "0001-01-01T00:00:00Z"),
+        ("usage", "2026-02-01", "2026-01-31"),
+    ],
+)
+@pytest.mark.usefixtures("unchanged")
+def test_a_period_that_ends_before_it_begins_has_nothing_in_it(module_ask, path, since, until):
+    query = "include_ended=1&" * (path == "leases")
+    answer = module_ask("GET", f"api/v1/{path}?{query}since={since}&until={until}", "admin-token")
+    assert (answer.status_code, answer.json()[path]) == (200, [])
+
+
+@pytest.mark.parametrize("until", ["0001-01-01", "0001-01-03", "9999-12-31"])
+def test_a_report_at_the_ends_of_time(module_ask, until):
+    answer = module_ask("GET", f"api/v1/usage?until={until}", "admin-token")
+    assert answer.status_code == 200
+    assert "0001-01-01" <= answer.json()["since"] <= answer.json()["until"] == until

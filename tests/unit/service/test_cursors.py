@@ -56,8 +56,14 @@ def test_no_letter_can_be_changed():
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "A" * 24, "A" * 5000, "[]", "W10", "é", "=" * 8, "A" * 22 + "W1tbWw"]
+    "cursor", ["", "x", "A" * 24, "A" * 9000, "[]", "W10", "é", "=" * 8, "A" * 22 + "W1tbWw"]
 )
 def test_nonsense_is_refused(cursor):
     with pytest.raises(BadCursor):
         opened(SECRET, PATH, FILTERS, cursor)
+
+
+@pytest.mark.parametrize("letter", ["a", "\u827e", "\U0001f4a5", '"'])
+def test_the_longest_names_have_a_cursor(letter):
+    key = [letter * 255, letter * 255, 10**9]
+    assert opened(SECRET, PATH, FILTERS, seal(SECRET, PATH, FILTERS, key)) == key

@@ -284,7 +284,10 @@ def test_nobody_has_more_than_some_streams(ask, monkeypatch):
     monkeypatch.setattr(api_events, "STREAMS_OF_ONE", 2)
     with stream(ask) as first, stream(ask), stream(ask, "ada-token"):
         headers = {"Accept": "text/event-stream"}
-        assert ask("GET", EVENTS, "admin-token", headers=headers).status_code == 429
+        refused = ask("GET", EVENTS, "admin-token", headers=headers)
+        assert refused.status_code == 429
+        assert refused.json()["title"] == "Too many requests"
+        assert "2 streams of events are open for you already. End one" in refused.json()["detail"]
         first.close()
         until(lambda: ask.service.events.streams["user root"] == 1)
         with stream(ask) as again:
