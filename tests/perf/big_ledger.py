@@ -82,9 +82,13 @@ class Lease:
         return 1 if self.uuid == WHOLE else SLOTS
 
 
-def make(folder: Path, now: datetime) -> str:
-    """Write the ledger; its URL."""
-    url = f"sqlite:///{folder / 'ledger.sqlite'}"
+def sqlite_url(folder: Path) -> str:
+    """Of the ledger in this folder."""
+    return f"sqlite:///{folder / 'ledger.sqlite'}"
+
+
+def make(url: str, now: datetime) -> Ledger:
+    """Write the ledger into an empty database, SQLite's or PostgreSQL's."""
     ledger = Ledger(url, actor="hub")
     ledger.migrate()
     ledger.hub_id()
@@ -94,13 +98,13 @@ def make(folder: Path, now: datetime) -> str:
     leases = [*_ended(now), *_running(now)]
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.exec_driver_sql("PRAGMA synchronous=OFF")
         for table, rows in _rows(leases, now):
             _insert(connection, table, rows)
+        if engine.name == "postgresql":
+            connection.exec_driver_sql("ANALYZE")  # as it does by itself
     engine.dispose()
     ledger.remember("measurement", "begun")  # a change, so that all tables have a version
-    ledger.close()
-    return url
+    return ledger
 
 
 def _insert(connection: Connection, table: Table, rows: Iterable[Row]) -> None:
@@ -311,4 +315,4 @@ def _health(now: datetime) -> Iterator[Row]:
 if __name__ == "__main__":
     import sys
 
-    print(make(Path(sys.argv[1]), datetime.now(UTC)))
+    make(sqlite_url(Path(sys.argv[1])), datetime.now(UTC)).close()

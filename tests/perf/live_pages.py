@@ -267,7 +267,7 @@ def main() -> int:
     seconds = arguments.parse_args().seconds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ledger = Ledger(big_ledger.make(folder, datetime.now(UTC)))
+        ledger = big_ledger.make(big_ledger.sqlite_url(folder), datetime.now(UTC))
         with site_of(ledger) as site, service_of(folder, site) as service:
             return 0 if asyncio.run(run(service, ledger, site, seconds)) else 1
 

@@ -232,7 +232,7 @@ class ServiceProcess:
                     "JUPYTERHUB_CLIENT_ID": "service-gpucamp",
                     "JUPYTERHUB_BASE_URL": "/",
                     "GPUCAMP_STATE_DIR": str(folder),
-                    "GPUCAMP_LEDGER_URL": f"sqlite:///{folder / 'ledger.sqlite'}",
+                    "GPUCAMP_LEDGER_URL": big_ledger.sqlite_url(folder),
                     "GPUCAMP_INVENTORY": "practice",
                     "GPUCAMP_PRACTICE_DEVICES": str(big_ledger.DEVICES),
                     "DOCKER_HOST": f"tcp://127.0.0.1:{site.port}",
