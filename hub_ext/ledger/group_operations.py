@@ -14,7 +14,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, select, update
 
 from ..audit_actions import Action
 from ..errors import Conflict, NotFound
@@ -29,7 +29,7 @@ from ..models import (
     NoticeKind,
 )
 from . import audit, leases, notices, operations
-from .tables import group_operation, group_operation_member
+from .tables import group_operation, group_operation_member, operation
 
 _RUNNING = group_operation.c.state == GroupOperationState.RUNNING.value
 _UNFINISHED = (MemberState.PENDING, MemberState.UNDER_WAY)
@@ -167,6 +167,30 @@ def running(connection: Connection) -> dict[str, GroupAction]:
         select(group_operation.c.group_name, group_operation.c.action).where(_RUNNING)
     )
     return {group: GroupAction(action) for group, action in rows}
+
+
+def without_result(connection: Connection) -> dict[GroupAction, int]:
+    """How many members of what is under way have no result yet."""
+    over = (
+        select(operation.c.id)
+        .where(
+            operation.c.group_reset == group_operation.c.id,
+            operation.c.user_name == group_operation_member.c.user_name,
+            operation.c.step.in_([step.value for step in FINAL_STEPS]),
+        )
+        .exists()
+    )
+    rows = connection.execute(
+        select(group_operation.c.action, func.count())
+        .join(group_operation_member)
+        .where(
+            _RUNNING,
+            group_operation_member.c.state.in_([each.value for each in _UNFINISHED]),
+            ~over,
+        )
+        .group_by(group_operation.c.action)
+    )
+    return {GroupAction(action): count for action, count in rows}
 
 
 def require_turn(connection: Connection, operation_id: str, user: str) -> None:

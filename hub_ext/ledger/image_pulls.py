@@ -31,8 +31,7 @@ def begin(connection: Connection, image: str, reason: str, now: datetime, actor:
     ).one_or_none()
     if row is not None:
         return _pull(row)
-    running = connection.execute(select(func.count()).select_from(image_pull).where(_RUNNING))
-    if running.scalar_one() >= AT_ONCE:
+    if running(connection) >= AT_ONCE:
         raise Conflict(_("Two other images are being pulled. Wait for one of them, or cancel it."))
     made = uuid.uuid4().hex
     connection.execute(
@@ -50,6 +49,12 @@ def begin(connection: Connection, image: str, reason: str, now: datetime, actor:
         connection, at=now, actor=actor, action=Action.IMAGE_PULL, detail=image, reason=reason
     )
     return _one(connection, made)
+
+
+def running(connection: Connection) -> int:
+    """How many are under way."""
+    counted = connection.execute(select(func.count()).select_from(image_pull).where(_RUNNING))
+    return counted.scalar_one()
 
 
 def end(

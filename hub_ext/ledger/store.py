@@ -11,6 +11,7 @@ Times are aware datetimes; the caller's clock is `now`, so a test needs no sleep
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +25,9 @@ from . import (
     facts,
     failed_starts,
     grants,
+    group_operations,
     history,
+    image_pulls,
     leases,
     operations,
     snapshots,
@@ -230,6 +233,9 @@ class Ledger(
                 self._look(connection, now),
                 verdicts.read_current(connection),
                 operations.unfinished(connection),
+                Counter(group_operations.running(connection).values()),
+                group_operations.without_result(connection),
+                image_pulls.running(connection),
             )
 
     def _look(self, connection: Connection, now: datetime) -> Snapshot:

@@ -1,4 +1,4 @@
-"""What the service counts from the start of its process: requests, resets, reconciling, lag.
+"""What the service counts from the start of its process: requests, resets, pulls, reconciling, lag.
 
 Guarantees: labels come from closed lists only (routes, methods, enums), never from what somebody
 sent; to count never raises. Any thread may count. All are shown by metrics.py, and by nothing else:
@@ -17,7 +17,8 @@ from tornado.web import RequestHandler
 
 from ..ddp_runs import ENDINGS
 from ..engine_metrics import FAILED_CALLS
-from ..models import Operation, OperationKind
+from ..images import ImagePull, PullState
+from ..models import GroupAction, MemberState, Operation, OperationKind
 from ..reconcile import Action, AdoptContainer, EndLease, MarkGone, RemoveContainer
 
 OTHER = "other"
@@ -47,6 +48,19 @@ RESET_FAILURES = Counter(
     "gpucamp_reset_failures",
     "Resets and undos that failed, by kind and failure (its code over REST).",
     ["kind", "failure"],
+    registry=None,
+)
+GROUP_RESULTS = Counter(
+    "gpucamp_group_results",
+    "Members of groups who got their result of a start, stop or reset of everybody, by both.",
+    ["action", "result"],
+    registry=None,
+)
+PULL_SECONDS = Histogram(
+    "gpucamp_image_pull_duration_seconds",
+    "How long pulls of images that were asked for took to their end, by ending.",
+    ["ending"],
+    buckets=(1, 5, 15, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200),
     registry=None,
 )
 RECONCILE_ROUNDS = Counter(
@@ -79,6 +93,8 @@ ALL: tuple[MetricWrapperBase, ...] = (
     HTTP_SECONDS,
     RESET_SECONDS,
     RESET_FAILURES,
+    GROUP_RESULTS,
+    PULL_SECONDS,
     RECONCILE_ROUNDS,
     RECONCILE_ACTIONS,
     DDP_RUNS,
@@ -94,12 +110,30 @@ _ACTIONS: dict[type[Action], str] = {
     AdoptContainer: "adopt_container",
 }
 
+_PULL_ENDINGS = {
+    PullState.DONE: "succeeded",
+    PullState.FAILED: "failed",
+    PullState.CANCELLED: "cancelled",
+    PullState.CUT_OFF: "cut_off",
+}
+_RESET_RESULTS = (MemberState.DONE, MemberState.FAILED)
+_RESULTS: dict[GroupAction, tuple[MemberState, ...]] = {
+    GroupAction.RESET: _RESET_RESULTS,
+    GroupAction.START: (*_RESET_RESULTS, MemberState.SKIPPED, MemberState.QUEUED),
+    GroupAction.STOP: (*_RESET_RESULTS, MemberState.SKIPPED),
+}
+
 # there from the start, as 0: the first one is seen by rate(), too
 for _kind in OperationKind:
     for _ending in ("succeeded", "failed"):
         RESET_SECONDS.labels(_kind.value, _ending)
 for _ending in ENDINGS:
     DDP_RUNS.labels(_ending)
+for _group_action, _results in _RESULTS.items():
+    for _result in _results:
+        GROUP_RESULTS.labels(_group_action.value, _result.value)
+for _ending in _PULL_ENDINGS.values():
+    PULL_SECONDS.labels(_ending)
 for _outcome in ROUND_OUTCOMES:
     RECONCILE_ROUNDS.labels(_outcome)
 for _name in _ACTIONS.values():
@@ -120,6 +154,20 @@ def reset_ended(operation: Operation, now: datetime, failure: str = "") -> None:
     RESET_SECONDS.labels(kind, "failed" if failure else "succeeded").observe(seconds)
     if failure:
         RESET_FAILURES.labels(kind, failure).inc()
+    if operation.group_reset:
+        group_result(GroupAction.RESET, MemberState.FAILED if failure else MemberState.DONE)
+
+
+def group_result(action: GroupAction, result: MemberState) -> None:
+    """A member of a group got the result of what is done about everybody."""
+    GROUP_RESULTS.labels(action.value, result.value).inc()
+
+
+def pull_ended(pull: ImagePull) -> None:
+    """A pull came to its end."""
+    if pull.ended_at is not None:
+        seconds = max(0.0, (pull.ended_at - pull.requested_at).total_seconds())
+        PULL_SECONDS.labels(_PULL_ENDINGS[pull.state]).observe(seconds)
 
 
 def round_ended(outcome: str) -> None:

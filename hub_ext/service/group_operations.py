@@ -33,6 +33,7 @@ from ..models import (
     MemberState,
     OperationKind,
 )
+from . import counters
 from .group_servers import USER_GONE, GroupServers, Outcome
 from .keyed_tasks import KeyedTasks
 from .reset import ResetWorkflow
@@ -219,6 +220,7 @@ class GroupOperations:
                 found.id, user, outcome.state, outcome.note, self._now()
             )
         )
+        counters.group_result(found.action, outcome.state)
 
     # -- resets
 

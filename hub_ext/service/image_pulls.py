@@ -22,6 +22,7 @@ from ..i18n import _
 from ..images import ImagePull, PullState
 from ..ledger import Ledger
 from ..pulling import PullProgress
+from . import counters
 from .keyed_tasks import KeyedTasks
 
 T = TypeVar("T")
@@ -80,9 +81,11 @@ class ImagePulls:
         found = await asyncio.to_thread(self._ledger.image_pull_of, image)
         if found is None or found.state is not PullState.RUNNING:
             raise Conflict(_("This image is not being pulled."))
+        at = self._now()
         ended = await asyncio.to_thread(
-            self._ledger.end_image_pull, found.id, PullState.CANCELLED, "", self._now(), actor=by
+            self._ledger.end_image_pull, found.id, PullState.CANCELLED, "", at, actor=by
         )
+        _count(ended, at)
         await self._tasks.cancel_one(ended.id)
         if ended.state is not PullState.CANCELLED:  # it was over just before
             raise Conflict(_("This image is not being pulled."))
@@ -95,6 +98,7 @@ class ImagePulls:
     async def resume(self) -> None:
         """Say of pulls that an earlier service left that they were cut off."""
         for each in await self._persist(lambda: self._ledger.cut_off_image_pulls(self._now())):
+            counters.pull_ended(each)
             _log.warning("The pull of %s was cut off by the end of the service", each.image)
 
     async def close(self) -> None:
@@ -121,7 +125,9 @@ class ImagePulls:
         finally:
             self._progress.pop(pull_id, None)
         _log.info("the pull of %s: %s %s", image, state, error)
-        await self._persist(lambda: self._ledger.end_image_pull(pull_id, state, error, self._now()))
+        at = self._now()
+        ended = await self._persist(lambda: self._ledger.end_image_pull(pull_id, state, error, at))
+        _count(ended, at)
 
     async def _persist(self, call: Callable[[], T]) -> T:
         """Call the ledger off the event loop, again and again until it answers."""
@@ -131,3 +137,9 @@ class ImagePulls:
             except LedgerUnavailable as error:
                 _log.error("waiting for the ledger: %s", error)
                 await asyncio.sleep(self._retry)
+
+
+def _count(ended: ImagePull, at: datetime) -> None:
+    """Count it, if it is this end that the ledger keeps: another one may have come before."""
+    if ended.ended_at == at:
+        counters.pull_ended(ended)

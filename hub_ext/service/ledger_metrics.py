@@ -15,7 +15,15 @@ from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
 
 from ..ledger.figures import Figures
-from ..models import Cordon, DeviceRecord, DeviceState, LeaseState, OperationKind, Snapshot
+from ..models import (
+    Cordon,
+    DeviceRecord,
+    DeviceState,
+    GroupAction,
+    LeaseState,
+    OperationKind,
+    Snapshot,
+)
 from ..verdicts import Verdict, Word
 from .counters import OTHER
 from .device_samples import Sample
@@ -67,6 +75,19 @@ def families(now: Now, figures: Figures | None) -> Iterator[Metric]:
             {(kind.value,): under_way[kind] for kind in OperationKind},
             "kind",
         )
+        yield _one(
+            "gpucamp_group_operations_in_progress",
+            "Groups whose members are all being started, stopped or reset, by which.",
+            {(action.value,): figures.groups.get(action, 0) for action in GroupAction},
+            "action",
+        )
+        yield _one(
+            "gpucamp_group_members_in_progress",
+            "Members of such groups who have no result yet, by the same.",
+            {(action.value,): figures.members.get(action, 0) for action in GroupAction},
+            "action",
+        )
+        yield _one("gpucamp_image_pulls_in_progress", "Images being pulled.", {(): figures.pulls})
 
 
 def _used(samples: Mapping[str, Sample]) -> Iterator[Metric]:
