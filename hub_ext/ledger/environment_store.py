@@ -15,7 +15,15 @@ from ..models import (
     OperationKind,
     OperationStep,
 )
-from . import audit, environments, failed_starts, group_operations, notices, operations
+from . import (
+    audit,
+    environments,
+    failed_starts,
+    group_operations,
+    notices,
+    operations,
+    verdicts,
+)
 from .database import Database
 
 _NOTICES = {
@@ -152,15 +160,17 @@ class EnvironmentStore:
     def switch_environment(self, operation_id: str, now: datetime) -> Environment:
         """Change the generation as the operation asks, and advance it to STARTING, in one.
 
-        If somebody else asked for it, the user gets a notice with the reason. A service that was
-        killed here can call it again: once STARTING, nothing changes any more. Raises NotFound, and
-        Conflict if the operation is final or the generation is not kept.
+        If somebody else asked for it, the user gets a notice with the reason. GPU doctor's verdict
+        was about the environment that is left, and goes. A service that was killed here can call it
+        again: once STARTING, nothing changes any more. Raises NotFound, and Conflict if the
+        operation is final or the generation is not kept.
         """
         with self._database.write() as connection:
             found = operations.one(connection, operation_id)
             if found.step is OperationStep.STARTING:
                 return environments.read(connection, found.user, found.server)
             operations.advance(connection, operation_id, OperationStep.STARTING, now, self._actor)
+            verdicts.forget(connection, [(found.user, found.server)])
             if found.requested_by != found.user:
                 told = {"by": found.requested_by, "reason": found.reason}
                 kind = _NOTICES[found.kind]

@@ -61,7 +61,7 @@ def read_current(connection: Connection) -> tuple[Verdict, ...]:
 
 
 def forget(connection: Connection, servers: Iterable[Key]) -> None:
-    """These servers are no more."""
+    """These servers, or what was found about them, are no more."""
     for user, server in servers:
         connection.execute(delete(verdict).where(_is(user, server)))
 

@@ -80,6 +80,7 @@ class EnvironmentPage(PageHandler):
             may_read_files=await self.allows(ENVIRONMENT_FILES, Resource(user, server_name)),
             may_examine=may_examine,
             examination=examination if may_examine else None,
+            of_earlier=_is_of_earlier(examination, view),
             may_manage_lease=user != self.caller.name
             and await self.allows(LEASES_MANAGE, Resource(user, server_name)),
             notice_minutes=await pages_admin.notice_minutes(self.service),
@@ -120,6 +121,16 @@ class EnvironmentPage(PageHandler):
             return False
         left = datetime.fromisoformat(ends) - self.service.now()
         return left <= timedelta(minutes=max(view["warn_minutes"], default=0))
+
+
+def _is_of_earlier(examination: Json | None, view: Json) -> bool:
+    """Whether an examination is about an environment that was left since."""
+    left = max((datetime.fromisoformat(each["left_at"]) for each in view["undo"]), default=None)
+    return (
+        examination is not None
+        and left is not None
+        and datetime.fromisoformat(examination["requested_at"]) < left
+    )
 
 
 def _patience(view: Json, examination: Json | None) -> int:

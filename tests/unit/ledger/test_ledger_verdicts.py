@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from resets import reset, undo
 
 from hub_ext.verdicts import SEVERITIES, Verdict, Word, in_order, worst
 
@@ -96,3 +97,12 @@ def test_findings_are_in_one_order_and_each_code_is_there_once(findings):
     assert [code for code, _ in ordered] == list(dict.fromkeys(code for code, _ in ordered))
     assert {code for code, _ in ordered} == {code for code, _ in findings}
     assert worst(s for _, s in ordered) == worst(s for _, s in findings)
+
+
+@pytest.mark.parametrize("change", [reset, undo])
+def test_a_verdict_goes_with_the_environment_that_it_was_about(ledger, now, change):
+    reset(ledger, "ada", "", now)
+    ledger.keep_verdict(of("ada", now, "GC102"))
+    ledger.keep_verdict(of("ada", now, "GC102", server="second"))
+    change(ledger, "ada", "", now + MINUTE)
+    assert list(ledger.verdicts()) == [("ada", "second")]

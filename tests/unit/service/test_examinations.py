@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resets import reset
 from service_server import RunningService, expand, person, running_service
 from service_world import (
     REPORT,
@@ -248,6 +249,16 @@ def test_the_page_shows_the_report_in_place(ask, world):
     assert "GPU-5ca1ab1e &lt;b&gt;" in page and "<b>" not in page
     assert "Report of an examination by kim" in page
     assert "by kim" in ask("GET", "").text, "its user sees who it was"
+
+
+def test_after_a_reset_the_page_says_that_the_report_is_of_the_environment_before(ask, world):
+    examine(ask)
+    earlier = "in the environment before this one"
+    assert earlier not in ask("GET", "").text
+    reset(world.ledger, "ada", "", now())
+    page = ask("GET", "").text
+    assert "Report of an examination by kim" in page and earlier in page
+    assert "not examined yet" in page
 
 
 def test_the_page_says_who_can_mend_what_to_whom_it_concerns(ask):
