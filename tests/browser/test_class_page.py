@@ -69,6 +69,43 @@ def test_a_reset_asks_first_and_leaves_one_on_the_page(service, visit):
     assert service.world.ledger.operation_of("bob", "").reason == "torch was replaced"
 
 
+def test_what_came_of_a_click_is_seen_far_down_the_page_too(service, visit):
+    page = visit(service, "class", viewport={"width": 800, "height": 500})
+    last = page.locator("li.person").last
+    last.get_by_text("Help", exact=True).click()
+    last.get_by_role("button", name="Write a message…").click()
+    dialog = page.get_by_role("dialog", name="Write to ")
+    dialog.get_by_label("Message").fill("hello")
+    page.keyboard.press("Enter")
+    said = page.locator("#said")
+    expect(said).to_contain_text("is sent.")
+    expect(said).to_be_in_viewport()
+    # what cannot be done is seen as well, and not beside what was done before
+    name = last.get_by_role("link").first.inner_text()
+    service.world.stop_server(name, "")
+    service.world.run_server(name, gpus=0, groups=("class-1",))
+    service.world.containers.clear()
+    last.get_by_role("button", name="Examine").click()
+    trouble = page.locator("#trouble")
+    expect(trouble).to_contain_text("does not run")
+    expect(trouble).to_be_in_viewport()
+    expect(said).to_be_hidden()
+
+
+def test_the_focus_comes_back_from_a_dialog_though_the_page_changed_meanwhile(service, visit):
+    page = visit(service, "class?group=class-1")
+    bob = card(page, "bob")
+    bob.get_by_text("Help", exact=True).click()
+    bob.get_by_role("button", name="Reset environment…").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    service.world.ledger.raise_hand("ada", "", "", ("class-1",), now() - timedelta(hours=1))
+    expect(page.locator("li.person h3").first).to_have_text("ada", timeout=30_000)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(bob.get_by_role("button", name="Reset environment…")).to_be_focused()
+
+
 def test_a_message_reaches_its_reader(service, visit):
     page = visit(service, "class")
     ada = card(page, "ada")

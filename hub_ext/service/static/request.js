@@ -96,6 +96,7 @@ async function post(button, onDone) {
   if (button.ariaBusy === "true") return;
   button.ariaBusy = "true";
   show(problem, "");
+  show(document.getElementById("said"), ""); // of what was done before
   let message = fallback;
   try {
     const url = addressOf(button);
@@ -125,6 +126,22 @@ async function post(button, onDone) {
   show(problem, message);
 }
 
+// The focus goes back to the button that opened a dialog. While it was open the page may have been
+// exchanged: then to the new one, or to what is left of its row.
+function giveFocusBack(dialog, opener) {
+  const row = opener.closest("[data-row]")?.id;
+  const back = () => {
+    const focused = document.activeElement; // in the dialog, until the browser notices
+    if (focused !== document.body && !dialog.contains(focused)) return;
+    const again =
+      (opener.id && document.getElementById(opener.id)) ||
+      (row && document.getElementById(row)?.querySelector("a, button, summary")) ||
+      document.querySelector("main");
+    again?.focus({ preventScroll: true });
+  };
+  dialog.addEventListener("close", back, { once: true });
+}
+
 // Buttons with data-stays do not follow where the answer leads: one of many things on the page.
 // Buttons with data-open show a dialog; what the button says of its subject goes into it. Buttons
 // with data-post send a request, and `onDone` follows. Both may come and go with the page.
@@ -150,6 +167,7 @@ export function wireButtons(onDone) {
       dialog.querySelector("form")?.reset();
       show(dialog.querySelector(".problem"), "");
       dialog.showModal();
+      giveFocusBack(dialog, button);
     } else if (button.dataset.post) {
       post(button, onDone);
     }
