@@ -26,6 +26,10 @@ class ImageUnfit(GpucampError):
     """Nothing says that servers can run from this image; the message says what would."""
 
 
+class Unmet(GpucampError):
+    """A request is to be done only if something holds, and it does not."""
+
+
 class TooMany(GpucampError):
     """Asked for more often than anybody needs; the message says to wait."""
 

@@ -6,7 +6,7 @@ Guarantees: openapi.yaml is its contract, a test compares the two; what a caller
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from .. import __version__
 from ..errors import Conflict, HubUnavailable, LedgerUnavailable, NotFound
@@ -155,6 +155,13 @@ class OperationHandler(ApiHandler):
 
 class UnknownHandler(ApiHandler):
     """Any other path below api/, by whatever method."""
+
+    def check_query(self) -> None:
+        """Whatever is asked for is not there."""
+
+    async def run(self, verb: Callable[[], Awaitable[None]]) -> None:
+        """Whatever it depends on."""
+        await verb()
 
     @requires(None)
     async def get(self) -> None:

@@ -28,7 +28,7 @@ from .api_base import ApiHandler, moment, text, whole
 from .api_lists import ListHandler, flag, line_page, one_of, sorted_page, words
 from .auth import requires
 from .device_memory import memory_view
-from .report import DIMENSIONS, as_csv, summed
+from .report import DIMENSIONS, as_csv, first_day, summed
 
 MOST_MINUTES = 7 * 24 * 60  # of a drain
 LONGEST_REASON = 200
@@ -254,8 +254,7 @@ class UsageHandler(ApiHandler):
     async def get(self) -> None:
         now = self.service.now()
         until = self.day_argument("until", now.date())
-        earlier = min(timedelta(DAYS - 1), until - until.min)
-        since = self.day_argument("since", until - earlier)
+        since = self.day_argument("since", first_day(until, DAYS))
         by = list(dict.fromkeys(self.get_query_argument("by", "user").split(",")))
         if not set(by) <= set(DIMENSIONS):
             raise BadRequest(

@@ -15,7 +15,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from ..errors import BadRequest
+from ..errors import BadRequest, Unmet
 from ..i18n import _
 from .handlers import ServiceHandler
 from .idempotency import HEADER, REPLAYED, Answer, Requests, fingerprint, key_of
@@ -25,6 +25,9 @@ MOST_ROWS = 500  # more in one answer would keep all others waiting for too long
 SOME_ROWS = 100
 LONGEST_REASON = 200
 MOST_DIGITS = 12
+
+# in emoji of several people or colours, and between letters of Persian and Indian scripts
+_WITHOUT_JOINERS = dict.fromkeys((0x200C, 0x200D))
 
 Check = Callable[[str, object], Any]  # field's name, its value -> the value; raises BadRequest
 
@@ -39,6 +42,10 @@ class ApiHandler(ServiceHandler):
 
     async def prepare(self) -> None:
         await super().prepare()
+        self.check_query()
+
+    def check_query(self) -> None:
+        """Raises BadRequest for an argument that is not known, or is there twice."""
         given = self.request.query_arguments
         twice = next((name for name, values in given.items() if len(values) > 1), None)
         if twice is not None:
@@ -91,6 +98,11 @@ class ApiHandler(ServiceHandler):
 
     async def run(self, verb: Callable[[], Awaitable[None]]) -> None:
         """Do what was asked for; with an Idempotency-Key once, see idempotency.py."""
+        if self.request.method == "POST" and "If-Match" in self.request.headers:
+            # it would be done whatever the caller made it depend on
+            raise Unmet(
+                _("Nothing was done: what is changed here has no ETag. Leave out If-Match.")
+            )
         header = self.request.headers.get(HEADER)
         if header is None or self.request.method != "POST":
             await verb()
@@ -246,7 +258,7 @@ def line(longest: int) -> Check:
 
     def check(name: str, value: object) -> str:
         said: str = text(longest)(name, value)
-        if not said:
+        if not said.translate(_WITHOUT_JOINERS):
             raise BadRequest(_("{name} must say something: people read it.").format(name=name))
         return said
 
@@ -265,4 +277,4 @@ def _once_each(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _is_one_line(value: str) -> bool:
-    return not value or value.isprintable()
+    return value.translate(_WITHOUT_JOINERS).isprintable()

@@ -20,6 +20,7 @@ from ..errors import (
     LedgerUnavailable,
     NotFound,
     TooMany,
+    Unmet,
 )
 from ..i18n import N_, _
 from .auth import Forbidden
@@ -31,6 +32,7 @@ STATUS: tuple[tuple[type[Exception], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (ImageUnfit, 422),
+    (Unmet, 412),
     (KeyReused, 422),
     (TooMany, 429),
     (HubRefused, 502),

@@ -18,7 +18,7 @@ from .auth import requires
 from .chart import stacked
 from .device_memory import by_holder, memory_view
 from .page_base import PageHandler
-from .report import summed
+from .report import first_day, summed
 from .wording import link_text
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHOWN = ("user", "group", "device")
 MOST_DAYS = 92
+DAYS = 7  # unless others are chosen
 
 
 class DevicesPage(PageHandler):
@@ -77,7 +78,7 @@ class UsagePage(PageHandler):
     async def get(self) -> None:
         today = self.service.now().date()
         until = self._day("until", today)
-        since = self._day("since", until - timedelta(6))
+        since = self._day("since", first_day(until, DAYS))
         by = self.get_query_argument("by", "user")
         if by not in SHOWN or not since <= until or (until - since).days >= MOST_DAYS:
             raise BadRequest(

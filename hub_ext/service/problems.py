@@ -62,6 +62,7 @@ _TITLES = {
     404: N_("Not found"),
     405: N_("Method not allowed"),
     409: N_("Conflict"),
+    412: N_("Condition not met"),
     413: N_("Content too large"),
     429: N_("Too many requests"),
     500: N_("Unexpected error"),

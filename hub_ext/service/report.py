@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
 from operator import attrgetter
 
 from ..models import Usage
@@ -22,6 +23,11 @@ _PARTS: dict[str, Callable[[Usage], str]] = {
 }
 # where Chinese and Japanese is read, the wide forms count as well
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+def first_day(last: date, days: int) -> date:
+    """The first of so many days, or of all days there are."""
+    return last - min(timedelta(days - 1), last - date.min)
 
 
 def summed(rows: Iterable[Usage], by: Sequence[str]) -> list[dict[str, object]]:

@@ -253,3 +253,61 @@ def test_a_report_at_the_ends_of_time(module_ask, until):
     answer = module_ask("GET", f"api/v1/usage?until={until}", "admin-token")
     assert answer.status_code == 200
     assert "0001-01-01" <= answer.json()["since"] <= answer.json()["until"] == until
+
+
+@pytest.mark.parametrize("condition", ["*", '"x"', 'W/"x", "y"', "nonsense", ""])
+@pytest.mark.usefixtures("unchanged")
+def test_a_change_that_depends_on_an_etag_is_not_made(module_ask, condition):
+    """Nothing that is changed has one, so the condition is never met."""
+    for verb, path in OPERATIONS:
+        if verb != "POST":
+            continue
+        assert "412" in SPEC["paths"][f"/{path}"]["post"]["responses"]
+        address = path.replace("{device}", UUIDS[1]).replace("{user}", "ada")
+        address = re.sub(r"\{\w+\}", "none", address)
+        headers = {"If-Match": condition, "Idempotency-Key": "k"}
+        answer = module_ask(verb, address, "admin-token", json={"reason": "why"}, headers=headers)
+        assert answer.status_code in (404, 412), (address, answer.text)
+    path = f"api/v1/devices/{UUIDS[1]}/cordon"
+    answer = module_ask("POST", path, "admin-token", headers={"If-Match": condition})
+    assert (answer.status_code, answer.json()["title"]) == (412, "Condition not met")
+    assert module_ask("POST", path, "bob-token", headers={"If-Match": "*"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "path", ["api/v1/nothing", "api/v1/devices/", "api/v1/users/ada/server/generations/0/files"]
+)
+@pytest.mark.parametrize("verb", ["GET", "POST", "DELETE"])
+def test_what_is_not_there_is_not_there_whatever_is_asked_of_it(module_ask, verb, path):
+    headers = {"If-Match": "*", "Idempotency-Key": ""}
+    answer = module_ask(verb, f"{path}?path=x&path=y&z", "admin-token", headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (404, "There is nothing here.")
+
+
+@pytest.mark.parametrize("query", ["since=9999-12-31&until=0001-01-01", "until=0001-01-01"])
+def test_the_page_of_usage_at_the_ends_of_time(module_ask, query):
+    answer = module_ask("GET", f"usage?{query}", "admin-token")
+    assert answer.status_code == (400 if "since" in query else 200)
+
+
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        ("\U0001f469\u200d\U0001f3eb", 200),  # somebody who teaches
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", 200),
+        ("\u200d", 400),
+        (" \u200c\u200d", 400),
+        ("a\u200bb", 400),
+        ("a\u2028b", 400),
+        ("a\u202eb", 400),
+    ],
+)
+def test_letters_that_are_joined_are_one_line(ask, said, status):
+    sent = {"text": said}
+    answer = ask("POST", "api/v1/users/ada/messages", "instructor-token", json=sent)
+    assert answer.status_code == status
+    if status == 200:
+        [notice] = ask("GET", "api/v1/users/ada/server").json()["notices"]
+        assert said in notice["text"]
+    else:
+        assert ask("GET", "api/v1/users/ada/server").json()["notices"] == []
