@@ -35,7 +35,10 @@ STAGE_SECONDS = Histogram(
     "gpucamp_spawn_stage_duration_seconds",
     "How long a stage of a server's start took, by stage and ending.",
     ["stage", "ending"],
-    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600, 14400),
+    buckets=(
+        *(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600),
+        *(1200, 3600, 14400),  # pulls, and the line
+    ),
     registry=REGISTRY,
 )
 REGISTRY.register(FAILED_CALLS)

@@ -91,6 +91,7 @@ class EventsHandler(ApiHandler):
         self.set_header("Content-Type", f"{STREAM}; charset=utf-8")
         self.set_header("X-Accel-Buffering", "no")
         self._task = asyncio.current_task()
+        self.stream_begins()
         self.write(f"retry: {RETRY_MILLISECONDS}\n\n")
         told = -1  # the last id that the client has
         if not found.entries and not found.gap:

@@ -30,9 +30,15 @@ HTTP_REQUESTS = Counter(
     ["route", "method", "status"],
     registry=None,
 )
+UNEXPECTED = Counter(  # of no route: it is there as 0, so that the first one is an increase
+    "gpucamp_unexpected_errors",
+    "HTTP requests that were answered 500, each of which is a bug; the log has the traceback.",
+    registry=None,
+)
 HTTP_SECONDS = Histogram(
     "gpucamp_http_request_duration_seconds",
-    "How long HTTP requests took until their answer was written, by route and method.",
+    "How long HTTP requests took until their answer was written, or a stream had begun, by route "
+    "and method.",
     ["route", "method"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60),
     registry=None,
@@ -90,6 +96,7 @@ LOOP_LAG = Histogram(
 
 ALL: tuple[MetricWrapperBase, ...] = (
     HTTP_REQUESTS,
+    UNEXPECTED,
     HTTP_SECONDS,
     RESET_SECONDS,
     RESET_FAILURES,
@@ -144,6 +151,8 @@ def http_request(route: str, method: str | None, status: int, seconds: float) ->
     """A request was answered; `route` is one of the table of handlers."""
     known = method if method in RequestHandler.SUPPORTED_METHODS else OTHER
     HTTP_REQUESTS.labels(route, known, str(status)).inc()
+    if status == 500:
+        UNEXPECTED.inc()
     HTTP_SECONDS.labels(route, known).observe(seconds)
 
 

@@ -35,6 +35,7 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
     def initialize(self, route: str = counters.OTHER) -> None:
         self._route = route  # its address with names for what differs, such as /api/v1/users/{user}
         self.hub_auth = self.settings["hub_auth"]
+        self._begun: float | None = None  # seconds until a stream began
         self.instance = ""  # names an error that nobody expected, here and in the log
         # nobody, until `identify` knows better: current_user never asks the hub by itself
         self._hub_auth_user_cache = None
@@ -42,8 +43,15 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
     def on_finish(self) -> None:
         request = self.request
         counters.http_request(
-            self._route, request.method, self.get_status(), request.request_time()
+            self._route,
+            request.method,
+            self.get_status(),
+            request.request_time() if self._begun is None else self._begun,
         )
+
+    def stream_begins(self) -> None:
+        """What follows has no end of its own: that the answer has begun is what is measured."""
+        self._begun = self.request.request_time()
 
     def set_default_headers(self) -> None:
         for name, value in SECURITY_HEADERS.items():

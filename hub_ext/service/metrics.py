@@ -1,14 +1,14 @@
 """/metrics of the service, for Prometheus.
 
 Guarantees: whoever reads it holds the scope; a scrape reads the ledger once and asks neither Docker
-Engine nor driver, and the hub only who is asking; a ledger that is silent costs its own metrics
-only, and `gpucamp_part_up` says so. The text is made beside the event loop.
+Engine nor driver, and the hub only who is asking; a ledger that is silent or slow costs its own
+metrics only, and `gpucamp_part_up` says so; a hub that is silent is told after HUB_SECONDS. The
+text is made beside the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from server_ext.doctor import pages as findings
 
 from .. import __version__
-from ..errors import LedgerUnavailable
+from ..errors import HubUnavailable
 from ..models import OperationKind
 from ..scopes import METRICS_READ
 from . import counters
@@ -28,8 +28,7 @@ from .auth import requires
 from .ledger_metrics import Now, families
 from .reset import Failure
 
-_log = logging.getLogger(__name__)
-
+HUB_SECONDS = 5.0  # until a hub that is silent is told: Prometheus gives up after 10 s by default
 OPEN_METRICS = "application/openmetrics-text"
 
 for _kind in OperationKind:  # there from the start, as 0
@@ -38,14 +37,18 @@ for _kind in OperationKind:  # there from the start, as 0
 
 
 class MetricsHandler(ApiHandler):
+    async def identify(self) -> bool:
+        try:
+            async with asyncio.timeout(HUB_SECONDS):
+                return await super().identify()
+        except TimeoutError as error:
+            raise HubUnavailable("JupyterHub did not say who is asking.") from error
+
     @requires(METRICS_READ)
     async def get(self) -> None:
         service = self.service
-        at, monitor, figures = service.now(), service.monitor, None
-        try:
-            figures = await asyncio.to_thread(service.ledger.figures, at)
-        except LedgerUnavailable as error:
-            _log.warning("metrics without the ledger: %s", error)
+        at, monitor = service.now(), service.monitor
+        figures = await service.scrapes.figures(service.ledger.figures, at)
         health = monitor.health
         now = Now(
             at=at,
@@ -63,7 +66,7 @@ class MetricsHandler(ApiHandler):
         # no more of what was sent than this: the library trips over, and repeats, odd versions
         asked = OPEN_METRICS in self.request.headers.get("Accept", "")
         encode, media = choose_encoder(OPEN_METRICS if asked else "")
-        text = await asyncio.to_thread(lambda: encode(registry(families(now, figures))))
+        text = await service.scrapes.aside(lambda: encode(registry(families(now, figures))))
         self.set_header("Content-Type", media)
         self.finish(text)
 
@@ -78,12 +81,18 @@ class _Families(Collector):
         return iter(self._made)
 
 
+def _counted() -> Iterator[Metric]:
+    """Without when each was counted first: series of their own that nobody asks for."""
+    for counter in counters.ALL:
+        for family in counter.collect():
+            family.samples = [each for each in family.samples if not each.name.endswith("_created")]
+            yield family
+
+
 def registry(made: Iterable[Metric]) -> CollectorRegistry:
     """These families, what was counted, and what the library tells of this process."""
     found = CollectorRegistry()
-    found.register(_Families(made))
-    for each in counters.ALL:
-        found.register(each)
+    found.register(_Families((*made, *_counted())))
     ProcessCollector(registry=found)
     return found
 

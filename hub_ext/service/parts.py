@@ -39,6 +39,7 @@ from .rates import Rate
 from .reset import ResetWorkflow
 from .revival import Revival
 from .roster import Roster
+from .scrapes import Scrapes
 from .space_watch import SpaceWatch
 from .terms_loop import TermsLoop
 
@@ -68,6 +69,7 @@ class Service:
     recent_xids: Callable[[], Sequence[XidEvent]] = tuple  # of this run, of all cards
     host: HostLook | None = None
     hand_rate: Rate = field(default_factory=lambda: Rate(10, 60.0))  # raised, by user
+    scrapes: Scrapes = field(default_factory=Scrapes)
     ddp_tellings: DdpTellings = field(default_factory=DdpTellings)
     settings: Sequence[Setting] = ()  # of this service
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
