@@ -98,9 +98,12 @@ def test_a_stream_counts_until_it_has_begun(ask) -> None:
             timeout=60,
         )
     ) as stream:
-        assert next(stream.iter_content(1))
+        parts = stream.iter_content(1)  # one that nobody holds would end the stream
+        assert next(parts)
         begun = time.monotonic() - asked
         time.sleep(begun + 0.5)
+        assert told("count") == count, "it is open"
+        assert next(parts)
     until(lambda: told("count") == count + 1)
     assert told("sum") - total <= begun
 
