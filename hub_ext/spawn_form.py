@@ -125,7 +125,8 @@ def chosen_of(asker: Asker, facts: FormFacts, kept: Mapping[str, object]) -> Cho
     share = gpus == SHARE or text(SHARE).lower() in ("true", "1", "on")
     if not gpus:
         share = facts.may_share and not facts.most and asker.limits.default_gpus > 0
-    number = int(gpus) if gpus.isascii() and gpus.isdigit() else asker.limits.default_gpus
+    # what was refused may have thousands of digits, which int() refuses, too
+    number = int(gpus[:9]) if gpus.isascii() and gpus.isdigit() else asker.limits.default_gpus
     memory = text(MIN_MEMORY)
     return Chosen(
         gpus=min(number, facts.most) if not share else 1,

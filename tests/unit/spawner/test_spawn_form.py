@@ -194,6 +194,12 @@ def test_kinds_with_their_counts() -> None:
     assert shown(asked, {"gpus": 1, "model": "h100"}).selected == ["h100"]  # as it was typed
 
 
+def test_a_form_that_was_refused_comes_back_whatever_its_number_was() -> None:
+    asked = asker(record(gpu("a")), record(gpu("b")), max_gpus=4)
+    for digits in ("9" * 5000, "0" * 5000):
+        assert shown(asked, {"gpus": [digits]}).checked in (["2"], ["0"])
+
+
 def test_only_those_who_may_share_are_offered_a_share() -> None:
     devices = (record(gpu("a")), record(gpu("b", shared=True, slots=4, pool="class")))
     student = shown(asker(*devices, policy=CLASS, groups=("class-a",)))
