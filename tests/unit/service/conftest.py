@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from school import make_school
 from service_server import RunningService, running_service
 from service_world import World, make_ledger
 
@@ -25,3 +26,9 @@ def ask(world: World) -> Iterator[RunningService]:
     """The service, as something to send requests to."""
     with running_service(world) as running:
         yield running
+
+
+@pytest.fixture
+def school(world: World) -> World:
+    """A class of eight."""
+    return make_school(world)

@@ -6,10 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
-import pytest
+from school import CLASS, START, STOP, begin, parts
 from service_server import RunningService, running_service
 from service_world import EnginePullsSlowly, FakeEngine, HubFailsToStart, HubLetsWait, World, now
-from test_group_servers import CLASS, START, STOP, begin, parts
 from test_service_metrics import scrape, until, value
 
 from hub_ext.errors import EngineUnavailable, LedgerUnavailable
@@ -19,13 +18,6 @@ from hub_ext.service import counters
 from hub_ext.service.image_pulls import ImagePulls
 
 IMAGE = f"registry.example/camp@sha256:{'1' * 64}"
-
-
-@pytest.fixture
-def school(world: World) -> World:
-    """ada and seven pupils in class-1; ada's server runs."""
-    world.users |= {user: ("class-1",) for user in ("ada", *CLASS)}
-    return world
 
 
 def results() -> dict[tuple[str, str], float]:

@@ -5,40 +5,19 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from service_server import person, running_service
+from school import CLASS, counts, parts, school_service, until, wait_for
 from service_world import (
-    FakeEngine,
     FakeHub,
     HubDownForAWhile,
     HubHangs,
     World,
     check_invariants,
 )
-from test_reset_workflow import QUICK
 
 from hub_ext import scopes
 from hub_ext.models import GroupAction, GroupOperationState, OperationKind, OperationStep
 from hub_ext.service.group_operations import GroupOperations
-from hub_ext.service.group_servers import USER_GONE, GroupServers
-from hub_ext.service.reset import ResetWorkflow
-
-CLASS = tuple(f"pupil-{n}" for n in range(7))
-
-
-@pytest.fixture
-def school(world: World) -> World:
-    """ada and seven pupils in class-1; ada's server runs."""
-    world.users |= {user: ("class-1",) for user in ("ada", *CLASS)}
-    return world
-
-
-def parts(world: World, hub=None, at_once: int = 3) -> tuple[ResetWorkflow, GroupOperations]:
-    hub = hub or FakeHub(world)
-    resets = ResetWorkflow(world.ledger, hub, FakeEngine(world), limits=QUICK)
-    servers = GroupServers(world.ledger, hub)
-    return resets, GroupOperations(
-        world.ledger, resets, servers, at_once=at_once, poll=0.005, retry=0.005
-    )
+from hub_ext.service.group_servers import USER_GONE
 
 
 async def begin(groups: GroupOperations, users=("ada", *CLASS)):
@@ -49,14 +28,6 @@ async def begin(groups: GroupOperations, users=("ada", *CLASS)):
 
 def generations(world: World) -> set[int]:
     return {world.ledger.environment(user, "").generation for user in ("ada", *CLASS)}
-
-
-async def until(condition) -> None:
-    for _ in range(6000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it never came true")
 
 
 async def test_everyone_is_reset_once_and_told_why(school):
@@ -177,23 +148,11 @@ async def test_a_service_that_is_killed_goes_on_and_resets_nobody_twice(school, 
 
 # -- over REST
 
-TEACHER = (scopes.ACCESS_SERVICE, f"{scopes.ENVIRONMENT_RESET}!group=class-1")
-
 
 @pytest.fixture
 def rest(school):
-    school.users["eve"] = ("class-2",)
-    with running_service(school) as ask:
-        ask.tokens["teacher"] = person("tea", *TEACHER)
+    with school_service(school, scopes.ENVIRONMENT_RESET) as ask:
         yield ask
-
-
-def wait_for(rest, state: str):
-    for _ in range(600):
-        view = rest("GET", "api/v1/groups/class-1/reset", "teacher").json()["reset"]
-        if view["state"] == state and not view["under_way"]:
-            return view
-    raise AssertionError(view)
 
 
 def test_a_teacher_resets_the_class_they_teach(rest, school):
@@ -205,9 +164,9 @@ def test_a_teacher_resets_the_class_they_teach(rest, school):
     answer = rest("POST", "api/v1/groups/class-1/reset", "teacher", json={"reason": "exam"})
     assert answer.status_code == 202
     again = rest("POST", "api/v1/groups/class-1/reset", "admin-token", json={"reason": "other"})
-    view = wait_for(rest, "done")
+    view = wait_for(rest, "reset")
     assert again.status_code == 202
-    assert {state: n for state, n in view["counts"].items() if n} == {"done": 8}
+    assert (view["state"], counts(view)) == ("done", {"done": 8})
     assert view["requested_by"] == "tea"
     assert school.ledger.environment("eve", "").generation == 1
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from resets import reset
+from school import QUICK
 from service_world import (
     EngineSilent,
     FakeEngine,
@@ -33,9 +34,6 @@ from hub_ext.service.reset import Failure, Limits, ResetWorkflow
 from hub_ext.service.wording import split_error
 
 RESET, UNDO = OperationKind.RESET, OperationKind.UNDO
-QUICK = Limits(
-    poll=0.005, stop=5.0, start=5.0, leftover=0.05, retry=0.005, stop_again=0.05, starts=2, tidy=0
-)
 
 
 async def run(
