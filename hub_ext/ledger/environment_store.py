@@ -193,6 +193,11 @@ class EnvironmentStore:
         with self._database.read() as connection:
             return operations.of_server(connection, user, server)
 
+    def late_operations(self, since: datetime) -> dict[Key, Operation]:
+        """By (user, server), the latest of those that are under way or ended since."""
+        with self._database.read() as connection:
+            return operations.of_late(connection, since)
+
     def unfinished_operations(self) -> tuple[Operation, ...]:
         """All that are not DONE or FAILED, oldest first."""
         with self._database.read() as connection:

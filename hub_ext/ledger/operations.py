@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, insert, select, update
 from ..audit_actions import Action
 from ..errors import Conflict, NotFound
 from ..i18n import _
-from ..models import FINAL_STEPS, Operation, OperationKind, OperationStep
+from ..models import FINAL_STEPS, Key, Operation, OperationKind, OperationStep
 from . import audit
 from .tables import group_operation, operation
 
@@ -142,6 +142,16 @@ def unfinished(connection: Connection) -> tuple[Operation, ...]:
         select(operation).where(_UNFINISHED).order_by(operation.c.requested_at, operation.c.id)
     )
     return tuple(_operation(row) for row in rows)
+
+
+def of_late(connection: Connection, since: datetime) -> dict[Key, Operation]:
+    """By server, the latest of those that are under way or ended since."""
+    rows = connection.execute(
+        select(operation)
+        .where(_UNFINISHED | (operation.c.updated_at >= since))
+        .order_by(_UNFINISHED, operation.c.requested_at, operation.c.id.desc())  # as of_server
+    )
+    return {(row.user_name, row.server_name): _operation(row) for row in rows}
 
 
 def of_group_reset(connection: Connection, group_reset: str) -> dict[str, Operation]:

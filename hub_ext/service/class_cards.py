@@ -15,7 +15,17 @@ from ..attention import Facts, Need, needs
 from ..ddp_runs import DdpRun
 from ..fair_queue import Place
 from ..hands import Hand
-from ..models import DeviceState, Key, Lease, LeaseState, QueueEntry, Snapshot
+from ..models import (
+    FINAL_STEPS,
+    DeviceState,
+    Key,
+    Lease,
+    LeaseState,
+    Operation,
+    OperationStep,
+    QueueEntry,
+    Snapshot,
+)
 from ..scopes import (
     ACCESS_SERVERS,
     ENVIRONMENT_EXAMINE,
@@ -27,11 +37,13 @@ from ..scopes import (
 )
 from ..space import Level
 from ..verdicts import Verdict
+from .api_doctor import examination_view
 from .auth import Caller, Resource
 from .hand_views import hand_view
 from .lease_views import Json, iso, place_view, revocation_view
 from .space_views import space_view
 from .verdict_views import verdict_view
+from .views import operation_brief
 
 if TYPE_CHECKING:
     from .parts import Service
@@ -77,6 +89,7 @@ class Known:
     leases: Mapping[Key, Lease]
     entries: Mapping[Key, QueueEntry]
     device_states: Mapping[str, DeviceState]
+    operations: Mapping[Key, Operation]  # under way, or ended a short while ago
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +133,10 @@ def member_of(service: Service, known: Known, key: Key, groups: Collection[str])
         waits_since=entry.enqueued_at if entry is not None else None,
         idle_since=lease.idle_since if lease is not None else None,
     )
-    if lease is not None:
+    operation = known.operations.get(key)
+    if operation is not None and operation.step not in FINAL_STEPS:
+        state = "resetting"
+    elif lease is not None:
         state = _OF_LEASE[lease.state]
     else:
         state = "waiting" if entry is not None else "stopped"
@@ -146,6 +162,10 @@ def card_of(
         "needs": [need.value for need in member.needs],
         "urgent": member.urgent,
         "hand": hand_view(known.hands.get(member.key)),
+        "operation": _operation(known.operations.get(member.key)),
+        "examination": _examination(service, member.key)
+        if caller.may(ENVIRONMENT_EXAMINE, resource, member.groups)
+        else None,
         "doctor": verdict_view(known.verdicts.get(member.key), lease, service.prefix),
         "failed_starts": facts.failed_starts,
         "ddp_runs": [_run(each) for each in known.runs.get(member.key, ())],
@@ -170,6 +190,19 @@ def card_of(
             and caller.may(LEASES_MANAGE, resource, member.groups),
         },
     }
+
+
+def _operation(found: Operation | None) -> Json | None:
+    """A reset or undo that is under way, or has failed."""
+    if found is None or found.step is OperationStep.DONE:
+        return None
+    return operation_brief(found)
+
+
+def _examination(service: Service, key: Key) -> Json | None:
+    """The last examination from outside, without its report."""
+    view = examination_view(service.examinations.of(*key))
+    return {name: view[name] for name in view if name != "report"} if view is not None else None
 
 
 def _run(run: DdpRun) -> Json:

@@ -12,13 +12,14 @@ import functools
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..attention import urgency
 from ..errors import GpucampError, NotFound
 from ..fair_queue import line_up
 from ..i18n import _
-from ..models import DeviceState, Key, Snapshot
+from ..models import DeviceState, Key, OperationStep, Snapshot
 from ..scopes import ENVIRONMENT_READ
 from .auth import Caller, Resource
 from .class_cards import STATES, Known, Member, card_of, device_of, member_of
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 HELP = "help"  # beside STATES: whoever is kept from working
 CALLS = "calls"  # whoever raised a hand or waits: what the screen of the room shows
 EVERYBODY = 1_000_000
+# for so long it is told that a reset has failed, as long as an examination is remembered
+LATELY = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,9 @@ async def class_view(service: Service, caller: Caller, wanted: Wanted) -> Json:
 def _groups(known: Known, chosen: HubGroup | None) -> dict[Key, Collection[str]]:
     """Whoever has, waits for, or lacks something, with the groups of the user."""
     found: dict[Key, Collection[str]] = {
+        **{
+            key: () for key, each in known.operations.items() if each.step is not OperationStep.DONE
+        },
         **{key: hand.groups for key, hand in known.hands.items()},
         **{key: entry.request.groups for key, entry in known.entries.items()},
         **{key: lease.groups for key, lease in known.leases.items()},
@@ -148,6 +154,7 @@ def _read(service: Service) -> Known:
             if each.request.gpus
         },
         {each.device.uuid: each.state for each in snapshot.devices},
+        ledger.late_operations(snapshot.now - LATELY),
     )
 
 

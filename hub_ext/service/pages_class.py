@@ -8,6 +8,7 @@ address, so that it can be kept and sent; a part of it that cannot be is as if i
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from ..audit_actions import Action
@@ -15,6 +16,7 @@ from ..scopes import ENVIRONMENT_READ, LEASES_MANAGE
 from .auth import Group, Resource, requires
 from .class_cards import STATES
 from .class_view import CALLS, HELP, Wanted, class_view
+from .lease_views import Json
 from .page_base import Live, PageHandler
 from .pages_admin import notice_minutes
 
@@ -23,6 +25,8 @@ ON_A_PAGE = {CARDS: 60, TABLE: 100}
 LONGEST_SEARCH = 100
 # What devices do is no event. Whoever is stuck is seen at once.
 LIVE = Live(poll=20, gap=20, urgent=(Action.HAND_RAISE, Action.HAND_LOWER, Action.START_FAIL))
+
+SOON = 3  # seconds, while something goes on that the visitor asked for
 
 
 class ClassPage(PageHandler):
@@ -52,7 +56,19 @@ class ClassPage(PageHandler):
             base_url=self.service.hub_base_url,
             manages=self.caller.holds(LEASES_MANAGE),
             notice_minutes=await notice_minutes(self.service),
-            live=LIVE,
+            live=LIVE if not self._waits_for(view) else replace(LIVE, poll=SOON),
+        )
+
+    def _waits_for(self, view: Json) -> bool:
+        """Whether what the visitor asked for is under way on one of the cards shown."""
+        name = self.caller.name
+        return any(
+            (each["state"] == "resetting" and (each["operation"] or {}).get("requested_by") == name)
+            or (
+                (each["examination"] or {}).get("by") == name
+                and each["examination"]["ended_at"] is None
+            )
+            for each in view["servers"]
         )
 
     def _wanted(self, group: str | None, limit: int) -> Wanted:

@@ -10,7 +10,7 @@ from class_of_eight import fill, samples
 from playwright.sync_api import Page, expect
 from service_page import SlowHub, picture
 from service_server import running_service
-from service_world import now
+from service_world import RunnerHangs, now
 
 PHONE = {"viewport": {"width": 360, "height": 740}}
 
@@ -63,7 +63,7 @@ def test_a_reset_asks_first_and_leaves_one_on_the_page(service, visit):
     expect(dialog).to_be_visible()  # a reason is needed
     dialog.get_by_label("Reason").fill("torch was replaced")
     dialog.get_by_role("button", name="Reset environment").click()
-    expect(page.get_by_text("bob is being reset.")).to_be_visible()
+    expect(page.get_by_text("A reset of bob was asked for.")).to_be_visible()
     expect(page).to_have_url(service.url + "class")
     expect(card(page, "bob")).to_contain_text("Running", timeout=30_000)
     assert service.world.ledger.operation_of("bob", "").reason == "torch was replaced"
@@ -104,6 +104,25 @@ def test_the_focus_comes_back_from_a_dialog_though_the_page_changed_meanwhile(se
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     expect(bob.get_by_role("button", name="Reset environment…")).to_be_focused()
+
+
+def test_an_examination_is_followed_on_the_card(world, visit):
+    fill(world)
+    runner = RunnerHangs()
+    with running_service(world, hub=SlowHub(world), runner=runner) as service:
+        service.visitor = service.tokens["instructor-token"]
+        page = visit(service, "class")
+        ada = card(page, "ada")
+        ada.get_by_text("Help", exact=True).click()
+        ada.get_by_role("button", name="Examine").focus()
+        page.keyboard.press("Enter")
+        expect(ada).to_contain_text("Examining…")
+        expect(ada).to_contain_text("not examined yet")
+        runner.released = True
+        # soon, without the slow poll of a class
+        expect(ada).to_contain_text("cannot work", timeout=15_000)
+        expect(ada).not_to_contain_text("Examining…")
+        expect(ada.get_by_role("button", name="Examine")).to_be_focused()
 
 
 def test_a_message_reaches_its_reader(service, visit):

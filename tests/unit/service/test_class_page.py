@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from service_world import UUIDS, FakeHub, World, now
 
 from hub_ext import scopes
 from hub_ext.errors import HubUnavailable
-from hub_ext.models import Request
+from hub_ext.models import OperationKind, OperationStep, Request
 from hub_ext.service import roster
 from hub_ext.service.hub_api import HubGroup
 
@@ -111,6 +112,58 @@ def test_who_needs_help_comes_first(ask, classes):
         ("ada", []),
     ]
     assert view(ask)["counts"]["help"] == 2
+
+
+def test_a_reset_is_seen_from_when_it_is_asked_for_and_when_it_has_failed(ask, classes):
+    def ada() -> Any:
+        return next((each for each in cards(ask) if each["user"] == "ada"), None)
+
+    def begin() -> str:
+        made = classes.ledger.begin_operation(
+            OperationKind.RESET,
+            "ada",
+            "",
+            requested_by="kim",
+            start_after=True,
+            user_options={},
+            now=now(),
+            reason="torch was broken",
+        )
+        return made.id
+
+    assert ada()["operation"] is None
+    first = begin()
+    assert (ada()["state"], ada()["operation"]["requested_by"]) == ("resetting", "kim")
+    assert view(ask)["counts"]["resetting"] == 1
+    assert 'data-poll="3"' in ask("GET", "class", TEACHER).text
+    classes.ledger.advance_operation(first, OperationStep.DONE, now())
+    assert (ada()["state"], ada()["operation"]) == ("running", None)
+    assert 'data-poll="3"' not in ask("GET", "class", TEACHER).text
+    failed = begin()
+    classes.stop_server("ada", "")
+    classes.ledger.advance_operation(failed, OperationStep.FAILED, now(), "stop-timeout")
+    assert (ada()["state"], ada()["operation"]["step"]) == ("stopped", "failed")
+    page = ask("GET", "class", TEACHER).text
+    assert f'href="/services/gpucamp/operations/{failed}"' in page
+    assert html.escape(ada()["operation"]["error"]) in page
+    later = begin()
+    classes.ledger.advance_operation(later, OperationStep.DONE, now())
+    assert ada() is None, "it is stopped, and nothing has failed"
+
+
+def test_a_reset_that_failed_long_ago_is_told_no_more(ask, classes):
+    then = now() - timedelta(minutes=20)
+    made = classes.ledger.begin_operation(
+        OperationKind.RESET,
+        "bob",
+        "",
+        requested_by="kim",
+        start_after=True,
+        user_options={},
+        now=then,
+    )
+    classes.ledger.advance_operation(made.id, OperationStep.FAILED, then, "stop-timeout")
+    assert "bob" not in [each["user"] for each in cards(ask)]
 
 
 def test_starts_that_fail_again_and_again_are_seen(ask, classes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 import time
@@ -259,6 +260,35 @@ def test_after_a_reset_the_page_says_that_the_report_is_of_the_environment_befor
     page = ask("GET", "").text
     assert "Report of an examination by kim" in page and earlier in page
     assert "not examined yet" in page
+
+
+def card(ask: RunningService) -> dict[str, Any]:
+    found: list[dict[str, Any]] = ask("GET", "api/v1/class", "instructor-token").json()["servers"]
+    return next(each for each in found if each["user"] == "ada")
+
+
+def test_the_class_sees_an_examination_and_that_it_gave_no_report(world):
+    with hanging(world) as ask:
+        assert card(ask)["examination"] is None
+        ask("POST", f"{BASE}/examine", "instructor-token", json={})
+        assert card(ask)["examination"]["state"] == "running"
+        mine = ask("GET", "class", "instructor-token").text
+        assert "Examining…" in mine and 'data-poll="3"' in mine
+        theirs = ask("GET", "class", "admin-token").text
+        assert "Examining…" in theirs and 'data-poll="3"' not in theirs
+        assert "Examining…" in ask("GET", "class?view=table", "instructor-token").text
+    runner = FakeRunner()
+    runner.answer = raising(ContainerNotRunning("gone"))
+    with running_service(world, runner=runner) as ask:
+        examine(ask)
+        found = card(ask)["examination"]
+        assert found["state"] == "failed" and "report" not in found
+        page = ask("GET", "class", "instructor-token").text
+        assert html.escape(found["error"]) in page and 'data-poll="3"' not in page
+        world.stop_server("ada", "")
+        world.run_server("ada")
+        page = ask("GET", "class", "instructor-token").text
+        assert html.escape(found["error"]) not in page, "it was another start"
 
 
 def test_the_page_says_who_can_mend_what_to_whom_it_concerns(ask):
