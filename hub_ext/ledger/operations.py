@@ -13,7 +13,7 @@ from ..errors import Conflict, NotFound
 from ..i18n import _
 from ..models import FINAL_STEPS, Key, Operation, OperationKind, OperationStep
 from . import audit
-from .tables import group_operation, operation
+from .tables import UNFINISHED, group_operation, operation
 
 _ORDER = tuple(OperationStep)
 _ACTIONS = {
@@ -146,12 +146,18 @@ def unfinished(connection: Connection) -> tuple[Operation, ...]:
 
 def of_late(connection: Connection, since: datetime) -> dict[Key, Operation]:
     """By server, the latest of those that are under way or ended since."""
-    rows = connection.execute(
+    # in the order of of_server; each has an index of its own
+    ended = (
         select(operation)
-        .where(_UNFINISHED | (operation.c.updated_at >= since))
-        .order_by(_UNFINISHED, operation.c.requested_at, operation.c.id.desc())  # as of_server
+        .where(operation.c.updated_at >= since)
+        .order_by(operation.c.requested_at, operation.c.id.desc())
     )
-    return {(row.user_name, row.server_name): _operation(row) for row in rows}
+    found = [
+        _operation(row)
+        for wanted in (ended, select(operation).where(UNFINISHED))
+        for row in connection.execute(wanted)
+    ]
+    return {(each.user, each.server): each for each in found}
 
 
 def of_group_reset(connection: Connection, group_reset: str) -> dict[str, Operation]:

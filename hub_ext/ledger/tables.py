@@ -308,6 +308,8 @@ operation = Table(
     Column("reason", Text, nullable=False, server_default=_NOTHING),
     Column("group_reset", String(32)),  # what it is a part of
 )
+Index("ix_operation_updated_at", operation.c.updated_at)
+UNFINISHED = text("step NOT IN ('done', 'failed')")
 # nobody is reset twice by one reset of a group; what is no part of one has NULL
 Index("uq_operation_group_reset_user", operation.c.group_reset, operation.c.user_name, unique=True)
 Index(
@@ -315,8 +317,8 @@ Index(
     operation.c.user_name,
     operation.c.server_name,
     unique=True,
-    sqlite_where=text("step NOT IN ('done', 'failed')"),
-    postgresql_where=text("step NOT IN ('done', 'failed')"),
+    sqlite_where=UNFINISHED,
+    postgresql_where=UNFINISHED,
 )
 
 # What is done about whole groups. Who was in the group then is in group_operation_member.
