@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from tornado.web import RequestHandler
 
-from ..i18n import choose_language, language, set_language
+from ..i18n import _, choose_language, language, set_language
 from . import counters
 from .auth import AuthenticatedHandler
 from .http_errors import message_for, status_of
@@ -77,14 +77,16 @@ class ServiceHandler(AuthenticatedHandler, RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         error = kwargs["exc_info"][1] if "exc_info" in kwargs else None
+        message = message_for(error, status_code)
         if status_code == 405:
-            known = (
+            known = ", ".join(
                 verb
                 for verb in self.SUPPORTED_METHODS
                 if getattr(type(self), verb.lower()) is not getattr(RequestHandler, verb.lower())
             )
-            self.set_header("Allow", ", ".join(known))
-        self.show_error(status_code, message_for(error, status_code), error)
+            self.set_header("Allow", known)
+            message = _("This address knows no method but {methods}.").format(methods=known)
+        self.show_error(status_code, message, error)
 
     def show_error(self, status: int, message: str, error: BaseException | None = None) -> None:
         """Write the error in the handler's own form."""

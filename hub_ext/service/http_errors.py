@@ -59,11 +59,13 @@ _AWAY: tuple[tuple[type[Exception], str], ...] = (
 
 # What to say when the error itself says nothing fit for people.
 _BY_STATUS = {
-    400: N_("The request could not be understood."),
+    400: N_(
+        "The request could not be understood. What stands in its address must be UTF-8, "
+        "percent-encoded; a body must be JSON."
+    ),
     401: N_("Sign in first, or send a JupyterHub token in the Authorization header."),
     403: N_("You may not do this."),
     404: N_("There is nothing here."),
-    405: N_("This address does not know that method."),
     413: N_("The request is too large: a body may have 64 KiB at most."),
 }
 _OTHER = N_("Something went wrong in gpucamp. Try again; if it stays so, tell your instructor.")

@@ -163,6 +163,7 @@ def test_a_method_that_is_not_there(module_ask, method):
             assert answer.headers["Content-Type"] == "application/problem+json"
             verbs = {verb.upper() for verb in SPEC["paths"][path] if verb in ("get", "post")}
             assert set(answer.headers["Allow"].split(", ")) == verbs
+            assert f"no method but {answer.headers['Allow']}." in answer.json()["detail"]
 
 
 @pytest.mark.parametrize(
