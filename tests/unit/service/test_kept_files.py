@@ -233,12 +233,13 @@ async def test_a_file_that_is_cut_short_is_an_error(world: World) -> None:
 async def test_a_reader_that_hangs_is_given_up(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_files, "LIST_SECONDS", 0.1)
     reader = LocalReader()
     reader.hangs = True
     files = files_of(world, reader)
-    with pytest.raises(EngineUnavailable, match="in time"):
-        await files.entries("ada", "", 1, "")
+    with monkeypatch.context() as patched:
+        patched.setattr(kept_files, "LIST_SECONDS", 0.1)
+        with pytest.raises(EngineUnavailable, match="in time"):
+            await files.entries("ada", "", 1, "")
     await files.close()
     assert world.readers == []
     reader.hangs = False
