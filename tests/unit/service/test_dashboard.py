@@ -26,7 +26,8 @@ JOBS = {each["job_name"] for each in SCRAPES["scrape_configs"]}
 # of Prometheus itself, and of its library in Python
 FOREIGN = {"up", "process_resident_memory_bytes"}
 WORDS = {
-    *("sum", "by", "on", "rate", "increase", "topk", "histogram_quantile", "time", "vector", "or"),
+    *("sum", "by", "on", "rate", "increase", "topk", "histogram_quantile", "time", "vector"),
+    *("or", "unless"),
 }
 # what they are is not known beforehand
 FREE = {"device", "name", "pool", "route", "version", "le"}
@@ -106,8 +107,9 @@ def test_every_metric_and_label_of_a_query_exists(served, where: str, query: str
         elif label not in FREE and label != "status":
             assert given in values(served, label), f"{where}: {label} is never {given}"
     assert grouped <= labels, where
-    # what a text shows is there after grouping
-    assert shown <= (grouped or labels), where
+    # what a text shows is there after grouping; what `unless` leaves has all its labels
+    kept = used(query.partition(" unless ")[0])[2]
+    assert shown <= (kept or labels), where
     for opening, closing in ("()", "[]", "{}"):
         assert query.count(opening) == query.count(closing), where
 
