@@ -224,12 +224,15 @@ def end_member(
     note: str,
     now: datetime,
     actor: str,
-) -> None:
-    """This is the member's result, and is not changed any more. Raises NotFound."""
+) -> bool:
+    """This is the member's result, and is not changed any more. False: there was one before.
+
+    Raises NotFound.
+    """
     found = one(connection, operation_id)
     changed = _set_member(connection, operation_id, user, state, note)
     if not changed:
-        return  # it has its result, of a call whose reply was lost
+        return False  # perhaps of a call whose reply was lost
     if found.action is GroupAction.STOP:
         _take_announcement_back(connection, found, user)
         if state is MemberState.DONE:
@@ -237,6 +240,7 @@ def end_member(
             notices.add(connection, user, "", NoticeKind.STOPPED_WITH_GROUP, detail, now, actor)
     told = note if found.action is GroupAction.RESET else f"{state.value}: {note}".rstrip(": ")
     _note(connection, found, now, actor, _ACTIONS[found.action].result, told, user)
+    return True
 
 
 def announce(connection: Connection, operation_id: str, now: datetime, actor: str) -> None:

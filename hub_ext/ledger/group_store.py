@@ -81,11 +81,11 @@ class GroupStore:
         state: MemberState,
         note: str,
         now: datetime | None = None,
-    ) -> None:
-        """This is the member's result; the first one stays. Raises NotFound."""
+    ) -> bool:
+        """This is the member's result; the first one stays. Whether it is. Raises NotFound."""
         moment = now or datetime.now(UTC)
         with self._database.write() as connection:
-            group_operations.end_member(
+            return group_operations.end_member(
                 connection, operation_id, user, state, note, moment, self._actor
             )
 

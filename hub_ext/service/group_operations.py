@@ -215,12 +215,18 @@ class GroupOperations:
     async def _end(self, found: GroupOperation, user: str, outcome: Outcome) -> None:
         if outcome.state is MemberState.FAILED:
             _log.warning("%s of the group %s: %s", user, found.group, outcome.note)
-        await self._persist(
-            lambda: self._ledger.end_group_member(
+        tries = 0
+
+        def end() -> bool:
+            nonlocal tries
+            tries += 1
+            return self._ledger.end_group_member(
                 found.id, user, outcome.state, outcome.note, self._now()
             )
-        )
-        counters.group_result(found.action, outcome.state)
+
+        # of a try before, whose reply was lost, or of a look that came too late for this member
+        if await self._persist(end) or tries > 1:
+            counters.group_result(found.action, outcome.state)
 
     # -- resets
 
