@@ -39,6 +39,11 @@ def gap() -> str:
     return "" if _language.get() == "zh_CN" else " "
 
 
+def comma() -> str:
+    """What is between two parts of a sentence in the language of the running request."""
+    return "，" if _language.get() == "zh_CN" else ", "
+
+
 def N_(message: str) -> str:  # noqa: N802 - gettext's customary name
     """Mark a message for translation where it is shown, not here."""
     return message

@@ -127,8 +127,10 @@ class Progress:
             words = _("A share of a GPU is yours; its memory is not protected from the others")
         else:
             words = ngettext("%(count)d GPU is yours", "%(count)d GPUs are yours", gpus)
-        simulated = any(device.simulated for device in devices)
-        self.say(30, words % {"count": gpus} + (" (" + _("simulated") + ")" if simulated else ""))
+        words %= {"count": gpus}
+        if any(device.simulated for device in devices):
+            words = _("%(what)s (simulated)") % {"what": words}
+        self.say(30, words)
 
 
 def clock(at: datetime, now: datetime) -> str:

@@ -67,6 +67,8 @@ _BY_STATUS = {
     403: N_("You may not do this."),
     404: N_("There is nothing here."),
     413: N_("The request is too large: a body may have 64 KiB at most."),
+    # what signs people in says this when the hub does not answer it
+    502: N_("JupyterHub did not answer. It may be restarting; try again in a minute."),
 }
 _OTHER = N_("Something went wrong in gpucamp. Try again; if it stays so, tell your instructor.")
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import jinja2
 
 from ..audit_actions import Action
-from ..i18n import LANGUAGES, _, ngettext
+from ..i18n import LANGUAGES, _, comma, gap, ngettext
 from ..scopes import (
     DEVICES_READ,
     ENVIRONMENT_READ,
@@ -28,6 +28,7 @@ from ..scopes import (
 )
 from . import sparkline
 from .auth import Caller
+from .end_reasons import end_reason
 from .finding_page import inline_html, paragraphs_html
 from .handlers import LANGUAGE_COOKIE, ServiceHandler
 from .views import server_path
@@ -59,9 +60,12 @@ def make_templates() -> jinja2.Environment:
     environment.filters["sparkline"] = sparkline.path
     environment.filters["paragraphs"] = paragraphs_html
     environment.filters["inline"] = inline_html
+    environment.filters["end_reason"] = end_reason
     environment.filters["short_name"] = lambda uuid, names: names.get(uuid, uuid)
     environment.filters["urlpart"] = lambda name: quote(name, safe="")
     environment.globals["server_path"] = server_path
+    environment.globals["comma"] = comma
+    environment.globals["gap"] = gap
     environment.globals["verdict_word"] = verdict_word
     return environment
 

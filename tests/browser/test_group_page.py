@@ -109,7 +109,7 @@ def test_a_class_is_started_and_stopped(browser: Browser, world: World) -> None:
             locale="zh-CN",
             color_scheme="dark",
         )
-        expect(phone.get_by_role("button", name="停止所有人…")).to_be_visible()
+        expect(phone.get_by_role("button", name="全部停止…")).to_be_visible()
         assert phone.evaluate("document.documentElement.scrollWidth") <= 360
         picture(phone, "phone")
 

@@ -74,7 +74,7 @@ def test_a_refused_extension_says_why_in_its_dialog_in_chinese(termed, visit):
         as_admin(service)
         page = visit(service, "devices", locale="zh-CN", viewport={"width": 360, "height": 740})
         page.get_by_role("button", name="延长…: ada").click()
-        dialog = page.get_by_role("dialog", name="延长此租用？")
+        dialog = page.get_by_role("dialog", name="延长此租约？")
         dialog.get_by_label("原因").fill("答辩")
         picture(page, "extend-phone-zh")
         assert not violations(page)

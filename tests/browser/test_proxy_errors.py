@@ -49,3 +49,23 @@ def test_a_server_that_does_not_answer_is_not_called_a_page_of_gpucamps(
         "href", "/hub/home"
     )
     context.close()
+
+
+def test_jupyterhubs_own_words_are_in_the_readers_language(
+    installation: Installation, browser: Browser
+) -> None:
+    context = browser.new_context(locale="zh-CN")
+    page = context.new_page()
+    page.goto(f"{installation.url}/hub/login")
+    page.get_by_label("用户名：").fill("instructor")
+    page.get_by_label("密码：").first.fill(installation.passwords()["instructor"])
+    page.get_by_role("button", name="登录").click()
+    page.goto(f"{installation.url}/hub/home")
+    expect(page.get_by_role("link", name="主页")).to_be_visible()
+    start = page.get_by_role("button", name="启动我的服务器")
+    expect(start).to_be_visible()
+    # as JupyterHub does once a server has stopped
+    start.evaluate("button => { button.textContent = 'Start My Server'; }")
+    expect(start).to_be_visible()
+    page.screenshot(path=PICTURES / "hub-home-zh-CN.png")
+    context.close()

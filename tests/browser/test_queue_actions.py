@@ -77,7 +77,7 @@ def test_the_line_fits_a_phone_in_chinese(line, visit):
     with running_service(line) as service:
         as_admin(service)
         page = visit(service, "queue", locale="zh-CN", viewport={"width": 360, "height": 740})
-        page.get_by_role("button", name="移动…: joe").click()
-        expect(page.get_by_role("dialog", name="在队列中移动？")).to_be_visible()
+        page.get_by_role("button", name="调整位置…: joe").click()
+        expect(page.get_by_role("dialog", name="调整排队位置？")).to_be_visible()
         picture(page, "move-phone-zh")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360

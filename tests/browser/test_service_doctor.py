@@ -68,11 +68,11 @@ def test_a_failure_says_what_to_do_and_the_pages_speak_chinese_on_a_phone(
         page = visit(service, "users/ada/server", **phone, color_scheme="dark")
         card = page.get_by_role("region", name="GPU 医生")
         expect(card).to_contain_text("无法工作")
-        card.get_by_role("button", name="再次检查").click()
+        card.get_by_role("button", name="重新检查").click()
         expect(card).to_contain_text("检查报告")
         picture(page, "doctor-report-zh")
         world.containers.clear()
-        card.get_by_role("button", name="再次检查").click()
+        card.get_by_role("button", name="重新检查").click()
         expect(page.get_by_role("alert").filter(has_text="没有运行")).to_be_visible()
         for path in ("servers", "users/ada/server", "findings/GC102"):
             page.goto(service.url + path)

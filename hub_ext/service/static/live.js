@@ -13,13 +13,10 @@ import { follow, following } from "./changes.js";
 import { requestPage, wireButtons } from "./request.js";
 
 const language = document.documentElement.lang || "en";
-const clock = new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" });
-const dayAndClock = new Intl.DateTimeFormat(language, {
-  month: "short",
-  day: "numeric",
-  hour: "numeric",
-  minute: "2-digit",
-});
+const isChinese = language.startsWith("zh");
+const time = { hour: isChinese ? "2-digit" : "numeric", minute: "2-digit" };
+const clock = new Intl.DateTimeFormat(language, time);
+const dayAndClock = new Intl.DateTimeFormat(language, { month: "short", day: "numeric", ...time });
 const left = new Intl.RelativeTimeFormat(language, { numeric: "always" });
 const sources = new Map();
 let asked = 0;
@@ -40,10 +37,16 @@ function readClock(page) {
 function relative(milliseconds) {
   const seconds = Math.round(milliseconds / 1000);
   const size = Math.abs(seconds);
-  if (size < 120) return left.format(seconds, "second");
-  if (size < 2 * 3600) return left.format(Math.round(seconds / 60), "minute");
-  if (size < 48 * 3600) return left.format(Math.round(seconds / 3600), "hour");
-  return left.format(Math.round(seconds / 86400), "day");
+  if (size < 60) return inWords(seconds, "second");
+  if (size < 2 * 3600) return inWords(Math.round(seconds / 60), "minute");
+  if (size < 48 * 3600) return inWords(Math.round(seconds / 3600), "hour");
+  return inWords(Math.round(seconds / 86400), "day");
+}
+
+// As in the texts around it, a number stands apart from what is Chinese.
+function inWords(number, unit) {
+  const words = left.format(number, unit);
+  return isChinese ? words.replace(/(\d)(?=\p{Script=Han})/gu, "$1 ") : words;
 }
 
 function tick() {
@@ -57,8 +60,8 @@ function tick() {
 function localize(part) {
   for (const place of part.querySelectorAll("time[data-clock]")) {
     const moment = new Date(place.dateTime);
-    const near = Math.abs(moment - Date.now()) < 12 * 3600 * 1000;
-    place.textContent = (near ? clock : dayAndClock).format(moment);
+    const isToday = moment.toDateString() === new Date().toDateString();
+    place.textContent = (isToday ? clock : dayAndClock).format(moment);
     place.title = moment.toLocaleString(language);
   }
 }

@@ -218,7 +218,7 @@ def test_participants_see_themselves_and_strangers_nothing(ask, classes):
 def test_what_devices_did_is_drawn(ask, classes):
     page = ask("GET", "class", "instructor-token").text
     assert page.count('<svg class="use"') == 2
-    assert "GPU – %" in page, "nothing is known yet, and nothing is made up"
+    assert ">GPU –<" in page, "nothing is known yet, and nothing is made up"
 
 
 def test_the_page_has_what_one_does_about_it(ask, classes):
