@@ -134,7 +134,7 @@ def member_of(service: Service, known: Known, key: Key, groups: Collection[str])
         idle_since=lease.idle_since if lease is not None else None,
     )
     operation = known.operations.get(key)
-    if operation is not None and operation.step not in FINAL_STEPS:
+    if operation is not None and operation.step not in FINAL_STEPS and entry is None:
         state = "resetting"
     elif lease is not None:
         state = _OF_LEASE[lease.state]

@@ -151,6 +151,20 @@ def test_a_reset_is_seen_from_when_it_is_asked_for_and_when_it_has_failed(ask, c
     assert ada() is None, "it is stopped, and nothing has failed"
 
 
+def test_whose_reset_comes_to_wait_for_a_device_waits_in_line(ask, classes):
+    classes.ledger.begin_operation(
+        OperationKind.RESET,
+        "kim",
+        "",
+        requested_by="kim",
+        start_after=True,
+        user_options={},
+        now=now(),
+    )
+    (found,) = [each for each in cards(ask) if each["user"] == "kim"]
+    assert found["state"] == "waiting" and found["operation"]["step"] == "requested"
+
+
 def test_a_reset_that_failed_long_ago_is_told_no_more(ask, classes):
     then = now() - timedelta(minutes=20)
     made = classes.ledger.begin_operation(
