@@ -17,8 +17,9 @@ from hub_ext.service import counters, metrics
 EVENTS = "/api/v1/events"
 
 
-def test_others_who_wait_for_the_ledger_hold_no_scrape_up(ask) -> None:
+def test_others_who_wait_for_the_ledger_hold_no_scrape_up(ask, monkeypatch) -> None:
     go_on = threading.Event()
+    monkeypatch.setattr(ask.service.scrapes, "_patience", 60)
 
     async def everyone_waits() -> None:
         await asyncio.gather(*(asyncio.to_thread(go_on.wait) for _ in range(100)))
@@ -55,6 +56,7 @@ def test_a_read_that_is_stuck_costs_only_the_ledgers_metrics_and_one_thread(
         assert len(reads) == 1
     finally:
         go_on.set()
+    monkeypatch.setattr(ask.service.scrapes, "_patience", 60)
     until(lambda: value(scrape(ask), "gpucamp_part_up", part="ledger") == 1)
 
 
