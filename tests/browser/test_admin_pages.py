@@ -44,7 +44,7 @@ def test_an_admin_reads_the_history_of_a_device(world, visit):
         expect(page.locator(".strip .health-quarantined")).to_have_count(1)
         # what happens meanwhile comes by itself
         world.ledger.record_inventory([device(UUIDS[1])], now())
-        expect(page.locator("#health")).to_contain_text("missing", timeout=20_000)
+        expect(page.locator("#health")).to_contain_text("missing", timeout=60_000)
         phone = visit(service, f"devices/{UUIDS[0]}", viewport={"width": 360, "height": 740})
         assert phone.evaluate("document.documentElement.scrollWidth") <= 360
         picture(phone, "device-phone")
@@ -97,7 +97,7 @@ def test_an_admin_reads_leases_on_a_time_line(world, visit):
         dialog = page.get_by_role("dialog")
         dialog.get_by_label("Reason").fill("maintenance")
         dialog.get_by_role("button", name="Revoke").click()
-        expect(page.locator("#leases")).to_contain_text("maintenance", timeout=20_000)
+        expect(page.locator("#leases")).to_contain_text("maintenance", timeout=60_000)
         phone = visit(service, "leases", viewport={"width": 360, "height": 740})
         assert phone.evaluate("document.documentElement.scrollWidth") <= 360
         picture(phone, "leases-phone")

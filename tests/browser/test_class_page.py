@@ -149,7 +149,7 @@ def test_the_page_changes_by_itself_and_what_is_open_stays_open(service, visit):
     ada.get_by_text("Help", exact=True).click()
     expect(ada.get_by_role("button", name="Examine")).to_be_visible()
     service.world.ledger.raise_hand("ada", "", "", ("class-1",), now() - timedelta(hours=1))
-    expect(page.locator("li.person h3").first).to_have_text("ada", timeout=20_000)
+    expect(page.locator("li.person h3").first).to_have_text("ada", timeout=60_000)
     expect(ada.get_by_role("button", name="Examine")).to_be_visible()
 
 
