@@ -61,8 +61,9 @@ def docker() -> Docker:
 @pytest.fixture
 def hub(settings: Settings) -> Iterator[Ledger]:
     """The ledger of this installation."""
-    ledger.ensure(settings)
+    settings.hub_folder.mkdir(parents=True)
     opened = Ledger(settings.ledger_url)
+    opened.migrate()
     yield opened
     opened.close()
 
@@ -179,10 +180,9 @@ def test_to_ask_makes_no_ledger(settings: Settings) -> None:
 def test_the_ledger_is_asked_wherever_it_is(settings: Settings, tmp_path: Path, kind: str) -> None:
     with new_database(kind, tmp_path) as url:
         mine = replace(settings, ledger_url=url)
-        ledger.ensure(mine)
-        assert ledger.images_for_servers(mine, "") == ()
-        assert ledger.images_for_servers(mine, identity(7)) == (identity(7), identity(7))
         opened = Ledger(url)
+        opened.migrate()
+        assert ledger.images_for_servers(mine, identity(7)) == (identity(7), identity(7))
         opened.set_configured_image("c")
         opened.pin_image("c", identity(1), "why", NOW, actor="root")
         opened.close()
