@@ -273,7 +273,10 @@ class ResetWorkflow:
     # -- start
 
     async def _start_until_ready(self, operation: Operation) -> None:
-        """Returns when the server is ready in the new environment. Raises _Failed."""
+        """Returns when the server is ready in the new environment, or waits in line for devices.
+
+        Who had none before the reset may wait for hours, and then starts in it. Raises _Failed.
+        """
         deadline = Deadline(self._limits.start)
         tries = 0
         reason = ""
@@ -294,6 +297,8 @@ class ResetWorkflow:
                     tries += 1
                     pace = Pace(self._limits.poll)
                     continue  # the hub answers when it is ready, or after ten seconds
+                elif found.pending == "spawn" and await self._waits_in_line(operation):
+                    return
             except HubUnavailable:
                 silent = True
             except HubRefused as error:
@@ -305,6 +310,15 @@ class ResetWorkflow:
             if deadline.passed:
                 raise _Failed(Failure.START_HUB_SILENT if silent else Failure.START_TIMEOUT)
             await asyncio.sleep(self._limits.retry if silent else pace.next())
+
+    async def _waits_in_line(self, operation: Operation) -> bool:
+        """Whether its start waits for devices; one with a lease is about to leave the line."""
+        key = (operation.user, operation.server)
+        lease = await self._persist(lambda: self._ledger.lease_of(*key))
+        queue = await self._persist(self._ledger.queue)
+        return lease is None and any(
+            (each.request.user, each.request.server) == key for each in queue
+        )
 
     async def _is_current(self, operation: Operation) -> bool:
         """Whether the running container has the environment of now; True if nobody can say."""

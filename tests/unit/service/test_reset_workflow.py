@@ -29,7 +29,7 @@ from service_world import (
 
 from hub_ext.errors import Conflict, EngineRefused, HubUnavailable, LedgerUnavailable, NotFound
 from hub_ext.ledger import Ledger
-from hub_ext.models import LeaseState, Operation, OperationKind, OperationStep
+from hub_ext.models import LeaseState, Operation, OperationKind, OperationStep, Request
 from hub_ext.service.reset import Failure, Limits, ResetWorkflow
 from hub_ext.service.wording import split_error
 
@@ -250,6 +250,27 @@ async def test_a_slow_start_keeps_the_hold_for_the_start_that_is_coming(world):
     lease = world.ledger.lease_of("ada", "")
     assert (lease.state, lease.device_uuids) == (LeaseState.HELD, before)
     assert lease.gone_at is not None and lease.hold_until is not None
+
+
+async def test_who_waits_in_line_is_reset_and_waits_again(world):
+    class Waits(FakeHub):
+        async def start(self, user, server, user_options):
+            known = self.world.servers[user, server]
+            self.world.servers[user, server] = replace(known, stopped=False, pending="spawn")
+            self.world.ledger.enqueue(Request(user, server, 1), now(), waiter="run")
+
+        async def stop(self, user, server):
+            self.world.ledger.withdraw(user, server)
+            await super().stop(user, server)
+
+    hub = Waits(world)
+    world.ledger.begin_run("run", now())
+    world.stop_server("ada", "")
+    await hub.start("ada", "", {"gpus": 1})
+    operation = await run(world, hub=hub)
+    assert operation.step is OperationStep.DONE, operation.error
+    assert world.ledger.environment("ada", "").generation == 2
+    assert [each.request.user for each in world.ledger.queue()] == ["ada"]
 
 
 async def test_a_start_by_the_user_between_stop_and_switch_is_taken_over(world):
