@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from typing import Any
 
@@ -36,6 +37,7 @@ QUIET_SECONDS = 15.0  # then a comment shows that the connection is good
 SEND_SECONDS = 20.0  # for a reader to take what it was sent
 STREAMS_OF_ONE = 20
 STREAM = "text/event-stream"
+_UNWANTED = re.compile(r"q=0(\.0*)?")
 
 
 class EventsHandler(ApiHandler):
@@ -46,7 +48,7 @@ class EventsHandler(ApiHandler):
     @requires(None)
     async def get(self) -> None:
         after = self._last_seen()
-        if STREAM not in self.request.headers.get("Accept", ""):
+        if not asks_for_stream(self.request.headers.get("Accept", "")):
             found = await self.service.events.ask(after)
             shown = [audit_view(each) for each in await self._visible(found.entries)]
             self.answer({"events": shown, "last": _end(found), "gap": found.gap})
@@ -157,6 +159,15 @@ class EventsHandler(ApiHandler):
     async def _visible(self, entries: tuple[AuditEntry, ...]) -> list[AuditEntry]:
         caller, groups_of = self.caller, self.service.events.groups_of
         return [each for each in entries if await may_see(caller, each, groups_of)]
+
+
+def asks_for_stream(accept: str) -> bool:
+    """Whether an Accept header names the stream, and not as what is unwanted (q=0)."""
+    for each in accept.lower().split(","):
+        media, *more = (part.strip() for part in each.split(";"))
+        if media == STREAM and not any(_UNWANTED.fullmatch(part) for part in more):
+            return True
+    return False
 
 
 def _end(found: Following) -> int:

@@ -388,3 +388,21 @@ def test_the_history_of_a_device(world, ask):
     assert rest == page
     assert ask("GET", address).status_code == 403
     assert ask("GET", "api/v1/devices/GPU-none/history", "admin-token").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("accept", "stream_is_wanted"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream; q=0.5", True),
+        ("application/json, text/event-stream", True),
+        ("text/event-stream;q=0", False),
+        ("text/event-stream; charset=utf-8; q=0.00, */*", False),
+        ("text/event-streams", False),
+        ("*/*", False),
+        ("", False),
+        (";,;=,", False),
+    ],
+)
+def test_a_stream_is_for_who_asks_for_one(accept, stream_is_wanted):
+    assert api_events.asks_for_stream(accept) is stream_is_wanted
