@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from sqlalchemy import Column, ColumnElement, Connection, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, func, select
 
 from .tables import environment, lease, queue_entry
 
@@ -24,10 +24,21 @@ def names(connection: Connection, after: str, limit: int) -> tuple[str, ...]:
     """The first `limit` of them that come after this one ("": all do)."""
     found: set[str] = set()
     for column in _NAMES:
-        name = _in_order(connection, column)
-        query = select(name).where(name > after).distinct().order_by(name).limit(limit)
-        found.update(connection.execute(query).scalars())
+        query = _walk(column)
+        if connection.dialect.name == "sqlite":  # which compares bytes: the order of Python
+            query = select(column).where(column > after).distinct().order_by(column).limit(limit)
+        found.update(name for name in connection.execute(query).scalars() if name > after)
     return tuple(sorted(found)[:limit])
+
+
+def _walk(column: Column[str]) -> Select[str]:
+    """All names, each found in the index behind the one before: PostgreSQL's DISTINCT reads every
+    row, and its order is that of the database's language.
+    """
+    walked = select(func.min(column).label("name")).cte("walked", recursive=True)
+    following = select(func.min(column)).where(column > walked.c.name).scalar_subquery()
+    walked = walked.union_all(select(following).where(walked.c.name.is_not(None)))
+    return select(walked.c.name).where(walked.c.name.is_not(None))
 
 
 def servers(connection: Connection, users: Collection[str]) -> set[tuple[str, str]]:
@@ -52,8 +63,3 @@ def about(
     if len(users) <= MOST_NAMED or connection.dialect.name != "sqlite":
         return column.in_(list(users))
     return column.between(min(users), max(users))
-
-
-def _in_order(connection: Connection, column: Column[str]) -> ColumnElement[str]:
-    # SQLite compares bytes; so does "C", and UTF-8 keeps the order of code points
-    return column.collate("C") if connection.dialect.name == "postgresql" else column

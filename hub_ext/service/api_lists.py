@@ -43,9 +43,12 @@ class Wanted:
 
 
 class ListHandler(ApiHandler):
-    """Base of lists. `filters` are what the query may name, beside limit and cursor."""
+    """Base of lists. `filters` are what the query may name, beside limit and cursor; `most`: the
+    rows of the longest page.
+    """
 
     filters: Mapping[str, Parse] = {}
+    most = MOST_ROWS
 
     def __init_subclass__(cls) -> None:
         cls.query = frozenset({*cls.filters, "limit", "cursor"})
@@ -54,7 +57,7 @@ class ListHandler(ApiHandler):
         """The query. Raises BadRequest."""
         texts = self._texts()
         given = {name: self.filters[name](name, text) for name, text in texts.items()}
-        limit = self.whole_argument("limit", SOME_ROWS, 1, MOST_ROWS)
+        limit = self.whole_argument("limit", SOME_ROWS, 1, self.most)
         cursor = self.get_query_argument("cursor", None)
         after = None if cursor is None else opened(self._secret(), self._path(), texts, cursor)
         return Wanted(given, after, limit)

@@ -24,6 +24,7 @@ DAYS = 7
 
 class UsersHandler(ListHandler):
     filters = {"group": words}
+    most = 100  # each row has a year's use added up
 
     async def authorize(self, scope: str, resource: Resource | Group | None) -> None:
         """Nothing beyond the scope in some form: it says whom the list may name."""

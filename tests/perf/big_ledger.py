@@ -100,8 +100,9 @@ def make(url: str, now: datetime) -> Ledger:
     with engine.begin() as connection:
         for table, rows in _rows(leases, now):
             _insert(connection, table, rows)
-        if engine.name == "postgresql":
-            connection.exec_driver_sql("ANALYZE")  # as it does by itself
+    if engine.name == "postgresql":
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.exec_driver_sql("VACUUM ANALYZE")  # as it does by itself
     engine.dispose()
     ledger.remember("measurement", "begun")  # a change, so that all tables have a version
     return ledger

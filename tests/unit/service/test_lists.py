@@ -21,6 +21,7 @@ LISTS = {
     "audit": ["since=yesterday", "until=2026-01-01T00:00:00", "before=5", "at=1"],
     "servers": ["state=ended", "verdict=blocked"],
     "groups": ["name=x"],
+    "users": ["user=ada", "limit=101"],
 }
 OF_ALL = [
     "limit=0", "limit=501", "limit=-1", "limit=x", "limit=%C2%B2", "limit=9999999999999", "limit=",
