@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from openapi_contract import SPEC
 from service_server import ADA
@@ -24,6 +26,15 @@ POLLED = [
     "api/v1/openapi.json",
     "api/v1/openapi.yaml",
 ]
+
+
+@pytest.fixture(autouse=True)
+def after_the_first_look(ask) -> None:
+    """Of the monitor, which changes what health says."""
+    deadline = time.monotonic() + 30
+    while (health := ask.service.monitor.health).engine_error or health.inventory_error:
+        assert time.monotonic() < deadline, health
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("path", POLLED)

@@ -12,9 +12,10 @@ from hub_ext.images import (
     fact_of,
     find,
     fixed_name,
+    is_for_servers,
     is_id,
     is_named,
-    may_serve,
+    is_told,
     repository_by_digest,
     repository_of,
 )
@@ -91,13 +92,19 @@ def test_other_names_do_not(reference):
     assert not is_named(FACT, reference)
 
 
-def test_servers_may_be_given_what_is_labelled_or_of_a_repository_that_is_named():
-    assert not may_serve(FACT, {"camp/torch", "torch"})
-    assert may_serve(FACT, {CAMP})
-    assert may_serve(ImageFact(A, labels={IMAGE_LABEL: ""}), ())
-    assert not may_serve(ImageFact(A, ("gpucamp/torch-cuda:1",), labels={"x": "1"}), {"gpucamp"})
+def test_servers_may_be_given_what_is_labelled_as_for_them():
+    assert is_for_servers(ImageFact(A, labels={IMAGE_LABEL: "torch-cuda"}))
+    for labels in ({}, {IMAGE_LABEL: ""}, {"x": "1"}):
+        assert not is_for_servers(ImageFact(A, (f"{CAMP}:1",), (f"{CAMP}@{B}",), labels=labels))
+
+
+def test_listed_is_what_is_for_servers_or_of_a_repository_that_is_named():
+    assert not is_told(FACT, {"camp/torch", "torch"})
+    assert is_told(FACT, {CAMP})
+    assert is_told(ImageFact(A, labels={IMAGE_LABEL: "torch-cuda"}), ())
+    assert not is_told(ImageFact(A, ("gpucamp/torch-cuda:1",), labels={"x": "1"}), {"gpucamp"})
     # a tag can be given to anything on the host
-    assert not may_serve(ImageFact(A, (f"{CAMP}:1",)), {CAMP})
+    assert not is_told(ImageFact(A, (f"{CAMP}:1",)), {CAMP})
 
 
 def test_an_image_is_pinned_by_what_can_be_pulled_again_if_there_is_that():
