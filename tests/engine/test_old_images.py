@@ -24,6 +24,7 @@ from setup_host.progress import Progress
 from setup_host.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+CONFIGURED = "gpucamp-test/elsewhere:1"  # no image's id begins like that
 
 
 @pytest.fixture
@@ -56,9 +57,9 @@ def test_what_is_pinned_or_used_stays_even_by_a_container_that_does_not_run(
 ) -> None:
     ledger.ensure(settings)
     hub = Ledger(settings.ledger_url)
-    hub.set_configured_image("c")
+    hub.set_configured_image(CONFIGURED)
     pinned = str(engine.images.get(builds[2]).id)
-    hub.pin_image("c", pinned, "why", datetime.now(UTC), actor="root")
+    hub.pin_image(CONFIGURED, pinned, "why", datetime.now(UTC), actor="root")
     hub.close()
     container = engine.containers.create(builds[4], ["/bin/sh"])
     # a second tag: now the Engine would not refuse to take the first one away
