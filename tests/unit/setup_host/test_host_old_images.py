@@ -72,7 +72,7 @@ def remove(settings: Settings, progress: Progress, docker: Docker) -> set[int]:
     """The numbers of what is removed, of 5 (the newest) to 0."""
     before = dict(docker.images)
     newest_first = sorted(before, reverse=True)
-    old_images.remove(settings, progress, docker, newest_first)  # type: ignore[arg-type]
+    old_images.remove(settings, progress, docker, newest_first)  # type: ignore[arg-type]  # a stand-in
     return {newest_first[::-1].index(each) for each in before.keys() - docker.images.keys()}
 
 
